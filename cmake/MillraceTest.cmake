@@ -1,0 +1,15 @@
+# millrace_test(<folder>/<name> [DEPS lib...] [LABELS label...] [SOURCES extra.cc...])
+# Builds tests/unit/<folder>/<name>.cc (or the file relative to the caller) as one program and
+# registers it with ctest. Tests that need a server carry the label `service`.
+function(millrace_test path)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "DEPS;LABELS;SOURCES" ${ARGN})
+  get_filename_component(name ${path} NAME)
+  string(REPLACE "/" "." target ${path})
+  add_executable(${target} ${name}.cc ${ARG_SOURCES})
+  target_link_libraries(${target} PRIVATE ${ARG_DEPS} millrace_test_main)
+  add_test(NAME ${target} COMMAND ${target})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  set_tests_properties(${target} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()

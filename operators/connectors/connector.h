@@ -1,0 +1,34 @@
+// The table of connectors: one line each in all_connectors.cc. A new connector touches its folder,
+// that line, one CMake line and one golden test.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/env.h"
+#include "runtime/task/sink.h"
+#include "runtime/task/source.h"
+
+namespace millrace {
+
+// Declared in operators/connectors/options.h: name, type, default and help of every option, shared
+// by validation at submit and by the connector.
+struct Connector {
+  std::string_view name;
+  absl::StatusOr<std::unique_ptr<Source>> (*make_source)(const v1::Node& node) = nullptr;
+  absl::StatusOr<std::unique_ptr<SplitDiscovery>> (*make_discovery)(const v1::Node& node,
+                                                                    Env& env) = nullptr;
+  absl::StatusOr<std::unique_ptr<Sink>> (*make_sink)(const v1::Node& node) = nullptr;
+  // The client blocks: its task gets a thread of its own.
+  bool blocking = false;
+};
+
+std::span<const Connector> AllConnectors();
+// kNotFound names the nearest known connector.
+absl::StatusOr<const Connector*> FindConnector(std::string_view name);
+
+}  // namespace millrace

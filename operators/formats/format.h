@@ -1,0 +1,87 @@
+// Formats: bytes of messages to columns, and columns to bytes.
+//
+// Threading: a Decoder or Encoder belongs to one task thread; it keeps scratch memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/columns/batch.h"
+
+namespace millrace {
+
+namespace v1 {
+class Schema;
+}
+using FormatOptions = std::map<std::string, std::string, std::less<>>;
+
+// One message of a source. The bytes are readable up to `value_padding` bytes after their end, so
+// that a parser may read whole words.
+struct Message {
+  std::string_view value;
+  bool is_null = false;  // A Kafka tombstone.
+};
+inline constexpr size_t kMessagePadding = 64;
+
+// A message that could not become a row.
+struct BadMessage {
+  size_t index;         // In the span given to Decode.
+  std::string code;     // Stable: "MR3101" …
+  std::string error;    // "field 'price': expected BIGINT, found \"abc\" at byte 17"
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  // Appends one row per good message to the columns of `out` (all columns of the decoder's schema, in
+  // order; `out` may have more columns after them, which the caller fills) and reports the others in
+  // `bad`, ascending. A message is either a whole row or bad, never half a row.
+  virtual void Decode(std::span<const Message> messages, BatchBuilder& out,
+                      std::vector<BadMessage>& bad) = 0;
+};
+
+// Rows as bytes: row i is bytes[offsets[i], offsets[i + 1]).
+struct EncodedRows {
+  std::string bytes;
+  std::vector<uint32_t> offsets;
+  void Clear() {
+    bytes.clear();
+    offsets.assign(1, 0);
+  }
+  size_t rows() const { return offsets.empty() ? 0 : offsets.size() - 1; }
+  std::string_view row(size_t i) const {
+    return std::string_view(bytes).substr(offsets[i], offsets[i + 1] - offsets[i]);
+  }
+};
+
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+  // Replaces the content of `out` by all rows of `batch`.
+  virtual absl::Status Encode(const Batch& batch, EncodedRows& out) = 0;
+};
+
+// One line each in all_formats.cc.
+struct Format {
+  std::string_view name;
+  // `schema`: the columns to fill (projection already applied). kInvalidArgument: bad options.
+  absl::StatusOr<std::unique_ptr<Decoder>> (*make_decoder)(const SchemaPtr& schema,
+                                                           const FormatOptions& options) = nullptr;
+  absl::StatusOr<std::unique_ptr<Encoder>> (*make_encoder)(const SchemaPtr& schema,
+                                                           const FormatOptions& options) = nullptr;
+  // Messages are lines of a file (json, csv, raw), so that the file connector can split them.
+  bool line_delimited = true;
+};
+
+std::span<const Format> AllFormats();
+absl::StatusOr<const Format*> FindFormat(std::string_view name);
+
+}  // namespace millrace

@@ -1,0 +1,41 @@
+// Checkpoint storage: one job's folder of immutable files (segments and manifests).
+//
+// Threading: every method, from any thread; calls block (io threads only, but for Create and Append,
+// which a task thread may use: they go to the page cache).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/base/env.h"
+
+namespace millrace {
+
+class CheckpointStorage {
+ public:
+  virtual ~CheckpointStorage() = default;
+
+  // A new file. It gets its name only by Publish; a file that is dropped before leaves nothing.
+  class Writer {
+   public:
+    virtual ~Writer() = default;
+    virtual absl::Status Append(std::string_view bytes) = 0;
+    // Makes content and name durable; kAlreadyExists when the name is taken.
+    virtual absl::Status Publish() = 0;
+  };
+  virtual absl::StatusOr<std::unique_ptr<Writer>> Create(const std::string& name) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& name) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> List() = 0;  // Sorted names.
+  // Only the coordinator removes (exactly-once.md, rule 9).
+  virtual absl::Status Remove(const std::string& name) = 0;
+};
+
+// Opens "file:///folder" (made when missing). kInvalidArgument: unknown scheme.
+absl::StatusOr<std::unique_ptr<CheckpointStorage>> OpenCheckpointStorage(std::string_view uri,
+                                                                         Disk& disk);
+
+}  // namespace millrace

@@ -1,0 +1,163 @@
+// Batches of columns in Arrow's layout: the only form in which rows move through the engine.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/base/buffer.h"
+#include "runtime/columns/types.h"
+
+namespace millrace {
+
+// One column of a batch; immutable, cheap to copy (three shared pointers).
+// Layout: validity = bitmap, LSB first, 1 = not NULL, null pointer = no NULLs. values = FixedWidth()
+// bytes per row, or a bitmap for BOOL, or the concatenated bytes of strings; offsets = length + 1
+// int32. There are no slice offsets: row 0 is always bit 0 / value 0. Values under NULL are
+// unspecified but readable. Bits after the last row are unspecified.
+class Column {
+ public:
+  Column() = default;
+  Column(TypeKind type, int64_t length, int64_t null_count, BufferPtr validity, BufferPtr values,
+         BufferPtr offsets = nullptr);
+
+  TypeKind type() const { return type_; }
+  int64_t length() const { return length_; }
+  int64_t null_count() const { return null_count_; }
+  bool has_nulls() const { return null_count_ != 0; }
+
+  bool IsNull(int64_t row) const { return null_count_ != 0 && !Bit(validity_bits_, row); }
+  // Fixed-width values; T must have FixedWidth(type()) bytes.
+  template <typename T>
+  const T* values() const {
+    return reinterpret_cast<const T*>(value_bytes_);
+  }
+  bool BoolAt(int64_t row) const { return Bit(value_bytes_, row); }
+  std::string_view StringAt(int64_t row) const {
+    const int32_t begin = offsets_[row];
+    return {reinterpret_cast<const char*>(value_bytes_) + begin,
+            static_cast<size_t>(offsets_[row + 1] - begin)};
+  }
+
+  const uint8_t* validity_bits() const { return validity_bits_; }  // Null pointer: no NULLs.
+  const uint8_t* value_bits() const { return value_bytes_; }       // BOOL.
+  const int32_t* offsets() const { return offsets_; }
+  const BufferPtr& validity_buffer() const { return validity_; }
+  const BufferPtr& values_buffer() const { return values_; }
+  const BufferPtr& offsets_buffer() const { return offsets_buffer_; }
+  // Bytes of all buffers, as the exchange's credits count them.
+  size_t byte_size() const;
+
+  static bool Bit(const uint8_t* bits, int64_t i) { return (bits[i >> 3] >> (i & 7)) & 1; }
+
+ private:
+  TypeKind type_ = TypeKind::kInt64;
+  int64_t length_ = 0;
+  int64_t null_count_ = 0;
+  const uint8_t* validity_bits_ = nullptr;
+  const uint8_t* value_bytes_ = nullptr;
+  const int32_t* offsets_ = nullptr;
+  BufferPtr validity_, values_, offsets_buffer_;
+};
+
+// Rows of one schema. Cheap to copy and move; all columns have `rows()` rows.
+class Batch {
+ public:
+  Batch() = default;
+  Batch(SchemaPtr schema, int64_t rows, std::vector<Column> columns);
+
+  const SchemaPtr& schema() const { return schema_; }
+  int64_t rows() const { return rows_; }
+  int column_count() const { return static_cast<int>(columns_.size()); }
+  const Column& column(int i) const { return columns_[static_cast<size_t>(i)]; }
+  const std::vector<Column>& columns() const { return columns_; }
+  size_t byte_size() const;
+
+  // Which split of the source the rows came from: index in the order in which the task gave splits
+  // to the source. Meaningful only before the first exchange; operators hand it on unchanged.
+  uint32_t split = 0;
+
+ private:
+  SchemaPtr schema_;
+  int64_t rows_ = 0;
+  std::vector<Column> columns_;
+};
+
+// Builds one column row by row or in runs. Reusable: Finish() leaves it empty.
+class ColumnBuilder {
+ public:
+  explicit ColumnBuilder(TypeKind type, int64_t rows_expected = 0);
+
+  TypeKind type() const { return type_; }
+  int64_t length() const { return length_; }
+
+  void AppendNull();
+  void AppendBool(bool value);
+  void AppendInt32(int32_t value);   // INT32, DATE.
+  void AppendInt64(int64_t value);   // INT64, TIMESTAMP, INTERVAL.
+  void AppendFloat64(double value);
+  void AppendString(std::string_view value);  // STRING, BYTES.
+  // The value of `row` of a column of the same type.
+  void AppendFrom(const Column& column, int64_t row);
+  // Rows of a column of the same type, by index.
+  void AppendTaken(const Column& column, std::span<const int32_t> rows);
+  void AppendColumn(const Column& column);
+  // Fixed-width types: makes room for `count` not-NULL values and returns where to write them.
+  uint8_t* AppendUninitialized(int64_t count);
+  // Bytes of string data so far; builders refuse (CHECK) more than 2^31 - 1.
+  int64_t string_bytes() const { return static_cast<int64_t>(string_data_size_); }
+  // Drops all rows after the first `length`.
+  void Truncate(int64_t length);
+
+  Column Finish();
+
+ private:
+  void Reserve(int64_t rows);
+  void ReserveStringData(size_t bytes);
+  void AppendValid(int64_t count);
+
+  const TypeKind type_;
+  int64_t length_ = 0;
+  int64_t null_count_ = 0;
+  int64_t capacity_ = 0;
+  std::shared_ptr<Buffer> validity_;  // Null until the first NULL.
+  std::shared_ptr<Buffer> values_;    // Fixed width and BOOL.
+  std::shared_ptr<Buffer> offsets_;
+  std::shared_ptr<Buffer> string_data_;
+  size_t string_data_size_ = 0;
+};
+
+// One builder per column.
+class BatchBuilder {
+ public:
+  explicit BatchBuilder(SchemaPtr schema, int64_t rows_expected = 0);
+  ColumnBuilder& column(int i) { return columns_[static_cast<size_t>(i)]; }
+  const SchemaPtr& schema() const { return schema_; }
+  int64_t rows() const { return columns_.empty() ? 0 : columns_[0].length(); }
+  void AppendRow(const Batch& batch, int64_t row);  // Same column types.
+  Batch Finish();
+
+ private:
+  const SchemaPtr schema_;
+  std::vector<ColumnBuilder> columns_;
+};
+
+// The rows of `batch` named by `rows`, in that order.
+Batch Take(const Batch& batch, std::span<const int32_t> rows);
+Column Take(const Column& column, std::span<const int32_t> rows);
+// Rows [begin, begin + count) as a batch of their own (copied).
+Batch CopyRange(const Batch& batch, int64_t begin, int64_t count);
+Batch Concat(std::span<const Batch> batches);  // At least one; equal schemas.
+// Indexes of the rows where `condition` (BOOL) is true; NULL counts as false. Appends to `rows`.
+void SelectTrue(const Column& condition, std::vector<int32_t>& rows);
+// A column that holds `length` NULLs.
+Column NullColumn(TypeKind type, int64_t length);
+
+// Equality of values with NULL = NULL, for tests and verification.
+bool SameRows(const Batch& a, const Batch& b);
+// One value as SQL text ("NULL", 'it''s', 12, TIMESTAMP '2024-…'); for messages, tests and `print`.
+std::string ValueText(const Column& column, int64_t row);
+
+}  // namespace millrace

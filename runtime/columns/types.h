@@ -1,0 +1,89 @@
+// Column types and schemas of batches: the in-memory form of proto Type, Field and Schema.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace {
+
+namespace v1 {
+class Schema;
+}
+
+// Numbers are those of proto Type.Kind.
+enum class TypeKind : uint8_t {
+  kBool = 1,       // Bitmap.
+  kInt32 = 2,
+  kInt64 = 3,
+  kFloat64 = 4,
+  kString = 5,     // UTF-8; 32-bit offsets.
+  kBytes = 6,      // 32-bit offsets.
+  kDate = 7,       // int32, days since 1970-01-01.
+  kTimestamp = 8,  // int64, microseconds since 1970-01-01 00:00:00.
+  kInterval = 9,   // int64, microseconds.
+};
+
+// Bytes of one value; 0 for strings and bytes (offsets + data) and bool (bits).
+constexpr int FixedWidth(TypeKind kind) {
+  switch (kind) {
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return 4;
+    case TypeKind::kInt64:
+    case TypeKind::kFloat64:
+    case TypeKind::kTimestamp:
+    case TypeKind::kInterval:
+      return 8;
+    default:
+      return 0;
+  }
+}
+constexpr bool IsVariableWidth(TypeKind kind) {
+  return kind == TypeKind::kString || kind == TypeKind::kBytes;
+}
+
+// SQL name: "BIGINT", "TIMESTAMP", ...
+std::string_view TypeName(TypeKind kind);
+
+struct Field {
+  uint32_t id = 0;  // Stable identity; 0 only in tests.
+  std::string name;
+  TypeKind type = TypeKind::kInt64;
+  bool nullable = true;
+  bool operator==(const Field&) const = default;
+};
+
+class Schema;
+using SchemaPtr = std::shared_ptr<const Schema>;
+
+// Immutable; shared by all batches of an edge.
+class Schema {
+ public:
+  explicit Schema(std::vector<Field> fields) : fields_(std::move(fields)) {}
+  static SchemaPtr Make(std::vector<Field> fields) {
+    return std::make_shared<const Schema>(std::move(fields));
+  }
+  static SchemaPtr FromProto(const v1::Schema& proto);
+
+  const std::vector<Field>& fields() const { return fields_; }
+  int size() const { return static_cast<int>(fields_.size()); }
+  const Field& field(int i) const { return fields_[static_cast<size_t>(i)]; }
+  // Position of the column, or -1.
+  int IndexOfId(uint32_t id) const;
+  int IndexOfName(std::string_view name) const;
+  bool operator==(const Schema&) const = default;
+
+ private:
+  std::vector<Field> fields_;
+};
+
+// Columns of the dead-letter output of every node, in this order: uid STRING, source STRING (topic
+// or file), partition INT, offset BIGINT, time TIMESTAMP (of the failure), code STRING ("MR…"),
+// error STRING, key BYTES, raw BYTES.
+SchemaPtr DeadLetterSchema();
+
+}  // namespace millrace

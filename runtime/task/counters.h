@@ -1,0 +1,39 @@
+// Counters of one operator in one task.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace millrace {
+
+// A counter with one writer (the task thread) and readers on other threads (metrics, heartbeats).
+// Relaxed: each value stands alone, no other memory is published with it.
+class TaskCounter {
+ public:
+  void Add(uint64_t n) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void Set(uint64_t n) { value_.store(n, std::memory_order_relaxed); }
+  uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> value_{0};
+};
+
+// rows_*: since the job's first start, because they are part of the checkpoint: for every node,
+// in = processed + late + dead-lettered (operators that drop rows on purpose, as filters do, count
+// them as processed).
+struct OperatorCounters {
+  TaskCounter rows_in;
+  TaskCounter rows_out;
+  TaskCounter rows_late;
+  TaskCounter rows_dead_lettered;
+  TaskCounter bytes_in;    // Sources: bytes read. Others: batch bytes.
+  TaskCounter bytes_out;
+  TaskCounter busy_ns;
+  TaskCounter lag_rows;    // Sources: rows known to wait at the source; a gauge.
+  TaskCounter sink_errors;
+  TaskCounter rows_future;  // Rows too far in the future to move the watermark.
+};
+
+}  // namespace millrace
