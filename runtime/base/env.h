@@ -75,7 +75,9 @@ class Executor {
   virtual void RunAfter(absl::Duration delay, absl::AnyInvocable<void() &&> work) = 0;
 };
 
-// One duplex stream of frames. Frames arrive whole and in order, or the connection closes.
+// One duplex stream of frames. Frames arrive whole and in order, or the connection closes. The
+// network itself holds a reference while the connection is open, and drops the handlers (and what
+// they own) once it is closed.
 // Threading: Send and Close from any thread.
 class Connection {
  public:

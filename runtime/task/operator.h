@@ -38,7 +38,8 @@ struct OperatorContext {
   uint32_t max_parallelism = 256;
   // The watermark of the restored epoch; Min() on a fresh start.
   EventTime restored_watermark = EventTime::Min();
-  StateStore& state;
+  // Null for operators that their table entry calls stateless.
+  StateStore* state = nullptr;
   OperatorCounters& counters;
   Clock& clock;
   // Set only for nodes that follow a source in its chain; see split_watermarks.h.

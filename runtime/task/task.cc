@@ -1,0 +1,304 @@
+// The task's loop: what comes in, in which order, and what waits. Opening is in task_open.cc, epochs
+// are in task_epoch.cc.
+#include "runtime/task/task.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/check.h"
+#include "runtime/base/log.h"
+#include "runtime/task/task_node.h"
+
+namespace millrace {
+namespace {
+
+// How many items of a channel are looked at before others get their turn.
+constexpr int kItemsPerStep = 16;
+
+}  // namespace
+
+void Task::NodeEmitter::Emit(OutputPort port, Batch batch) {
+  if (batch.rows() == 0 || task_.done_) return;
+  if (port == OutputPort::kMain) {
+    node_.counters.rows_out.Add(static_cast<uint64_t>(batch.rows()));
+  }
+  for (TaskOutput& output : node_.outputs) {
+    if (output.port != port) continue;
+    node_.counters.bytes_out.Add(batch.byte_size());
+    output.router->SendBatch(batch);
+  }
+  for (const Node::Child& child : node_.children) {
+    if (child.port == port) task_.Deliver(child.node, child.input, batch);
+  }
+}
+
+void Task::Deliver(size_t position, int input, const Batch& batch) {
+  if (done_) return;
+  Node& node = *nodes_[position];
+  node.counters.rows_in.Add(static_cast<uint64_t>(batch.rows()));
+  const absl::Status status =
+      node.sink != nullptr ? node.sink->Write(batch) : node.op->Process(input, batch, *node.emitter);
+  if (!status.ok()) Fail(node.uid, status);
+}
+
+void Task::Start(std::vector<TaskOutput> outputs) {
+  for (TaskOutput& output : outputs) {
+    auto it = std::find_if(nodes_.begin(), nodes_.end(),
+                           [&](const auto& node) { return node->uid == output.uid; });
+    MILLRACE_CHECK(it != nodes_.end());
+    (*it)->outputs.push_back(std::move(output));
+  }
+}
+
+Task::Step Task::RunOnce() {
+  if (done_) return Step::kIdle;
+  if (!started_) {
+    started_ = true;
+    // Channels begin at Min(): tell downstream where the restored epoch stood.
+    for (auto& node : nodes_) {
+      if (node->watermark == EventTime::Min()) continue;
+      for (TaskOutput& output : node->outputs) {
+        output.router->SendToAll(
+            {.kind = ChannelItem::Kind::kWatermark, .watermark = node->watermark});
+      }
+    }
+    if (has_source_) ScheduleDiscovery();
+  }
+  const bool posted = mailbox_.RunPosted() > 0;
+  if (done_) return Step::kIdle;
+  if (!HasCredit()) {
+    if (absl::Status status = EndsStatus(); !status.ok()) {
+      Fail("", status);
+      return Step::kIdle;
+    }
+    if (blocked_since_ns_ == 0) blocked_since_ns_ = options_.env.clock.MonotonicNanos();
+    return Step::kBlocked;
+  }
+  if (blocked_since_ns_ != 0) {
+    split_watermarks_.ExcludeBlockedTime(std::exchange(blocked_since_ns_, 0),
+                                         options_.env.clock.MonotonicNanos());
+  }
+  if (pass_.active) {
+    ContinueWatermark();
+    return Step::kProgress;
+  }
+  const Step step = has_source_ ? RunSource() : RunChannels();
+  if (step == Step::kIdle && !done_) {
+    if (absl::Status status = EndsStatus(); !status.ok()) Fail("", status);
+  }
+  return posted && step == Step::kIdle ? Step::kProgress : step;
+}
+
+Task::Step Task::RunSource() {
+  Node& node = *nodes_[0];
+  if (!triggers_.empty()) {
+    if (triggers_.front().drain && !source_ended_) {
+      source_ended_ = true;
+      BeginWatermark(0, EventTime::Max());
+      return Step::kProgress;
+    }
+    const Step step = TakeEpoch(triggers_.front().epoch);
+    if (step == Step::kProgress) triggers_.pop_front();
+    return step;
+  }
+  if (source_ended_) return Step::kIdle;
+  return PollSource(node);
+}
+
+Task::Step Task::PollSource(Node& node) {
+  absl::StatusOr<PollResult> result = node.source->Poll(*node.emitter);
+  if (done_) return Step::kIdle;
+  if (!result.ok()) {
+    Fail(node.uid, result.status());
+    return Step::kIdle;
+  }
+  if (*result == PollResult::kEnd) {
+    source_ended_ = true;
+    BeginWatermark(0, EventTime::Max());
+    if (!std::exchange(exhausted_reported_, true)) options_.listener.OnExhausted(options_.id);
+    return Step::kProgress;
+  }
+  if (watermark_node_ >= 0) {
+    const int64_t now = options_.env.clock.MonotonicNanos();
+    // Finished splits no longer hold the watermark back; looking each time would cost too much.
+    const bool look = *result == PollResult::kIdle || ++polls_ % 64 == 0;
+    const std::vector<Split> positions = look ? node.source->Positions() : std::vector<Split>();
+    for (uint32_t i = 0; i < positions.size(); ++i) {
+      if (positions[i].finished) split_watermarks_.FinishSplit(i);
+    }
+    const auto origin = static_cast<size_t>(watermark_node_);
+    const EventTime watermark = split_watermarks_.Current(now, /*ended=*/false);
+    if (watermark > nodes_[origin]->watermark) {
+      idle_sent_ = false;
+      BeginWatermark(origin, watermark);
+    } else if (*result == PollResult::kIdle && split_watermarks_.AllIdle(now)) {
+      SendIdle();
+    } else if (*result == PollResult::kEmitted) {
+      idle_sent_ = false;
+    }
+  }
+  return *result == PollResult::kIdle ? Step::kIdle : Step::kProgress;
+}
+
+Task::Step Task::RunChannels() {
+  if (align_since_ns_ != 0 &&
+      std::all_of(channels_.begin(), channels_.end(), [](const Channel& c) { return c.at_barrier; })) {
+    const Epoch epoch = channels_[0].barrier;
+    for (const Channel& channel : channels_) MILLRACE_CHECK(channel.barrier == epoch);
+    const Step step = TakeEpoch(epoch);
+    if (step == Step::kProgress) {
+      for (Channel& channel : channels_) channel.at_barrier = false;
+      align_since_ns_ = 0;
+    }
+    return step;
+  }
+  bool received = false;
+  for (size_t i = 0; i < channels_.size(); ++i) {
+    Channel& channel = channels_[next_channel_++ % channels_.size()];
+    ChannelItem item;
+    for (int n = 0; n < kItemsPerStep && !channel.at_barrier && channel.receiver->Receive(item);
+         ++n) {
+      received = true;
+      HandleItem(channel, std::move(item));
+      // One batch, or one watermark that has not yet passed, is a step.
+      if (done_ || pass_.active || !HasCredit()) return Step::kProgress;
+    }
+  }
+  return received ? Step::kProgress : Step::kIdle;
+}
+
+void Task::HandleItem(Channel& channel, ChannelItem item) {
+  switch (item.kind) {
+    case ChannelItem::Kind::kBatch:
+      channel.idle = false;
+      idle_sent_ = false;
+      nodes_[0]->counters.bytes_in.Add(item.batch.byte_size());
+      Deliver(0, channel.input, item.batch);
+      return;
+    case ChannelItem::Kind::kWatermark:
+      channel.idle = false;
+      channel.watermark = std::max(channel.watermark, item.watermark);
+      AdvanceInputWatermark();
+      return;
+    case ChannelItem::Kind::kIdle:
+      channel.idle = true;
+      AdvanceInputWatermark();
+      return;
+    case ChannelItem::Kind::kBarrier:
+      if (align_since_ns_ == 0) align_since_ns_ = options_.env.clock.MonotonicNanos();
+      channel.at_barrier = true;
+      channel.barrier = item.epoch;
+      return;
+  }
+}
+
+void Task::AdvanceInputWatermark() {
+  EventTime minimum = EventTime::Max();
+  bool any_active = false;
+  for (const Channel& channel : channels_) {
+    if (channel.idle) continue;
+    any_active = true;
+    minimum = std::min(minimum, channel.watermark);
+  }
+  if (!any_active) {
+    SendIdle();
+  } else if (minimum > nodes_[0]->watermark) {
+    idle_sent_ = false;
+    BeginWatermark(0, minimum);
+  }
+}
+
+void Task::BeginWatermark(size_t origin, EventTime watermark) {
+  pass_ = {.active = true, .watermark = watermark, .origin = origin, .next = origin};
+  ContinueWatermark();
+}
+
+void Task::ContinueWatermark() {
+  for (; pass_.next < nodes_.size(); ++pass_.next) {
+    Node& node = *nodes_[pass_.next];
+    if (!nodes_[pass_.origin]->reaches[pass_.next] || node.watermark >= pass_.watermark) continue;
+    if (node.op != nullptr) {
+      absl::StatusOr<Progress> progress = node.op->OnWatermark(pass_.watermark, *node.emitter);
+      if (done_) return;
+      if (!progress.ok()) return Fail(node.uid, progress.status());
+      if (*progress == Progress::kAgain) return;  // RunOnce comes back when there is room.
+    }
+    node.watermark = pass_.watermark;
+    node.watermark_us.Set(static_cast<uint64_t>(node.watermark.us));
+    for (TaskOutput& output : node.outputs) {
+      output.router->SendToAll(
+          {.kind = ChannelItem::Kind::kWatermark, .watermark = pass_.watermark});
+    }
+  }
+  pass_.active = false;
+}
+
+void Task::SendIdle() {
+  if (std::exchange(idle_sent_, true)) return;
+  for (auto& node : nodes_) {
+    for (TaskOutput& output : node->outputs) {
+      output.router->SendToAll({.kind = ChannelItem::Kind::kIdle});
+    }
+  }
+}
+
+bool Task::HasCredit() {
+  for (auto& node : nodes_) {
+    for (TaskOutput& output : node->outputs) {
+      if (!output.router->HasCredit()) return false;
+    }
+  }
+  return true;
+}
+
+absl::Status Task::EndsStatus() const {
+  for (const auto& node : nodes_) {
+    for (const TaskOutput& output : node->outputs) {
+      if (absl::Status status = output.router->status(); !status.ok()) return status;
+    }
+  }
+  for (const Channel& channel : channels_) {
+    if (absl::Status status = channel.receiver->status(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+void Task::Fail(std::string_view uid, const absl::Status& status) {
+  if (std::exchange(done_, true)) return;
+  LogError("task failed", {{"job", options_.job_id},
+                           {"chain", options_.id.chain},
+                           {"task", options_.id.index},
+                           {"uid", uid},
+                           {"error", status.ToString()}});
+  options_.listener.OnFailed(options_.id, uid, status);
+}
+
+void Task::Stop() {
+  done_ = true;
+  // Senders and receivers may reach into the data plane, which does not outlive the attempt.
+  for (auto& node : nodes_) node->outputs.clear();
+  channels_.clear();
+}
+
+bool Task::blocking() const {
+  for (const auto& node : nodes_) {
+    if (options_.factory.IsBlocking(*node->proto)) return true;
+  }
+  return false;
+}
+
+absl::Duration Task::idle_poll_interval() const {
+  // Watermark idleness and sources without a wake-up need a look now and then.
+  return has_source_ && !source_ended_ ? absl::Milliseconds(2) : absl::Milliseconds(100);
+}
+
+std::vector<Task::NodeView> Task::Views() const {
+  std::vector<NodeView> views;
+  for (const auto& node : nodes_) {
+    views.push_back({node->uid, &node->counters, &node->watermark_us});
+  }
+  return views;
+}
+
+}  // namespace millrace

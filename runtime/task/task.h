@@ -1,0 +1,202 @@
+// A Task runs one chain of operators for a range of key groups. It owns all control: barriers and
+// their alignment, the minimum of watermarks, idleness, back-pressure, snapshots, commits. Operators,
+// sources and sinks only compute.
+//
+// Threading: Open on an io thread, before the rest. Start, RunOnce and the destructor's caller: see
+//            each. Trigger and Complete from any thread (they post letters). TaskListener methods are
+//            called from the task's thread or an io thread.
+// Ownership: closures on the io pool hold a reference to the task, so that an upload or a commit that
+//            outlasts the attempt finds what it uses; the last of them destroys it.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "millrace/v1/checkpoint.pb.h"
+#include "millrace/v1/graph.pb.h"
+#include "runtime/base/env.h"
+#include "runtime/base/ids.h"
+#include "runtime/base/mailbox.h"
+#include "runtime/exchange/router.h"
+#include "runtime/task/counters.h"
+#include "runtime/task/emitter.h"
+#include "runtime/task/node_factory.h"
+#include "runtime/task/split_watermarks.h"
+
+namespace millrace {
+
+class CheckpointStorage;
+class MemoryBudget;
+class SegmentOutbox;
+class StateStore;
+
+// What one task reports upwards. Must outlive every task.
+class TaskListener {
+ public:
+  virtual ~TaskListener() = default;
+  // All splits of the task's bounded source have been read.
+  virtual void OnExhausted(TaskId task) = 0;
+  // Called once; the task does nothing more. `uid` is empty when no operator is to blame.
+  virtual void OnFailed(TaskId task, std::string_view uid, const absl::Status& status) = 0;
+  struct EpochTimes {
+    int64_t align_ns = 0;
+    int64_t sync_ns = 0;
+    int64_t async_ns = 0;
+  };
+  virtual void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot,
+                          EpochTimes times) = 0;
+  virtual void OnCommitted(TaskId task, Epoch epoch) = 0;
+};
+
+struct TaskOptions {
+  Env env;
+  const NodeFactory& factory;
+  const v1::JobGraph& graph;      // Compiled.
+  const v1::Chain& chain;
+  const v1::Manifest& restore;    // Empty on a fresh start.
+  CheckpointStorage& storage;
+  MemoryBudget& budget;
+  TaskListener& listener;
+  std::function<void()> wake;     // Wakes the task's thread.
+  std::shared_ptr<const void> keep_alive;  // Whoever owns the references above.
+  std::string job_id;
+  Generation generation;
+  uint64_t attempt = 0;
+  TaskId id;
+  KeyGroupRange key_groups;
+  std::string cold_folder;        // Private to this task and attempt.
+  bool interactive = false;
+};
+
+// A channel into the chain's first node.
+struct TaskInput {
+  int input = 0;  // Which input of the node.
+  std::unique_ptr<ChannelReceiver> receiver;
+};
+
+// An edge that leaves the chain.
+struct TaskOutput {
+  std::string uid;
+  OutputPort port = OutputPort::kMain;
+  std::unique_ptr<Router> router;
+};
+
+class Task : public std::enable_shared_from_this<Task> {
+ public:
+  static std::shared_ptr<Task> Make(TaskOptions options, std::vector<TaskInput> inputs);
+  ~Task();
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // Makes the nodes, restores their state, finishes the pending commits of the restored epoch. Blocks.
+  absl::Status Open();
+  // Called once, after Open and before the first RunOnce, when every task of the attempt is open.
+  void Start(std::vector<TaskOutput> outputs);
+
+  enum class Step {
+    kProgress,  // Call again at once.
+    kIdle,      // Nothing to do until woken.
+    kBlocked,   // Waits for credit or for a snapshot in progress.
+  };
+  // One bounded piece of work. Task thread.
+  Step RunOnce();
+  // No RunOnce follows. Task thread, or any when there is none.
+  void Stop();
+
+  // Sources: begin `epoch` with a barrier; with `drain`, end the input first. Any thread.
+  void TriggerEpoch(Epoch epoch, bool drain);
+  // The epoch record of `epoch` exists: commit. Any thread.
+  void CompleteEpoch(Epoch epoch);
+
+  const TaskOptions& options() const { return options_; }
+  bool has_source() const { return has_source_; }
+  bool blocking() const;
+  // A source without a wake-up of its own must be polled even when idle.
+  absl::Duration idle_poll_interval() const;
+
+  // For metrics and heartbeats; any thread, after Open.
+  struct NodeView {
+    std::string uid;
+    const OperatorCounters* counters;
+    const TaskCounter* watermark_us;  // Two's complement.
+  };
+  std::vector<NodeView> Views() const;
+  TaskCounter& busy_ns() { return busy_ns_; }
+  TaskCounter& idle_ns() { return idle_ns_; }
+  TaskCounter& blocked_ns() { return blocked_ns_; }
+  uint64_t state_bytes() const { return state_bytes_.value(); }
+
+ private:
+  struct Node;
+  class NodeEmitter;
+  struct Channel;
+
+  Task(TaskOptions options, std::vector<TaskInput> inputs);
+
+  absl::Status MakeNodes();
+  absl::Status OpenNode(Node& node);
+  absl::Status OpenSource(Node& node, std::vector<Split> restored);
+  absl::Status OpenSink(Node& node, std::vector<v1::CommitToken> pending);
+  void ScheduleDiscovery();
+  void AddDiscoveredSplits(std::vector<Split> discovered);
+
+  bool HasCredit();
+  Step RunSource();
+  Step RunChannels();
+  Step PollSource(Node& node);
+  void HandleItem(Channel& channel, ChannelItem item);
+  void Deliver(size_t node, int input, const Batch& batch);
+  void AdvanceInputWatermark();
+  void BeginWatermark(size_t origin, EventTime watermark);
+  void ContinueWatermark();
+  void SendIdle();
+  Step TakeEpoch(Epoch epoch);
+  absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
+  void RunCommits();
+  void Fail(std::string_view uid, const absl::Status& status);
+  absl::Status EndsStatus() const;
+
+  const TaskOptions options_;
+  Env env_;  // The same as in options_, for those who want it mutable.
+  Mailbox mailbox_;
+  std::vector<std::unique_ptr<Node>> nodes_;  // In topological order; 0 is the head.
+  std::vector<Channel> channels_;
+  bool has_source_ = false;
+  SplitWatermarks split_watermarks_;
+  int watermark_node_ = -1;  // Position of the watermark operator behind a source.
+
+  // Task thread, all of the rest.
+  bool started_ = false;
+  bool done_ = false;  // Failed or stopped.
+  size_t next_channel_ = 0;
+  // A watermark on its way through the chain, interrupted by back-pressure.
+  struct {
+    bool active = false;
+    EventTime watermark;
+    size_t origin = 0;
+    size_t next = 0;
+  } pass_;
+  struct Trigger {
+    Epoch epoch;
+    bool drain;
+  };
+  std::deque<Trigger> triggers_;     // Sources: epochs to begin.
+  bool source_ended_ = false;        // No more Poll.
+  bool exhausted_reported_ = false;
+  std::vector<std::string> known_splits_;
+  uint32_t polls_ = 0;
+  bool idle_sent_ = false;
+  int64_t blocked_since_ns_ = 0;
+  int64_t align_since_ns_ = 0;
+  bool snapshot_running_ = false;
+  std::deque<Epoch> commits_;        // Completed epochs whose commit has not begun.
+  bool commit_running_ = false;
+
+  TaskCounter busy_ns_, idle_ns_, blocked_ns_, state_bytes_;
+};
+
+}  // namespace millrace

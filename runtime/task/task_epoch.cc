@@ -1,0 +1,179 @@
+// The task's part in an epoch: the cut at a barrier, the durable part on an io thread, the commit
+// after the epoch record exists.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/check.h"
+#include "runtime/base/failpoint.h"
+#include "runtime/base/status.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/task/task.h"
+#include "runtime/task/task_node.h"
+
+namespace millrace {
+namespace {
+
+absl::Status WriteParts(SnapshotJob& job) {
+  MILLRACE_FAILPOINT("task.before_snapshot_write");
+  for (SnapshotJob::Part& part : job.parts) {
+    v1::NodeSnapshot& node = *job.snapshot.mutable_nodes(part.node);
+    MILLRACE_ASSIGN_OR_RETURN(std::vector<v1::Segment> segments, part.write());
+    // Outbox segments are already named in their token; state segments are named here.
+    if (!part.is_state) continue;
+    for (v1::Segment& segment : segments) *node.add_state() = std::move(segment);
+  }
+  MILLRACE_FAILPOINT("task.after_snapshot_write");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void Task::TriggerEpoch(Epoch epoch, bool drain) {
+  mailbox_.Post([this, epoch, drain] {
+    if (has_source_) triggers_.push_back({epoch, drain});
+  });
+}
+
+Task::Step Task::TakeEpoch(Epoch epoch) {
+  if (snapshot_running_) return Step::kBlocked;  // Woken by the letter that ends it.
+  const int64_t begin = options_.env.clock.MonotonicNanos();
+  auto job = std::make_shared<SnapshotJob>();
+  job->snapshot.set_chain(options_.id.chain);
+  job->snapshot.set_index(options_.id.index);
+  job->snapshot.set_key_group_first(options_.key_groups.first);
+  job->snapshot.set_key_group_last(options_.key_groups.last);
+  uint64_t state_bytes = 0;
+  for (auto& node : nodes_) {
+    if (absl::Status status = SnapshotNode(*node, epoch, *job); !status.ok()) {
+      Fail(node->uid, Annotate(status, absl::StrCat("cannot snapshot epoch ", epoch.number)));
+      return Step::kIdle;
+    }
+    if (node->state != nullptr) state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
+  }
+  state_bytes_.Set(state_bytes);
+  for (auto& node : nodes_) {
+    for (TaskOutput& output : node->outputs) {
+      output.router->SendToAll({.kind = ChannelItem::Kind::kBarrier, .epoch = epoch});
+    }
+  }
+  const int64_t cut = options_.env.clock.MonotonicNanos();
+  const TaskListener::EpochTimes times{
+      .align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_, .sync_ns = cut - begin};
+  snapshot_running_ = true;
+  options_.env.executor.RunBlocking([self = shared_from_this(), job, epoch, times, cut]() mutable {
+    const absl::Status status = WriteParts(*job);
+    times.async_ns = self->options_.env.clock.MonotonicNanos() - cut;
+    // The raw pointer is safe: letters run only while somebody holds the task.
+    self->mailbox_.Post([task = self.get(), job, epoch, times, status] {
+      task->snapshot_running_ = false;
+      if (task->done_) return;
+      if (!status.ok()) {
+        // The output of the epoch may be incomplete on disk: only a restart from the last complete
+        // epoch is safe.
+        return task->Fail(
+            "", Annotate(status, absl::StrCat("cannot write the snapshot of epoch ", epoch.number)));
+      }
+      task->options_.listener.OnSnapshot(task->options_.id, epoch, std::move(job->snapshot), times);
+    });
+  });
+  return Step::kProgress;
+}
+
+absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
+  const int index = job.snapshot.nodes_size();
+  v1::NodeSnapshot& snapshot = *job.snapshot.add_nodes();
+  snapshot.set_uid(node.uid);
+  if (node.op != nullptr) MILLRACE_RETURN_IF_ERROR(node.op->FlushState(epoch));
+  if (node.state != nullptr) {
+    MILLRACE_ASSIGN_OR_RETURN(SegmentWork work, node.state->FreezeEpoch(epoch));
+    auto shared = std::make_shared<SegmentWork>(std::move(work));
+    job.parts.push_back(
+        {.node = index, .write = [shared] { return std::move(*shared)(); }, .is_state = true});
+  }
+  if (node.sink != nullptr) {
+    MILLRACE_ASSIGN_OR_RETURN(v1::CommitToken token, node.sink->Prepare(epoch));
+    node.pending.push_back(std::move(token));
+    auto shared = std::make_shared<SegmentWork>(node.outbox->TakeWork());
+    job.parts.push_back(
+        {.node = index, .write = [shared] { return std::move(*shared)(); }, .is_state = false});
+    // Everything that is not yet committed: a restore from this epoch must complete it all.
+    for (const v1::CommitToken& pending : node.pending) *snapshot.add_tokens() = pending;
+  }
+  if (node.source != nullptr) {
+    std::vector<Split> positions = node.source->Positions();
+    for (uint32_t i = 0; i < positions.size(); ++i) {
+      if (watermark_node_ >= 0) positions[i].watermark = split_watermarks_.OfSplit(i);
+      v1::SplitPosition& split = *snapshot.add_splits();
+      split.set_split_id(positions[i].id);
+      split.set_position(positions[i].position);
+      split.set_watermark_us(positions[i].watermark.us);
+      split.set_finished(positions[i].finished);
+    }
+    node.snapshots.emplace_back(epoch, std::move(positions));
+  }
+  snapshot.set_rows_in(node.counters.rows_in.value());
+  snapshot.set_rows_out(node.counters.rows_out.value());
+  snapshot.set_rows_late(node.counters.rows_late.value());
+  snapshot.set_rows_dead_lettered(node.counters.rows_dead_lettered.value());
+  snapshot.set_watermark_us(node.watermark.us);
+  return absl::OkStatus();
+}
+
+void Task::CompleteEpoch(Epoch epoch) {
+  mailbox_.Post([this, epoch] {
+    if (done_) return;
+    for (auto& node : nodes_) {
+      if (node->source == nullptr) continue;
+      std::erase_if(node->snapshots, [&](auto& snapshot) {
+        if (snapshot.first == epoch) node->source->OnEpochCompleted(snapshot.second);
+        return snapshot.first <= epoch;
+      });
+    }
+    commits_.push_back(epoch);
+    RunCommits();
+  });
+}
+
+void Task::RunCommits() {
+  if (commit_running_ || commits_.empty()) return;
+  const Epoch epoch = commits_.front();
+  commits_.pop_front();
+  // Of an epoch that was abandoned nothing was committed; its tokens go with the next complete one.
+  std::vector<std::pair<Node*, v1::CommitToken>> due;
+  for (auto& node : nodes_) {
+    for (const v1::CommitToken& token : node->pending) {
+      if (token.epoch() <= epoch.number) due.emplace_back(node.get(), token);
+    }
+  }
+  if (due.empty()) {
+    options_.listener.OnCommitted(options_.id, epoch);
+    return RunCommits();
+  }
+  commit_running_ = true;
+  options_.env.executor.RunBlocking([self = shared_from_this(), due = std::move(due), epoch] {
+    absl::Status status;
+    std::string uid;
+    for (const auto& [node, token] : due) {
+      status = node->sink->Commit(token);
+      uid = node->uid;
+      if (!status.ok()) break;
+    }
+    self->mailbox_.Post([task = self.get(), epoch, status, uid] {
+      task->commit_running_ = false;
+      if (task->done_) return;
+      if (!status.ok()) {
+        return task->Fail(uid,
+                          Annotate(status, absl::StrCat("cannot commit epoch ", epoch.number)));
+      }
+      for (auto& node : task->nodes_) {
+        std::erase_if(node->pending,
+                      [&](const v1::CommitToken& token) { return token.epoch() <= epoch.number; });
+      }
+      task->options_.listener.OnCommitted(task->options_.id, epoch);
+      task->RunCommits();
+    });
+  });
+}
+
+}  // namespace millrace

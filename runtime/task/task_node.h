@@ -1,0 +1,88 @@
+// The parts of a Task: its nodes and its input channels. Private to runtime/task.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint/segment_outbox.h"
+#include "runtime/expressions/expression.h"
+#include "runtime/state/state_store.h"
+#include "runtime/task/operator.h"
+#include "runtime/task/task.h"
+
+namespace millrace {
+
+// One node of the chain in this task: exactly one of source, op and sink is set.
+struct Task::Node {
+  // A consumer of one of the node's outputs within the chain.
+  struct Child {
+    OutputPort port;
+    size_t node;
+    int input;
+  };
+
+  const v1::Node* proto = nullptr;
+  std::string uid;
+  size_t position = 0;
+  std::vector<Child> children;
+  std::vector<TaskOutput> outputs;
+  std::vector<bool> reaches;  // reaches[i]: node i is this node or behind it in the chain.
+
+  SchemaPtr schema;
+  OperatorCounters counters;
+  TaskCounter watermark_us;
+  EventTime watermark = EventTime::Min();
+  std::unique_ptr<NodeEmitter> emitter;
+
+  // Contexts outlive what borrows them: declared first, destroyed last.
+  std::unique_ptr<StateStore> state;
+  std::unique_ptr<SegmentOutbox> outbox;
+  std::unique_ptr<OperatorContext> operator_context;
+  std::unique_ptr<SourceContext> source_context;
+  std::unique_ptr<SinkContext> sink_context;
+  std::unique_ptr<SplitDiscovery> discovery;
+  std::unique_ptr<Source> source;
+  std::unique_ptr<Operator> op;
+  std::unique_ptr<Sink> sink;
+
+  // Sinks: sealed epochs that are not yet committed, oldest first.
+  std::vector<v1::CommitToken> pending;
+  // Sources: positions of snapshots that are not yet complete.
+  std::vector<std::pair<Epoch, std::vector<Split>>> snapshots;
+};
+
+class Task::NodeEmitter : public Emitter {
+ public:
+  NodeEmitter(Task& task, Node& node) : task_(task), node_(node) {}
+
+  void Emit(OutputPort port, Batch batch) override;
+  bool full() const override { return !task_.HasCredit(); }
+
+ private:
+  Task& task_;
+  Node& node_;
+};
+
+struct Task::Channel {
+  int input = 0;
+  std::unique_ptr<ChannelReceiver> receiver;
+  EventTime watermark = EventTime::Min();
+  bool idle = false;
+  bool at_barrier = false;  // Delivers nothing until the barrier has come everywhere.
+  Epoch barrier;
+};
+
+// The durable part of a snapshot: runs on an io thread.
+struct SnapshotJob {
+  v1::TaskSnapshot snapshot;
+  struct Part {
+    int node;  // Index in snapshot.nodes().
+    std::function<absl::StatusOr<std::vector<v1::Segment>>()> write;
+    bool is_state;
+  };
+  std::vector<Part> parts;
+};
+
+}  // namespace millrace

@@ -1,0 +1,86 @@
+// One attempt to run a job, as far as this worker takes part: its tasks and their channels.
+//
+// Threading: the worker's loop, but for the TaskListener methods, which post to it.
+// Ownership: the worker; tasks borrow graph, manifest and storage from here, so an attempt lives until
+//            its last task is gone.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "millrace/v1/worker_service.pb.h"
+#include "runtime/checkpoint/storage.h"
+#include "runtime/exchange/data_plane.h"
+#include "runtime/task/task.h"
+#include "runtime/task/task_runner.h"
+
+namespace millrace {
+
+class Worker;
+struct WorkerParts;
+
+class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt> {
+ public:
+  Attempt(Worker& worker, std::shared_ptr<WorkerParts> parts, v1::DeployAttempt deploy);
+  ~Attempt() override;
+
+  // Makes the tasks and opens them on io threads; each reports READY or FAILED.
+  absl::Status Build();
+  // Connects the outputs and hands the tasks to their runners.
+  void Start();
+  // Takes the tasks off their runners. Blocks until none of them runs; io work may go on.
+  void Stop();
+
+  void TriggerEpoch(Epoch epoch, bool drain);
+  void CompleteEpoch(Epoch epoch);
+  void AddProgress(v1::Heartbeat& heartbeat) const;
+  // The last state of each task, for a coordinator that has come back.
+  void ReportStates() const;
+  void VisitTasks(const std::function<void(const std::string&, Task&)>& visit) const;
+
+  const AttemptKey& key() const { return key_; }
+  const v1::AttemptId& id() const { return deploy_.attempt(); }
+
+  void OnExhausted(TaskId task) override;
+  void OnFailed(TaskId task, std::string_view uid, const absl::Status& status) override;
+  void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot, EpochTimes times) override;
+  void OnCommitted(TaskId task, Epoch epoch) override;
+
+ private:
+  struct Hosted {
+    const v1::Task* spec;
+    std::shared_ptr<Task> task;
+    std::shared_ptr<TaskRunner> runner;
+    v1::TaskStateChanged state;
+  };
+
+  // Runs `letter` on the worker's loop if this attempt still exists then.
+  void Post(std::function<void(Attempt&)> letter);
+  absl::Status MakeTask(const v1::Task& spec);
+  std::vector<TaskInput> MakeInputs(const v1::Task& spec, const v1::Chain& chain,
+                                    std::function<void()> wake);
+  std::vector<TaskOutput> MakeOutputs(const Hosted& hosted);
+  std::vector<std::unique_ptr<ChannelSender>> MakeSenders(const Hosted& hosted, int edge);
+  const v1::Chain* ChainOf(std::string_view uid) const;
+  const v1::Task* FindTask(uint32_t chain, uint32_t index) const;
+  void Open(Hosted& hosted);
+  void WakeTask(TaskId id);
+  void SetState(Hosted& hosted, v1::TaskStateChanged::State state);
+  Hosted* FindHosted(TaskId id);
+
+  Worker& worker_;  // Only touched on its loop: an attempt may outlive it.
+  const std::shared_ptr<WorkerParts> parts_;
+  const v1::DeployAttempt deploy_;
+  const AttemptKey key_;
+  std::unique_ptr<CheckpointStorage> storage_;
+  std::map<TaskId, Hosted> tasks_;
+  // Channels between two tasks of this worker: the sender waits here until its task starts.
+  std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
+  bool started_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace millrace

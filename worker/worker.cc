@@ -1,0 +1,211 @@
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/base/log.h"
+#include "runtime/base/status_macros.h"
+#include "worker/attempt.h"
+
+namespace millrace {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+}  // namespace
+
+Worker::Worker(WorkerOptions options, Env env, const NodeFactory& factory, int cores,
+               MakeRunner make_runner, std::function<void()> wake)
+    : parts_(new WorkerParts{.options = options,
+                             .env = env,
+                             .factory = factory,
+                             .mailbox = Mailbox(std::move(wake)),
+                             .budget = MemoryBudget(options.state_memory_bytes),
+                             .data_plane = nullptr}),
+      make_runner_(std::move(make_runner)) {
+  for (int i = 0; i < cores; ++i) runners_.push_back(make_runner_());
+}
+
+Worker::~Worker() {
+  for (auto& [key, attempt] : attempts_) attempt->Stop();
+  attempts_.clear();
+}
+
+absl::Status Worker::Start() {
+  // Cold state is a cache of the checkpoint: whatever an earlier incarnation left is worthless.
+  const std::string folder = parts_->options.data_folder + "/state";
+  MILLRACE_RETURN_IF_ERROR(parts_->env.disk.RemoveFolder(folder));
+  MILLRACE_RETURN_IF_ERROR(parts_->env.disk.MakeFolders(folder));
+  MILLRACE_ASSIGN_OR_RETURN(parts_->data_plane, DataPlane::Start(parts_->env.network,
+                                                                 parts_->options.data_address));
+  return absl::OkStatus();
+}
+
+void Worker::OnConnected(Send send) {
+  parts_->mailbox.Post([this, send = std::move(send)]() mutable {
+    send_ = std::move(send);
+    Register();
+  });
+}
+
+void Worker::OnDisconnected() {
+  parts_->mailbox.Post([this] { send_ = nullptr; });
+}
+
+void Worker::OnMessage(v1::ConnectResponse message) {
+  parts_->mailbox.Post([this, message = std::move(message)] { Handle(message); });
+}
+
+void Worker::Report(v1::ConnectRequest message) {
+  // Without a link the message is lost on purpose: the coordinator that comes back asks for states
+  // anew and begins a new epoch.
+  if (send_ != nullptr) send_(std::move(message));
+}
+
+void Worker::Register() {
+  v1::ConnectRequest message;
+  v1::RegisterWorker& registration = *message.mutable_register_();
+  registration.set_worker_id(worker_id());
+  registration.set_data_address(parts_->data_plane->address());
+  registration.set_cores(static_cast<uint32_t>(runners_.size()));
+  registration.set_version(kVersion);
+  registration.set_http_address(parts_->options.http_address);
+  for (const auto& [key, attempt] : attempts_) *registration.add_running() = attempt->id();
+  Report(std::move(message));
+}
+
+Attempt* Worker::Find(const v1::AttemptId& id) {
+  auto it = attempts_.find(
+      {.job_id = id.job_id(), .generation = id.generation(), .attempt = id.attempt()});
+  if (it != attempts_.end()) return it->second.get();
+  ++dropped_messages_;
+  return nullptr;
+}
+
+void Worker::Handle(const v1::ConnectResponse& message) {
+  switch (message.message_case()) {
+    case v1::ConnectResponse::kRegistered:
+      if (message.registered().heartbeat_interval_ms() > 0) {
+        heartbeat_interval_ = absl::Milliseconds(message.registered().heartbeat_interval_ms());
+      }
+      for (const auto& [key, attempt] : attempts_) attempt->ReportStates();
+      ScheduleHeartbeat();
+      return;
+    case v1::ConnectResponse::kDeploy:
+      return Deploy(message.deploy());
+    case v1::ConnectResponse::kStart:
+      if (Attempt* attempt = Find(message.start().attempt())) attempt->Start();
+      return;
+    case v1::ConnectResponse::kStop:
+      if (Attempt* attempt = Find(message.stop().attempt())) StopOne(attempt->key());
+      return;
+    case v1::ConnectResponse::kTriggerEpoch:
+      if (Attempt* attempt = Find(message.trigger_epoch().attempt())) {
+        attempt->TriggerEpoch(Epoch{message.trigger_epoch().epoch()},
+                              message.trigger_epoch().drain());
+      }
+      return;
+    case v1::ConnectResponse::kEpochCompleted:
+      if (Attempt* attempt = Find(message.epoch_completed().attempt())) {
+        attempt->CompleteEpoch(Epoch{message.epoch_completed().epoch()});
+      }
+      return;
+    case v1::ConnectResponse::MESSAGE_NOT_SET:
+      LogWarning("the coordinator sent a message that this version does not know");
+      return;
+  }
+}
+
+void Worker::Deploy(const v1::DeployAttempt& deploy) {
+  const v1::AttemptId& id = deploy.attempt();
+  const AttemptKey key{
+      .job_id = id.job_id(), .generation = id.generation(), .attempt = id.attempt()};
+  if (attempts_.contains(key)) return;
+  for (const auto& [other, attempt] : attempts_) {
+    if (other.job_id == key.job_id && other > key) {
+      ++dropped_messages_;  // A stale controller.
+      return;
+    }
+  }
+  StopAttemptsOlderThan(id);
+  auto attempt = std::make_shared<Attempt>(*this, parts_, deploy);
+  attempts_[key] = attempt;
+  LogInfo("deploying", {{"job", key.job_id},
+                        {"generation", key.generation},
+                        {"attempt", key.attempt},
+                        {"restore_epoch", deploy.restore_epoch()}});
+  if (absl::Status status = attempt->Build(); !status.ok()) {
+    v1::ConnectRequest message;
+    v1::TaskStateChanged& changed = *message.mutable_task_state_changed();
+    *changed.mutable_attempt() = id;
+    for (const v1::Task& task : deploy.tasks()) {
+      if (task.worker_id() == worker_id()) *changed.mutable_task() = task.key();
+    }
+    changed.set_state(v1::TaskStateChanged::STATE_FAILED);
+    changed.set_status_code(static_cast<uint32_t>(status.code()));
+    changed.set_status_message(std::string(status.message()));
+    Report(std::move(message));
+    StopOne(key);
+  }
+}
+
+void Worker::StopAttemptsOlderThan(const v1::AttemptId& id) {
+  std::vector<AttemptKey> older;
+  for (const auto& [key, attempt] : attempts_) {
+    if (key.job_id == id.job_id() &&
+        std::pair(key.generation, key.attempt) < std::pair(id.generation(), id.attempt())) {
+      older.push_back(key);
+    }
+  }
+  for (const AttemptKey& key : older) StopOne(key);
+}
+
+void Worker::StopOne(const AttemptKey& key) {
+  auto it = attempts_.find(key);
+  if (it == attempts_.end()) return;
+  std::shared_ptr<Attempt> attempt = std::move(it->second);
+  attempts_.erase(it);
+  LogInfo("stopping", {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
+  // A task in the middle of a step may take a while: not on this loop.
+  parts_->env.executor.RunBlocking([attempt = std::move(attempt)] { attempt->Stop(); });
+}
+
+std::shared_ptr<TaskRunner> Worker::RunnerFor(bool blocking) {
+  if (blocking) return make_runner_();  // Lives as long as the attempt.
+  return runners_[next_runner_++ % runners_.size()];
+}
+
+void Worker::ScheduleHeartbeat() {
+  if (std::exchange(heartbeat_scheduled_, true)) return;
+  parts_->env.executor.RunAfter(heartbeat_interval_, [this, parts = parts_] {
+    parts->mailbox.Post([this] {
+      heartbeat_scheduled_ = false;
+      if (send_ == nullptr) return;
+      SendHeartbeat();
+      ScheduleHeartbeat();
+    });
+  });
+}
+
+void Worker::SendHeartbeat() {
+  v1::ConnectRequest message;
+  v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
+  for (const auto& [key, attempt] : attempts_) attempt->AddProgress(heartbeat);
+  Report(std::move(message));
+}
+
+void Worker::AddLogLine(v1::AttemptId attempt, v1::LogLine line) {
+  parts_->mailbox.Post([this, attempt = std::move(attempt), line = std::move(line)] {
+    v1::ConnectRequest message;
+    *message.mutable_log_lines()->mutable_attempt() = attempt;
+    *message.mutable_log_lines()->add_lines() = line;
+    Report(std::move(message));
+  });
+}
+
+void Worker::VisitTasks(
+    const std::function<void(const std::string& job_id, Task&)>& visit) const {
+  for (const auto& [key, attempt] : attempts_) attempt->VisitTasks(visit);
+}
+
+}  // namespace millrace

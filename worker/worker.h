@@ -1,0 +1,110 @@
+// A worker hosts the tasks of attempts: it makes them as the coordinator says, runs them on task
+// threads, connects their channels, and reports what happens.
+//
+// Threading: one event loop (RunPosted, by the worker's main thread or the simulator). OnMessage,
+//            OnConnected and OnDisconnected from any thread: they post. Tasks report by posting too.
+// Ownership: the worker owns runners, data plane and attempts; Env, factory and runners' clock are
+//            borrowed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "millrace/v1/worker_service.pb.h"
+#include "runtime/base/env.h"
+#include "runtime/base/mailbox.h"
+#include "runtime/exchange/data_plane.h"
+#include "runtime/state/memory_budget.h"
+#include "runtime/task/node_factory.h"
+#include "runtime/task/task_runner.h"
+
+namespace millrace {
+
+class Attempt;
+class Task;
+
+struct WorkerOptions {
+  std::string worker_id;       // Names this incarnation.
+  std::string data_address = "127.0.0.1:0";
+  std::string http_address;    // Only reported.
+  std::string data_folder;     // Cold state; wiped at start.
+  uint64_t state_memory_bytes = uint64_t{1} << 30;
+  size_t channel_bytes_max = 1 << 20;
+  bool interactive = false;
+};
+
+// What attempts use; shared, because io work of a stopped attempt may outlast the worker. Constant
+// after Start; every part may be used from any thread.
+struct WorkerParts {
+  const WorkerOptions options;
+  Env env;
+  const NodeFactory& factory;
+  Mailbox mailbox;
+  MemoryBudget budget;
+  std::unique_ptr<DataPlane> data_plane;
+};
+
+class Worker {
+ public:
+  using MakeRunner = std::function<std::shared_ptr<TaskRunner>()>;
+  using Send = std::function<void(v1::ConnectRequest)>;
+
+  // `cores` runners are made at once, one more for each blocking task. `wake`: see Mailbox; what it
+  // captures must stay valid after the worker is gone.
+  Worker(WorkerOptions options, Env env, const NodeFactory& factory, int cores,
+         MakeRunner make_runner, std::function<void()> wake);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Starts the data plane. Blocks.
+  absl::Status Start();
+
+  // The link to the coordinator. A worker without a link goes on processing; epochs wait.
+  void OnConnected(Send send);
+  void OnDisconnected();
+  void OnMessage(v1::ConnectResponse message);
+
+  size_t RunPosted() { return parts_->mailbox.RunPosted(); }
+  // Keeps a line for `millrace logs`; any thread.
+  void AddLogLine(v1::AttemptId attempt, v1::LogLine line);
+
+  // One task, for metrics. Worker thread.
+  void VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const;
+  const MemoryBudget& budget() const { return parts_->budget; }
+  const std::string& worker_id() const { return parts_->options.worker_id; }
+  bool connected() const { return send_ != nullptr; }
+  size_t attempt_count() const { return attempts_.size(); }
+  // Letters for the loop, e.g. to visit tasks from the metrics thread.
+  Mailbox& mailbox() { return parts_->mailbox; }
+
+ private:
+  friend class Attempt;
+
+  void Handle(const v1::ConnectResponse& message);
+  void Deploy(const v1::DeployAttempt& deploy);
+  void StopAttemptsOlderThan(const v1::AttemptId& id);
+  void StopOne(const AttemptKey& key);
+  Attempt* Find(const v1::AttemptId& id);
+  std::shared_ptr<TaskRunner> RunnerFor(bool blocking);
+  void Register();
+  void SendHeartbeat();
+  void ScheduleHeartbeat();
+  void Report(v1::ConnectRequest message);
+
+  const std::shared_ptr<WorkerParts> parts_;
+  const MakeRunner make_runner_;
+  std::vector<std::shared_ptr<TaskRunner>> runners_;  // One per core.
+  size_t next_runner_ = 0;
+  std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_;
+  Send send_;
+  absl::Duration heartbeat_interval_ = absl::Seconds(1);
+  bool heartbeat_scheduled_ = false;
+  uint64_t dropped_messages_ = 0;  // Of lower generations.
+};
+
+}  // namespace millrace
