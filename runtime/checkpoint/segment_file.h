@@ -10,7 +10,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/checkpoint/storage.h"
@@ -21,6 +23,14 @@ namespace v1 {
 class Segment;
 }
 
+// Work for an io thread that makes segments durable; call at most once. Who made it says which
+// segments it returns.
+using SegmentWork = absl::AnyInvocable<absl::StatusOr<std::vector<v1::Segment>>() &&>;
+
+// Longest record that is written and read.
+inline constexpr size_t kSegmentRecordBytesMax = 64 << 20;
+
+// Create, Append and Finish go to the page cache in large blocks; Publish blocks.
 class SegmentWriter {
  public:
   // `identity`: name, kind, uid, key groups, epoch of the segment to be.
@@ -29,8 +39,25 @@ class SegmentWriter {
   virtual ~SegmentWriter() = default;
   virtual absl::Status Append(std::string_view record) = 0;
   virtual uint64_t records() const = 0;
-  // Footer, durable, named. Fills in bytes, rows and crc32c.
+  // Bytes so far, buffered ones included.
+  virtual uint64_t bytes() const = 0;
+  // Appends the footer, without making it durable; only Publish may follow. Fills in bytes, rows and
+  // crc32c.
+  virtual absl::StatusOr<v1::Segment> Finish() = 0;
+  // Finish if that is still to do; then durable and named.
   virtual absl::StatusOr<v1::Segment> Publish() = 0;
+};
+
+// Reads one segment record by record. Memory: one block of 1 MiB, or the longest record.
+class SegmentReader {
+ public:
+  // Verifies name, owner, length and checksum of the whole file; kDataLoss names segment and fault.
+  // `segment` may name fewer key groups than the file has: its reader keeps to those.
+  static absl::StatusOr<std::unique_ptr<SegmentReader>> Open(CheckpointStorage& storage,
+                                                             const v1::Segment& segment);
+  virtual ~SegmentReader() = default;
+  // False at the end. The record lives until the next call.
+  virtual absl::StatusOr<bool> Next(std::string_view* record) = 0;
 };
 
 // Verifies name, owner, length and checksum (kDataLoss names segment and fault), then calls `record`

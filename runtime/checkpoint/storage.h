@@ -4,6 +4,7 @@
 // which a task thread may use: they go to the page cache).
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,11 +16,15 @@
 
 namespace millrace {
 
+// A name: 1 to this many letters, digits and `._%=+~-`, not beginning with a dot; the folder is flat.
+inline constexpr size_t kStorageNameBytesMax = 200;
+
 class CheckpointStorage {
  public:
   virtual ~CheckpointStorage() = default;
 
-  // A new file. It gets its name only by Publish; a file that is dropped before leaves nothing.
+  // A new file. It gets its name only by Publish; a file that is dropped before leaves nothing. One
+  // thread at a time. Create: kInvalidArgument for a bad name.
   class Writer {
    public:
     virtual ~Writer() = default;
@@ -34,7 +39,7 @@ class CheckpointStorage {
   virtual absl::Status Remove(const std::string& name) = 0;
 };
 
-// Opens "file:///folder" (made when missing). kInvalidArgument: unknown scheme.
+// Opens "file:///folder" (made when missing). kInvalidArgument: unknown scheme. `disk` outlives it.
 absl::StatusOr<std::unique_ptr<CheckpointStorage>> OpenCheckpointStorage(std::string_view uri,
                                                                          Disk& disk);
 
