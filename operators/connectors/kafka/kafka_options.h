@@ -1,0 +1,84 @@
+// Options of the `kafka` connector: Flink's names, read from a node of the job graph.
+//
+// Threading: pure functions.
+// Errors:    kInvalidArgument names the option, what was found, and what is expected. Client
+//            properties pass an allow list, because librdkafka properties that name files, commands
+//            or plugins are code execution for whoever may submit a job.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace millrace {
+
+namespace v1 {
+class Node;
+}
+
+using KafkaProperties = std::map<std::string, std::string, std::less<>>;
+
+// How to reach a cluster; common to sources and sinks.
+struct KafkaClientOptions {
+  std::string brokers;         // properties.bootstrap.servers
+  KafkaProperties properties;  // Allowed librdkafka properties, without the prefix.
+  // Longest wait for one answer about metadata or offsets.
+  absl::Duration request_timeout = absl::Seconds(10);
+};
+
+enum class KafkaStart { kEarliest, kLatest, kTimestamp, kSpecificOffsets, kGroupOffsets };
+enum class KafkaEnd { kUnbounded, kLatest, kTimestamp, kSpecificOffsets };
+// What a split of a consumer group without a committed offset starts with.
+enum class KafkaReset { kNone, kEarliest, kLatest };
+
+struct KafkaSourceOptions {
+  KafkaClientOptions client;
+  std::vector<std::string> topics;
+  std::string group_id;  // Empty: no offsets are published.
+  KafkaStart start = KafkaStart::kEarliest;
+  int64_t start_timestamp_ms = 0;
+  std::map<int32_t, int64_t> start_offsets;
+  KafkaReset group_reset = KafkaReset::kNone;
+  KafkaEnd end = KafkaEnd::kUnbounded;
+  int64_t end_timestamp_ms = 0;
+  std::map<int32_t, int64_t> end_offsets;
+  absl::Duration discovery_interval = absl::Minutes(5);  // Zero: never.
+  std::string format;
+};
+
+enum class KafkaPartitioner { kByKey, kFixed, kRoundRobin };
+
+struct KafkaSinkOptions {
+  KafkaClientOptions client;
+  std::string topic;
+  bool exactly_once = true;
+  std::string transactional_id_prefix = "millrace";
+  KafkaPartitioner partitioner = KafkaPartitioner::kByKey;
+  std::vector<std::string> key_fields;
+  std::string key_format;  // Empty: the text of the only key field, or JSON of several.
+  bool key_fields_in_value = true;
+  std::string format;
+  // Longest time to deliver or commit before the job restarts.
+  absl::Duration delivery_timeout = absl::Seconds(60);
+};
+
+absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node);
+absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node);
+
+// Whether users may set librdkafka's property `name`. kInvalidArgument says why not and what to use
+// instead.
+absl::Status CheckKafkaProperty(std::string_view name);
+
+// "partition:0,offset:42;partition:1,offset:300" (Flink's form).
+absl::StatusOr<std::map<int32_t, int64_t>> ParsePartitionOffsets(std::string_view text);
+// "5 min", "500ms", "1 h", "10 s", or plain milliseconds (Flink's form).
+absl::StatusOr<absl::Duration> ParseFlinkDuration(std::string_view text);
+
+}  // namespace millrace

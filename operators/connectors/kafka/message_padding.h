@@ -1,0 +1,27 @@
+// Gives message payloads the readable bytes after their end that decoders ask for, copying only
+// where the client's buffer cannot be shown to have them.
+//
+// Threading: one thread. Ownership: copies live until the next call.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "operators/formats/format.h"
+
+namespace millrace {
+
+class MessagePadding {
+ public:
+  // Replaces values that have no kMessagePadding readable bytes after them by copies that do.
+  void Pad(std::span<Message> messages);
+  size_t copied() const { return copied_; }  // Of the last call.
+
+ private:
+  std::vector<char> arena_;
+  std::vector<size_t> to_copy_;
+  size_t copied_ = 0;
+};
+
+}  // namespace millrace
