@@ -1,0 +1,259 @@
+#include "operators/catalog/catalog.h"
+
+namespace millrace {
+namespace {
+
+constexpr int64_t kRowsMax = int64_t{1} << 62;
+
+// ---- datagen ------------------------------------------------------------------------------------
+
+constexpr std::string_view kDatagenKinds[] = {"random", "sequence"};
+constexpr OptionSpec kDatagenSource[] = {
+    {.name = "fields.#.end",
+     .kind = OptionKind::kInt,
+     .help = "Last value of a sequence; the source ends with it"},
+    {.name = "fields.#.kind",
+     .kind = OptionKind::kEnum,
+     .default_value = "random",
+     .values = kDatagenKinds,
+     .help = "How the values of a column are made"},
+    {.name = "fields.#.length",
+     .kind = OptionKind::kInt,
+     .default_value = "100",
+     .min = 0,
+     .max = 1 << 20,
+     .help = "Characters of a random string"},
+    {.name = "fields.#.max", .help = "Largest random value, inclusive"},
+    {.name = "fields.#.min", .help = "Smallest random value"},
+    {.name = "fields.#.null-rate",
+     .help = "Share of NULLs in a random column, 0 to 1; 0 when not given"},
+    {.name = "fields.#.start", .kind = OptionKind::kInt, .help = "First value of a sequence"},
+    {.name = "number-of-rows",
+     .kind = OptionKind::kInt,
+     .min = 0,
+     .max = kRowsMax,
+     .help = "The source ends after so many rows; without it, never"},
+    {.name = "rows-per-second",
+     .kind = OptionKind::kInt,
+     .min = 1,
+     .max = 1'000'000'000,
+     .help = "Pace over all tasks; without it, as fast as they are taken"},
+    {.name = "seed",
+     .kind = OptionKind::kInt,
+     .default_value = "1",
+     .help = "Same seed, same rows"},
+    {.name = "splits",
+     .kind = OptionKind::kInt,
+     .default_value = "4",
+     .min = 1,
+     .max = 4096,
+     .help = "Parts that can be read in parallel"},
+};
+
+// ---- file ---------------------------------------------------------------------------------------
+
+constexpr OptionSpec kFileSource[] = {
+    {.name = "csv.header",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "Pass over the first line of every file"},
+    {.name = "max-line-size",
+     .kind = OptionKind::kBytes,
+     .default_value = "16 mb",
+     .min = 16,
+     .max = int64_t{1} << 30,
+     .help = "Longer lines are bad"},
+    {.name = "path",
+     .required = true,
+     .help = "A file, a folder (all its files but those that begin with . or _), or a pattern with "
+             "* and ?"},
+    {.name = "split-size",
+     .kind = OptionKind::kBytes,
+     .default_value = "64 mb",
+     .min = 1,
+     .max = int64_t{1} << 40,
+     .help = "Larger files are read in parts of about this size"},
+};
+constexpr OptionSpec kFileSink[] = {
+    {.name = "csv.header",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "Write the names of the columns as first line of every file"},
+    {.name = "path",
+     .required = true,
+     .help = "A folder; files part-* appear in it when their epoch is committed"},
+};
+constexpr MetadataSpec kFileMetadata[] = {
+    {.name = "file.name", .type = TypeKind::kString},
+    {.name = "file.offset", .type = TypeKind::kInt64},
+    {.name = "file.path", .type = TypeKind::kString},
+};
+
+// ---- kafka --------------------------------------------------------------------------------------
+
+constexpr std::string_view kKafkaStarts[] = {"earliest-offset", "latest-offset", "group-offsets",
+                                             "timestamp", "specific-offsets"};
+constexpr std::string_view kKafkaEnds[] = {"unbounded", "latest-offset", "timestamp",
+                                           "specific-offsets"};
+constexpr std::string_view kKafkaGuarantees[] = {"exactly-once", "at-least-once"};
+constexpr std::string_view kKafkaPartitioners[] = {"default", "fixed", "round-robin"};
+constexpr std::string_view kKafkaInclude[] = {"ALL", "EXCEPT_KEY"};
+
+constexpr OptionSpec kKafkaBrokers = {.name = "properties.bootstrap.servers",
+                                      .required = true,
+                                      .help = "Comma-separated list of brokers, host:port"};
+constexpr OptionSpec kKafkaProperties = {
+    .name = "properties.*",
+    .help = "A property of the Kafka client; a list of safe ones is allowed"};
+constexpr OptionSpec kKafkaSource[] = {
+    kKafkaBrokers,
+    {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
+    kKafkaProperties,
+    {.name = "scan.bounded.mode",
+     .kind = OptionKind::kEnum,
+     .default_value = "unbounded",
+     .values = kKafkaEnds,
+     .help = "Where to end"},
+    {.name = "scan.bounded.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
+    {.name = "scan.bounded.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
+    {.name = "scan.startup.mode",
+     .kind = OptionKind::kEnum,
+     .values = kKafkaStarts,
+     .help = "Where a fresh job begins; the group's offsets when there is a group, else earliest"},
+    {.name = "scan.startup.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
+    {.name = "scan.startup.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
+    {.name = "scan.topic-partition-discovery.interval",
+     .kind = OptionKind::kDuration,
+     .default_value = "5 min",
+     .help = "How often to look for new partitions; 0 = never"},
+    {.name = "topic", .required = true, .help = "A topic, or several separated by ;"},
+};
+constexpr OptionSpec kKafkaSink[] = {
+    {.name = "key.fields", .help = "Columns of the message key, separated by ;"},
+    {.name = "key.format", .help = "Format of the message key"},
+    kKafkaBrokers,
+    kKafkaProperties,
+    {.name = "sink.delivery-guarantee",
+     .kind = OptionKind::kEnum,
+     .default_value = "exactly-once",
+     .values = kKafkaGuarantees},
+    {.name = "sink.partitioner",
+     .kind = OptionKind::kEnum,
+     .default_value = "default",
+     .values = kKafkaPartitioners,
+     .help = "default: by key, without a key round-robin; fixed: one partition per task"},
+    {.name = "sink.transactional-id-prefix", .default_value = "millrace"},
+    {.name = "topic", .required = true},
+    {.name = "value.fields-include",
+     .kind = OptionKind::kEnum,
+     .default_value = "ALL",
+     .values = kKafkaInclude,
+     .help = "Whether key columns are in the value too"},
+};
+constexpr MetadataSpec kKafkaMetadata[] = {
+    {.name = "key", .type = TypeKind::kBytes, .nullable = true},
+    {.name = "offset", .type = TypeKind::kInt64},
+    {.name = "partition", .type = TypeKind::kInt32},
+    {.name = "timestamp", .type = TypeKind::kTimestamp},
+    {.name = "topic", .type = TypeKind::kString},
+};
+
+// ---- nexmark ------------------------------------------------------------------------------------
+
+constexpr OptionSpec kNexmarkSource[] = {
+    {.name = "first-event",
+     .kind = OptionKind::kInt,
+     .default_value = "0",
+     .min = 0,
+     .max = kRowsMax,
+     .help = "Number of the first event"},
+    {.name = "number-of-events",
+     .kind = OptionKind::kInt,
+     .min = 0,
+     .max = kRowsMax,
+     .help = "The source ends after so many events; without it, never"},
+    {.name = "events-per-second",
+     .kind = OptionKind::kInt,
+     .min = 1,
+     .max = 1'000'000'000,
+     .help = "Real pace over all tasks; without it, as fast as they are taken"},
+    {.name = "rate",
+     .kind = OptionKind::kInt,
+     .default_value = "100000",
+     .min = 1,
+     .max = 10'000'000,
+     .help = "Events per second of event time"},
+    {.name = "seed",
+     .kind = OptionKind::kInt,
+     .default_value = "1",
+     .min = 0,
+     .help = "Same seed, same events"},
+    {.name = "splits",
+     .kind = OptionKind::kInt,
+     .default_value = "4",
+     .min = 1,
+     .max = 4096,
+     .help = "Parts that can be read in parallel"},
+};
+
+// ---- print --------------------------------------------------------------------------------------
+
+constexpr std::string_view kPrintStyles[] = {"changelog", "json"};
+constexpr OptionSpec kPrintSink[] = {
+    {.name = "print-identifier", .help = "Text in front of every line"},
+    {.name = "style",
+     .kind = OptionKind::kEnum,
+     .default_value = "changelog",
+     .values = kPrintStyles,
+     .help = "changelog: +I[1, a]; json: one object per line"},
+};
+
+constexpr ConnectorSpec kConnectors[] = {
+    {.name = "blackhole",
+     .help = "Counts rows and drops them",
+     .has_sink = true,
+     .sink_guarantee = Guarantee::kExactlyOnce},
+    {.name = "datagen",
+     .help = "Random or sequential rows",
+     .has_source = true,
+     .boundedness = Boundedness::kByOption,
+     .source_options = kDatagenSource},
+    {.name = "file",
+     .help = "Lines of files; a folder of part files",
+     .has_source = true,
+     .has_sink = true,
+     .source_needs_format = true,
+     .sink_needs_format = true,
+     .boundedness = Boundedness::kBounded,
+     .sink_guarantee = Guarantee::kExactlyOnce,
+     .source_options = kFileSource,
+     .sink_options = kFileSink,
+     .metadata = kFileMetadata},
+    {.name = "kafka",
+     .help = "Topics of Apache Kafka",
+     .has_source = true,
+     .has_sink = true,
+     .source_needs_format = true,
+     .sink_needs_format = true,
+     .boundedness = Boundedness::kByOption,
+     .sink_guarantee = Guarantee::kExactlyOnce,
+     .source_options = kKafkaSource,
+     .sink_options = kKafkaSink,
+     .metadata = kKafkaMetadata},
+    {.name = "nexmark",
+     .help = "The events of the Nexmark benchmark: persons, auctions, bids",
+     .has_source = true,
+     .boundedness = Boundedness::kByOption,
+     .source_options = kNexmarkSource},
+    {.name = "print",
+     .help = "Committed rows as lines of standard output",
+     .has_sink = true,
+     .sink_guarantee = Guarantee::kExactlyOnce,
+     .sink_options = kPrintSink},
+};
+
+}  // namespace
+
+std::span<const ConnectorSpec> ConnectorSpecs() { return kConnectors; }
+
+}  // namespace millrace

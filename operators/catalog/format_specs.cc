@@ -1,0 +1,102 @@
+#include "operators/catalog/catalog.h"
+
+namespace millrace {
+namespace {
+
+constexpr std::string_view kTimestampFormats[] = {"SQL", "ISO-8601", "EPOCH-MILLIS"};
+
+constexpr OptionSpec kJsonTimestamp = {
+    .name = "json.timestamp-format.standard",
+    .kind = OptionKind::kEnum,
+    .default_value = "SQL",
+    .values = kTimestampFormats,
+    .help =
+        "SQL: yyyy-MM-dd HH:mm:ss.SSS; ISO-8601: yyyy-MM-ddTHH:mm:ss.SSS, with Z or an offset "
+        "if there is one; EPOCH-MILLIS: a number"};
+constexpr OptionSpec kJsonDecode[] = {
+    {.name = "json.fail-on-missing-field",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "A message without a field of the table is bad, instead of NULL in that column"},
+    {.name = "json.ignore-parse-errors",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help =
+         "A value of the wrong type becomes NULL where the column may be NULL; text that is not "
+         "JSON stays bad"},
+    {.name = "json.ignore-unknown-fields",
+     .kind = OptionKind::kBool,
+     .default_value = "true",
+     .help = "false: a message with a top-level field that the table does not have is bad"},
+    {.name = "json.max-depth",
+     .kind = OptionKind::kInt,
+     .default_value = "64",
+     .min = 1,
+     .max = 1000,
+     .help = "Deepest nesting of a message"},
+    {.name = "json.max-message-size",
+     .kind = OptionKind::kBytes,
+     .default_value = "16 mb",
+     .min = 1,
+     .max = int64_t{1} << 30,
+     .help = "Longer messages are bad"},
+    kJsonTimestamp,
+};
+constexpr OptionSpec kJsonEncode[] = {
+    {.name = "json.encode.ignore-null-fields",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "Leave NULL columns out instead of writing null"},
+    kJsonTimestamp,
+};
+
+constexpr OptionSpec kCsvDelimiter = {
+    .name = "csv.field-delimiter", .default_value = ",", .help = "One character; \\t for a tab"};
+constexpr OptionSpec kCsvNull = {
+    .name = "csv.null-literal",
+    .help =
+        "Unquoted text that means NULL; without it, an empty unquoted field of a column that is "
+        "not a string"};
+constexpr OptionSpec kCsvQuote = {
+    .name = "csv.quote-character", .default_value = "\"", .help = "One character"};
+constexpr OptionSpec kCsvDecode[] = {
+    kCsvDelimiter,
+    {.name = "csv.ignore-parse-errors",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "A value of the wrong type becomes NULL where the column may be NULL"},
+    {.name = "csv.max-message-size",
+     .kind = OptionKind::kBytes,
+     .default_value = "16 mb",
+     .min = 1,
+     .max = int64_t{1} << 30,
+     .help = "Longer lines are bad"},
+    kCsvNull,
+    kCsvQuote,
+};
+constexpr OptionSpec kCsvEncode[] = {kCsvDelimiter, kCsvNull, kCsvQuote};
+
+constexpr FormatSpec kFormats[] = {
+    {.name = "csv",
+     .help = "Comma-separated values, quoted as in RFC 4180; columns by position",
+     .decodes = true,
+     .encodes = true,
+     .decode_options = kCsvDecode,
+     .encode_options = kCsvEncode},
+    {.name = "json",
+     .help = "One JSON object per message; columns by name",
+     .decodes = true,
+     .encodes = true,
+     .decode_options = kJsonDecode,
+     .encode_options = kJsonEncode},
+    {.name = "raw",
+     .help = "The whole message in the only column, STRING or BYTES",
+     .decodes = true,
+     .encodes = true},
+};
+
+}  // namespace
+
+std::span<const FormatSpec> FormatSpecs() { return kFormats; }
+
+}  // namespace millrace
