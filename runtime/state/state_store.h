@@ -18,17 +18,13 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/base/ids.h"
+#include "runtime/checkpoint/segment_file.h"
 #include "runtime/columns/keys.h"
 
 namespace millrace {
-
-namespace v1 {
-class Segment;
-}
 
 // How the value of a PaneTable is laid out and merged: fixed width, 8-byte aligned, all zero bytes =
 // the neutral element. Immutable after construction; called on the task and on io threads.
@@ -78,7 +74,8 @@ class PaneTable {
   };
   virtual absl::StatusOr<std::unique_ptr<Cursor>> Merge(std::span<const int64_t> panes) = 0;
 
-  // Frees everything of panes <= `pane`, in memory and cold; recorded in the next delta.
+  // Frees everything of panes <= `pane`, in memory and cold; recorded in the next delta. None of them
+  // comes back: Upsert refuses them (kFailedPrecondition).
   virtual absl::Status DropPanesUpTo(int64_t pane) = 0;
 
   virtual uint64_t rows_in_memory() const = 0;
@@ -103,10 +100,6 @@ class KeyedTable {
           row) = 0;
 };
 
-// Segments of one epoch that an io thread writes: call once; returns all segments of the owner that
-// make up its state at that epoch (the newest base first, then deltas).
-using SegmentWork = absl::AnyInvocable<absl::StatusOr<std::vector<v1::Segment>>() &&>;
-
 class StateStore {
  public:
   virtual ~StateStore() = default;
@@ -118,7 +111,8 @@ class StateStore {
   virtual absl::StatusOr<KeyedTable*> OpenKeyedTable(std::string_view name) = 0;
 
   // Freezes the rows changed since the last call (microseconds to a few ms: copies dirty rows) and
-  // returns the work that makes them durable. One at a time: the returned work must have run (or have
+  // returns the work that makes them durable and gives all segments that make up the owner's state at
+  // that epoch, in order of application (the newest base first). One at a time: the returned work must have run (or have
   // been dropped, with AbandonEpoch) before the next call.
   virtual absl::StatusOr<SegmentWork> FreezeEpoch(Epoch epoch) = 0;
   // The epoch did not complete: its changes belong to the next one.

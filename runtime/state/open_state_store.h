@@ -1,0 +1,44 @@
+// Opens the state store of one operator in one task.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "millrace/v1/checkpoint.pb.h"
+#include "runtime/base/ids.h"
+#include "runtime/state/segment_chain.h"
+#include "runtime/state/state_store.h"
+
+namespace millrace {
+
+class CheckpointStorage;
+struct Env;
+class MemoryBudget;
+
+struct StateStoreOptions {
+  std::string uid;  // The operator's.
+  KeyGroupRange key_groups;
+  uint32_t max_parallelism = 256;
+  // Outlive the store and its work.
+  CheckpointStorage& storage;
+  Env& env;
+  MemoryBudget& budget;
+  // The cold store's folder, wiped when it is first used. Empty: cold rows are kept in memory, for
+  // simulation.
+  std::string cold_folder;
+  // Of segment names; see SegmentOwner.
+  std::string name_prefix;
+  // NodeSnapshot.state of every former task whose key groups overlap, each list in its order, one
+  // list after the other. Rows of other key groups are skipped.
+  std::vector<v1::Segment> restore;
+  SegmentChain::Limits limits;
+};
+
+// Restores before it returns: blocks as long as reading all segments takes. Errors: kDataLoss names
+// the damaged segment.
+absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions options);
+
+}  // namespace millrace
