@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
+#include "millrace/v1/worker_service.pb.h"
 #include "runtime/base/env.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/mailbox.h"

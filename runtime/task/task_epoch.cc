@@ -58,7 +58,7 @@ Task::Step Task::TakeEpoch(Epoch epoch) {
     }
   }
   const int64_t cut = options_.env.clock.MonotonicNanos();
-  const TaskListener::EpochTimes times{
+  TaskListener::EpochTimes times{
       .align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_, .sync_ns = cut - begin};
   snapshot_running_ = true;
   options_.env.executor.RunBlocking([self = shared_from_this(), job, epoch, times, cut]() mutable {

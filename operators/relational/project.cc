@@ -1,0 +1,62 @@
+#include <algorithm>
+
+#include "operators/relational/relational.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/expressions/expression.h"
+#include "millrace/v1/graph.pb.h"
+
+namespace millrace {
+namespace {
+
+// Computes the output columns. A row that fails in any column is a dead letter as a whole.
+class Project : public Operator {
+ public:
+  absl::Status Open(OperatorContext& context) override {
+    context_ = &context;
+    for (const v1::NamedExpr& column : context.node.project().columns()) {
+      MILLRACE_ASSIGN_OR_RETURN(auto expression,
+                                BindExpression(column.expr(), *context.input_schemas[0]));
+      expressions_.push_back(std::move(expression));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Process(int, const Batch& batch, Emitter& out) override {
+    RowErrors errors;
+    std::vector<Column> columns;
+    columns.reserve(expressions_.size());
+    for (auto& expression : expressions_) {
+      MILLRACE_ASSIGN_OR_RETURN(Column column, expression->Evaluate(batch, errors));
+      columns.push_back(std::move(column));
+    }
+    Batch projected(context_->output_schema, batch.rows(), std::move(columns));
+    if (!errors.empty()) projected = WithoutErrors(batch, std::move(projected), errors, out);
+    projected.split = batch.split;
+    out.Emit(std::move(projected));
+    return absl::OkStatus();
+  }
+
+ private:
+  Batch WithoutErrors(const Batch& input, Batch projected, RowErrors& errors, Emitter& out) {
+    std::stable_sort(errors.entries.begin(), errors.entries.end(),
+                     [](const auto& a, const auto& b) { return a.row < b.row; });
+    (void)DeadLetterRows(context_->node.uid(), "MR4002", input, errors, context_->counters,
+                         context_->clock, out);  // The good rows are taken from the output below.
+    std::vector<int32_t> good;
+    size_t next = 0;
+    for (int32_t row = 0; row < projected.rows(); ++row) {
+      while (next < errors.entries.size() && errors.entries[next].row < row) ++next;
+      if (next == errors.entries.size() || errors.entries[next].row != row) good.push_back(row);
+    }
+    return Take(projected, good);
+  }
+
+  OperatorContext* context_ = nullptr;
+  std::vector<std::unique_ptr<Expression>> expressions_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> MakeProject() { return std::make_unique<Project>(); }
+
+}  // namespace millrace

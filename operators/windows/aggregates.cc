@@ -1,0 +1,270 @@
+#include "operators/windows/aggregates.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "millrace/v1/graph.pb.h"
+#include "runtime/base/check.h"
+#include "runtime/base/status_macros.h"
+
+namespace millrace {
+namespace {
+
+using Int128 = __int128;
+
+template <typename T>
+T Load(const uint8_t* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+template <typename T>
+void Store(uint8_t* at, T value) {
+  std::memcpy(at, &value, sizeof(T));
+}
+
+absl::StatusOr<AggregateKind> KindOf(const v1::Aggregate& aggregate) {
+  const std::string& name = aggregate.function();
+  if (name == "count") return AggregateKind::kCount;
+  if (name == "sum") return AggregateKind::kSum;
+  if (name == "avg") return AggregateKind::kAvg;
+  if (name == "min") return AggregateKind::kMin;
+  if (name == "max") return AggregateKind::kMax;
+  return absl::InvalidArgumentError(absl::StrCat("unknown aggregate function: ", name));
+}
+
+bool IsFloat(const AggregateSlot& slot) { return slot.argument_type == TypeKind::kFloat64; }
+
+bool IsSum(const AggregateSlot& slot) {
+  return slot.kind == AggregateKind::kSum || slot.kind == AggregateKind::kAvg;
+}
+
+size_t WidthOf(const AggregateSlot& slot) {
+  if (slot.kind == AggregateKind::kCount) return 8;
+  return IsSum(slot) && !IsFloat(slot) ? 24 : 16;
+}
+
+void Bump(uint8_t* slot, int64_t by) { Store<int64_t>(slot, Load<int64_t>(slot) + by); }
+
+// Folds `value` into the MIN or MAX at `slot`; `first` when nothing was there.
+template <typename T>
+void FoldExtreme(AggregateKind kind, uint8_t* slot, T value, bool first) {
+  const T old = Load<T>(slot + 8);
+  const bool better = kind == AggregateKind::kMin ? value < old : value > old;
+  if (first || better) Store<T>(slot + 8, value);
+}
+
+int64_t IntAt(const Column& column, int64_t row) {
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return column.BoolAt(row) ? 1 : 0;
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return column.values<int32_t>()[row];
+    default:
+      return column.values<int64_t>()[row];
+  }
+}
+
+void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
+  switch (type) {
+    case TypeKind::kBool:
+      return out.AppendBool(value != 0);
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return out.AppendInt32(static_cast<int32_t>(value));
+    case TypeKind::kFloat64:
+      return out.AppendFloat64(static_cast<double>(value));
+    default:
+      return out.AppendInt64(value);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const AggregateLayout>> AggregateLayout::Make(
+    const v1::WindowAggregate& node) {
+  auto layout = std::make_shared<AggregateLayout>();
+  for (const v1::Aggregate& aggregate : node.aggregates()) {
+    MILLRACE_ASSIGN_OR_RETURN(const AggregateKind kind, KindOf(aggregate));
+    AggregateSlot slot{.kind = kind};
+    slot.result_type = static_cast<TypeKind>(aggregate.type().kind());
+    slot.count_star = !aggregate.has_argument();
+    if (aggregate.has_argument()) {
+      slot.argument_type = static_cast<TypeKind>(aggregate.argument().type().kind());
+    }
+    // DISTINCT changes nothing for extremes.
+    const bool extreme = kind == AggregateKind::kMin || kind == AggregateKind::kMax;
+    slot.by_value_set =
+        extreme ? IsVariableWidth(slot.argument_type) : aggregate.distinct();
+    slot.offset = static_cast<uint32_t>(layout->width_);
+    if (!slot.by_value_set || !extreme) layout->width_ += WidthOf(slot);
+    layout->has_value_sets_ |= slot.by_value_set;
+    layout->slots_.push_back(slot);
+  }
+  // A group that only has value sets must exist all the same.
+  layout->width_ = std::max<size_t>(layout->width_, 8);
+  return layout;
+}
+
+void AggregateLayout::Merge(uint8_t* into, const uint8_t* from) const {
+  for (const AggregateSlot& slot : slots_) {
+    // Value sets are counted when a window is read; until then their slots are zero.
+    if (slot.by_value_set) continue;
+    uint8_t* a = into + slot.offset;
+    const uint8_t* b = from + slot.offset;
+    const auto count = Load<int64_t>(b);
+    if (count == 0) continue;
+    const bool first = Load<int64_t>(a) == 0;
+    switch (slot.kind) {
+      case AggregateKind::kCount:
+        break;
+      case AggregateKind::kSum:
+      case AggregateKind::kAvg:
+        if (IsFloat(slot)) {
+          Store<double>(a + 8, Load<double>(a + 8) + Load<double>(b + 8));
+        } else {
+          Store<Int128>(a + 8, Load<Int128>(a + 8) + Load<Int128>(b + 8));
+        }
+        break;
+      case AggregateKind::kMin:
+      case AggregateKind::kMax:
+        if (IsFloat(slot)) {
+          FoldExtreme<double>(slot.kind, a, Load<double>(b + 8), first);
+        } else {
+          FoldExtreme<int64_t>(slot.kind, a, Load<int64_t>(b + 8), first);
+        }
+        break;
+    }
+    Bump(a, count);
+  }
+}
+
+void AggregateLayout::AddInt(size_t index, uint8_t* accumulator, int64_t value) const {
+  const AggregateSlot& slot = slots_[index];
+  uint8_t* at = accumulator + slot.offset;
+  if (IsSum(slot)) {
+    Store<Int128>(at + 8, Load<Int128>(at + 8) + value);
+  } else if (slot.kind != AggregateKind::kCount) {
+    FoldExtreme<int64_t>(slot.kind, at, value, Load<int64_t>(at) == 0);
+  }
+  Bump(at, 1);
+}
+
+void AggregateLayout::AddFloat(size_t index, uint8_t* accumulator, double value) const {
+  const AggregateSlot& slot = slots_[index];
+  uint8_t* at = accumulator + slot.offset;
+  if (IsSum(slot)) {
+    Store<double>(at + 8, Load<double>(at + 8) + value);
+  } else if (slot.kind != AggregateKind::kCount) {
+    FoldExtreme<double>(slot.kind, at, value, Load<int64_t>(at) == 0);
+  }
+  Bump(at, 1);
+}
+
+bool AggregateLayout::AppendResult(size_t index, const uint8_t* accumulator,
+                                   ColumnBuilder& out) const {
+  const AggregateSlot& slot = slots_[index];
+  const uint8_t* at = accumulator + slot.offset;
+  const auto count = Load<int64_t>(at);
+  if (slot.kind == AggregateKind::kCount) {
+    out.AppendInt64(count);
+    return true;
+  }
+  if (count == 0) {
+    out.AppendNull();
+    return true;
+  }
+  if (IsFloat(slot)) {
+    const auto value = Load<double>(at + 8);
+    out.AppendFloat64(slot.kind == AggregateKind::kAvg ? value / static_cast<double>(count)
+                                                       : value);
+    return true;
+  }
+  if (!IsSum(slot)) {
+    AppendInt(slot.result_type, Load<int64_t>(at + 8), out);
+    return true;
+  }
+  auto sum = Load<Int128>(at + 8);
+  if (slot.kind == AggregateKind::kAvg) sum /= count;  // Integer AVG truncates, as in Flink SQL.
+  const bool fits = slot.result_type == TypeKind::kInt32
+                        ? sum >= std::numeric_limits<int32_t>::min() &&
+                              sum <= std::numeric_limits<int32_t>::max()
+                        : sum >= std::numeric_limits<int64_t>::min() &&
+                              sum <= std::numeric_limits<int64_t>::max();
+  if (!fits) {
+    out.AppendNull();
+    return false;
+  }
+  AppendInt(slot.result_type, static_cast<int64_t>(sum), out);
+  return true;
+}
+
+absl::StatusOr<AggregateInputs> AggregateInputs::Make(const v1::WindowAggregate& node,
+                                                      const Schema& input) {
+  AggregateInputs inputs;
+  for (const v1::Aggregate& aggregate : node.aggregates()) {
+    Input bound;
+    if (aggregate.has_argument()) {
+      MILLRACE_ASSIGN_OR_RETURN(bound.argument, BindExpression(aggregate.argument(), input));
+    }
+    if (aggregate.has_filter()) {
+      MILLRACE_ASSIGN_OR_RETURN(bound.filter, BindExpression(aggregate.filter(), input));
+    }
+    inputs.inputs_.push_back(std::move(bound));
+  }
+  inputs.arguments_.resize(inputs.inputs_.size());
+  inputs.filters_.resize(inputs.inputs_.size());
+  return inputs;
+}
+
+absl::Status AggregateInputs::Evaluate(const Batch& batch, RowErrors& errors) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (inputs_[i].filter != nullptr) {
+      MILLRACE_ASSIGN_OR_RETURN(filters_[i], inputs_[i].filter->Evaluate(batch, errors));
+    }
+    if (inputs_[i].argument != nullptr) {
+      MILLRACE_ASSIGN_OR_RETURN(arguments_[i], inputs_[i].argument->Evaluate(batch, errors));
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool AggregateInputs::Contributes(size_t slot, int32_t row) const {
+  const Input& input = inputs_[slot];
+  if (input.filter != nullptr && (filters_[slot].IsNull(row) || !filters_[slot].BoolAt(row))) {
+    return false;
+  }
+  return input.argument == nullptr || !arguments_[slot].IsNull(row);
+}
+
+void AggregateInputs::Add(const AggregateLayout& layout, std::span<const int32_t> rows,
+                          std::span<uint8_t* const> accumulators) const {
+  for (size_t slot = 0; slot < inputs_.size(); ++slot) {
+    const AggregateSlot& spec = layout.slots()[slot];
+    if (spec.by_value_set) continue;
+    const bool always = inputs_[slot].filter == nullptr &&
+                        (inputs_[slot].argument == nullptr || !arguments_[slot].has_nulls());
+    if (spec.kind == AggregateKind::kCount) {
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (always || Contributes(slot, rows[i])) Bump(accumulators[i] + spec.offset, 1);
+      }
+      continue;
+    }
+    const Column& argument = arguments_[slot];
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (!always && !Contributes(slot, rows[i])) continue;
+      if (IsFloat(spec)) {
+        layout.AddFloat(slot, accumulators[i], argument.values<double>()[rows[i]]);
+      } else {
+        layout.AddInt(slot, accumulators[i], IntAt(argument, rows[i]));
+      }
+    }
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,18 @@
+// Keyed window aggregation over event time.
+#pragma once
+
+#include <memory>
+
+#include "runtime/task/operator.h"
+
+namespace millrace {
+
+// Tumbling, hopping, cumulating: accumulators per (pane, key); a window merges its panes when the
+// watermark reaches its end. A row is late when the last window that it belongs to has been read;
+// late rows go to the late output and are counted.
+std::unique_ptr<Operator> MakePaneWindow();
+
+// Sessions per key: a row opens [time, time + gap) and merges with every session that it touches.
+std::unique_ptr<Operator> MakeSessionWindow();
+
+}  // namespace millrace

@@ -1,0 +1,41 @@
+#include "runtime/base/mailbox.h"
+
+#include <utility>
+
+namespace millrace {
+
+void Mailbox::Post(Letter letter) {
+  {
+    absl::MutexLock lock(&mutex_);
+    letters_.push_back(std::move(letter));
+  }
+  wake_();
+}
+
+size_t Mailbox::RunPosted() {
+  std::deque<Letter> letters;
+  {
+    absl::MutexLock lock(&mutex_);
+    letters.swap(letters_);
+  }
+  for (Letter& letter : letters) std::move(letter)();
+  return letters.size();
+}
+
+bool Mailbox::empty() const {
+  absl::MutexLock lock(&mutex_);
+  return letters_.empty();
+}
+
+void Waker::Wake() {
+  absl::MutexLock lock(&mutex_);
+  awake_ = true;
+}
+
+void Waker::Wait(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&awake_), timeout);
+  awake_ = false;
+}
+
+}  // namespace millrace

@@ -1,0 +1,188 @@
+#include "runtime/columns/batch.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "absl/time/civil_time.h"
+#include "absl/time/time.h"
+#include "runtime/base/check.h"
+
+namespace millrace {
+
+Column::Column(TypeKind type, int64_t length, int64_t null_count, BufferPtr validity,
+               BufferPtr values, BufferPtr offsets)
+    : type_(type),
+      length_(length),
+      null_count_(null_count),
+      validity_bits_(validity == nullptr ? nullptr : validity->data()),
+      value_bytes_(values->data()),
+      offsets_(offsets == nullptr ? nullptr : reinterpret_cast<const int32_t*>(offsets->data())),
+      validity_(std::move(validity)),
+      values_(std::move(values)),
+      offsets_buffer_(std::move(offsets)) {}
+
+size_t Column::byte_size() const {
+  return (validity_ == nullptr ? 0 : validity_->size()) +
+         (values_ == nullptr ? 0 : values_->size()) +
+         (offsets_buffer_ == nullptr ? 0 : offsets_buffer_->size());
+}
+
+Batch::Batch(SchemaPtr schema, int64_t rows, std::vector<Column> columns)
+    : schema_(std::move(schema)), rows_(rows), columns_(std::move(columns)) {
+  for (const Column& column : columns_) MILLRACE_CHECK(column.length() == rows_);
+}
+
+size_t Batch::byte_size() const {
+  size_t bytes = 0;
+  for (const Column& column : columns_) bytes += column.byte_size();
+  return bytes;
+}
+
+Column Take(const Column& column, std::span<const int32_t> rows) {
+  ColumnBuilder builder(column.type(), static_cast<int64_t>(rows.size()));
+  builder.AppendTaken(column, rows);
+  return builder.Finish();
+}
+
+Batch Take(const Batch& batch, std::span<const int32_t> rows) {
+  std::vector<Column> columns;
+  columns.reserve(static_cast<size_t>(batch.column_count()));
+  for (const Column& column : batch.columns()) columns.push_back(Take(column, rows));
+  Batch taken(batch.schema(), static_cast<int64_t>(rows.size()), std::move(columns));
+  taken.split = batch.split;
+  return taken;
+}
+
+Batch CopyRange(const Batch& batch, int64_t begin, int64_t count) {
+  std::vector<int32_t> rows(static_cast<size_t>(count));
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(begin) + static_cast<int32_t>(i);
+  return Take(batch, rows);
+}
+
+Batch Concat(std::span<const Batch> batches) {
+  MILLRACE_CHECK(!batches.empty());
+  int64_t rows = 0;
+  for (const Batch& batch : batches) rows += batch.rows();
+  BatchBuilder builder(batches[0].schema(), rows);
+  for (const Batch& batch : batches) {
+    for (int i = 0; i < batch.column_count(); ++i) builder.column(i).AppendColumn(batch.column(i));
+  }
+  Batch all = builder.Finish();
+  all.split = batches[0].split;
+  return all;
+}
+
+void SelectTrue(const Column& condition, std::vector<int32_t>& rows) {
+  MILLRACE_CHECK(condition.type() == TypeKind::kBool);
+  const int64_t length = condition.length();
+  for (int64_t word = 0; word * 64 < length; ++word) {
+    const auto bytes = static_cast<size_t>(std::min<int64_t>(8, (length - word * 64 + 7) / 8));
+    uint64_t bits = 0;
+    std::memcpy(&bits, condition.value_bits() + word * 8, bytes);
+    if (condition.has_nulls()) {
+      uint64_t valid = 0;
+      std::memcpy(&valid, condition.validity_bits() + word * 8, bytes);
+      bits &= valid;
+    }
+    if (length - word * 64 < 64) bits &= (uint64_t{1} << (length - word * 64)) - 1;
+    while (bits != 0) {
+      rows.push_back(static_cast<int32_t>(word * 64 + __builtin_ctzll(bits)));
+      bits &= bits - 1;
+    }
+  }
+}
+
+Column NullColumn(TypeKind type, int64_t length) {
+  ColumnBuilder builder(type, length);
+  for (int64_t i = 0; i < length; ++i) builder.AppendNull();
+  return builder.Finish();
+}
+
+namespace {
+
+bool SameValue(const Column& a, const Column& b, int64_t row) {
+  if (a.IsNull(row) != b.IsNull(row)) return false;
+  if (a.IsNull(row)) return true;
+  switch (a.type()) {
+    case TypeKind::kBool:
+      return a.BoolAt(row) == b.BoolAt(row);
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return a.values<int32_t>()[row] == b.values<int32_t>()[row];
+    case TypeKind::kFloat64: {
+      const double x = a.values<double>()[row], y = b.values<double>()[row];
+      return x == y || (std::isnan(x) && std::isnan(y));
+    }
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+      return a.StringAt(row) == b.StringAt(row);
+    default:
+      return a.values<int64_t>()[row] == b.values<int64_t>()[row];
+  }
+}
+
+std::string Quoted(std::string_view text) {
+  std::string quoted = "'";
+  for (const char c : text) {
+    quoted += c;
+    if (c == '\'') quoted += '\'';
+  }
+  return quoted + "'";
+}
+
+std::string TimestampText(int64_t us) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%E6S", absl::FromUnixMicros(us), absl::UTCTimeZone());
+}
+
+}  // namespace
+
+bool SameRows(const Batch& a, const Batch& b) {
+  if (a.rows() != b.rows() || a.column_count() != b.column_count()) return false;
+  for (int c = 0; c < a.column_count(); ++c) {
+    if (a.column(c).type() != b.column(c).type()) return false;
+    for (int64_t row = 0; row < a.rows(); ++row) {
+      if (!SameValue(a.column(c), b.column(c), row)) return false;
+    }
+  }
+  return true;
+}
+
+std::string ValueText(const Column& column, int64_t row) {
+  if (column.IsNull(row)) return "NULL";
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return column.BoolAt(row) ? "TRUE" : "FALSE";
+    case TypeKind::kInt32:
+      return std::to_string(column.values<int32_t>()[row]);
+    case TypeKind::kInt64:
+      return std::to_string(column.values<int64_t>()[row]);
+    case TypeKind::kFloat64: {
+      char text[32];
+      const auto end = std::to_chars(text, text + sizeof(text), column.values<double>()[row]).ptr;
+      return std::string(text, end);
+    }
+    case TypeKind::kString:
+      return Quoted(column.StringAt(row));
+    case TypeKind::kBytes: {
+      static constexpr char kHex[] = "0123456789abcdef";
+      std::string text = "x'";
+      for (const char c : column.StringAt(row)) {
+        text += kHex[static_cast<uint8_t>(c) >> 4];
+        text += kHex[static_cast<uint8_t>(c) & 15];
+      }
+      return text + "'";
+    }
+    case TypeKind::kDate: {
+      const absl::CivilDay day = absl::CivilDay(1970, 1, 1) + column.values<int32_t>()[row];
+      return "DATE '" + absl::FormatCivilTime(day) + "'";
+    }
+    case TypeKind::kTimestamp:
+      return "TIMESTAMP '" + TimestampText(column.values<int64_t>()[row]) + "'";
+    case TypeKind::kInterval:
+      return "INTERVAL '" + std::to_string(column.values<int64_t>()[row]) + "' MICROSECOND";
+  }
+  return "?";
+}
+
+}  // namespace millrace

@@ -1,0 +1,72 @@
+#include "runtime/columns/types.h"
+
+#include "millrace/v1/graph.pb.h"
+
+namespace millrace {
+
+std::string_view TypeName(TypeKind kind) {
+  switch (kind) {
+    case TypeKind::kBool:
+      return "BOOLEAN";
+    case TypeKind::kInt32:
+      return "INT";
+    case TypeKind::kInt64:
+      return "BIGINT";
+    case TypeKind::kFloat64:
+      return "DOUBLE";
+    case TypeKind::kString:
+      return "STRING";
+    case TypeKind::kBytes:
+      return "BYTES";
+    case TypeKind::kDate:
+      return "DATE";
+    case TypeKind::kTimestamp:
+      return "TIMESTAMP";
+    case TypeKind::kInterval:
+      return "INTERVAL";
+  }
+  return "UNKNOWN";
+}
+
+SchemaPtr Schema::FromProto(const v1::Schema& proto) {
+  std::vector<Field> fields;
+  fields.reserve(static_cast<size_t>(proto.fields_size()));
+  for (const v1::Field& field : proto.fields()) {
+    fields.push_back({.id = field.id(),
+                      .name = field.name(),
+                      .type = static_cast<TypeKind>(field.type().kind()),
+                      .nullable = !field.not_null()});
+  }
+  return Make(std::move(fields));
+}
+
+int Schema::IndexOfId(uint32_t id) const {
+  for (int i = 0; i < size(); ++i) {
+    if (field(i).id == id) return i;
+  }
+  return -1;
+}
+
+int Schema::IndexOfName(std::string_view name) const {
+  for (int i = 0; i < size(); ++i) {
+    if (field(i).name == name) return i;
+  }
+  return -1;
+}
+
+SchemaPtr DeadLetterSchema() {
+  static const SchemaPtr* const schema = new SchemaPtr(Schema::Make({
+      {.id = 1, .name = "uid", .type = TypeKind::kString, .nullable = false},
+      {.id = 2, .name = "source", .type = TypeKind::kString},
+      {.id = 3, .name = "partition", .type = TypeKind::kInt32},
+      {.id = 4, .name = "offset", .type = TypeKind::kInt64},
+      {.id = 5, .name = "time", .type = TypeKind::kTimestamp, .nullable = false},
+      {.id = 6, .name = "code", .type = TypeKind::kString, .nullable = false},
+      {.id = 7, .name = "error", .type = TypeKind::kString, .nullable = false},
+      {.id = 8, .name = "key", .type = TypeKind::kBytes},
+      {.id = 9, .name = "raw", .type = TypeKind::kBytes},
+  }));
+  return *schema;
+}
+
+}  // namespace millrace
