@@ -33,17 +33,17 @@ inline constexpr size_t kMessagePadding = 64;
 
 // A message that could not become a row.
 struct BadMessage {
-  size_t index;         // In the span given to Decode.
-  std::string code;     // Stable: "MR3101" …
-  std::string error;    // "field 'price': expected BIGINT, found \"abc\" at byte 17"
+  size_t index;       // In the span given to Decode.
+  std::string code;   // Stable: "MR3101" …
+  std::string error;  // "field 'price': expected BIGINT, found \"abc\" at byte 17"
 };
 
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // Appends one row per good message to the columns of `out` (all columns of the decoder's schema, in
-  // order; `out` may have more columns after them, which the caller fills) and reports the others in
-  // `bad`, ascending. A message is either a whole row or bad, never half a row.
+  // Appends one row per good message to the columns of `out` (all columns of the decoder's schema,
+  // in order; `out` may have more columns after them, which the caller fills) and reports the
+  // others in `bad`, ascending. A message is either a whole row or bad, never half a row.
   virtual void Decode(std::span<const Message> messages, BatchBuilder& out,
                       std::vector<BadMessage>& bad) = 0;
 };

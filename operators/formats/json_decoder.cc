@@ -1,0 +1,501 @@
+// JSON objects to columns, by simdjson's On-Demand parser: only the columns of the schema are
+// converted; everything else is passed over (its UTF-8, quotes and brackets are checked, its values
+// are not). Of equal keys the last one wins, as in JavaScript and Jackson.
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "operators/catalog/catalog.h"
+#include "operators/catalog/text.h"
+#include "operators/formats/base64.h"
+#include "operators/formats/format_errors.h"
+#include "operators/formats/formats.h"
+#include "operators/formats/time_text.h"
+#include "runtime/base/status_macros.h"
+
+namespace millrace {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+
+enum class TimestampForm { kSql, kIso8601, kEpochMillis };
+
+struct JsonDecoderOptions {
+  bool fail_on_missing_field = false;
+  bool ignore_parse_errors = false;
+  bool ignore_unknown_fields = true;
+  TimestampForm timestamps = TimestampForm::kSql;
+  int64_t depth_max = 64;
+  int64_t message_bytes_max = int64_t{16} << 20;
+};
+
+absl::StatusOr<JsonDecoderOptions> ReadOptions(const FormatOptions& options) {
+  MILLRACE_ASSIGN_OR_RETURN(const FormatSpec* spec, FindFormatSpec("json"));
+  const OptionReader reader(spec->decode_options, options);
+  JsonDecoderOptions out;
+  MILLRACE_ASSIGN_OR_RETURN(const auto missing, reader.Bool("json.fail-on-missing-field"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto ignore, reader.Bool("json.ignore-parse-errors"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto unknown, reader.Bool("json.ignore-unknown-fields"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto form, reader.Enum("json.timestamp-format.standard"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto depth, reader.Int("json.max-depth"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto bytes, reader.Bytes("json.max-message-size"));
+  out.fail_on_missing_field = *missing;
+  out.ignore_parse_errors = *ignore;
+  out.ignore_unknown_fields = *unknown;
+  out.timestamps = static_cast<TimestampForm>(*form);
+  out.depth_max = *depth;
+  out.message_bytes_max = *bytes;
+  return out;
+}
+
+// Where a column is in the message: keys separated by dots; without a path, the key is the name.
+template <typename AnyField>
+std::string_view PathOf(const AnyField& field) {
+  if constexpr (requires { field.path; }) {
+    if (!field.path.empty()) return field.path;
+  }
+  return field.name;
+}
+
+// One JSON object that columns are taken from; the root, or the value of a key of another one.
+struct ObjectNode {
+  struct Child {
+    std::string key;               // Unescaped.
+    int column = -1;               // A column of the schema; or
+    ObjectNode* object = nullptr;  // an object with columns in it.
+  };
+  // The key that stood at this place of the last object, with its closing quote: most messages of
+  // a stream have the same keys in the same order.
+  struct Slot {
+    std::string key_and_quote;
+    int child = -1;  // -1: a key that is not wanted.
+  };
+  std::vector<Child> children;
+  std::vector<Slot> slots;
+  std::vector<int> columns;  // All below this object.
+  bool seen = false;         // In the current message.
+};
+
+constexpr size_t kSlotsMax = 256;
+constexpr size_t kSlotKeyBytesMax = 32;  // Short of the padding: may be compared past the end.
+
+// Depth of nesting; for text whose quotes are known to be paired.
+int64_t DepthOf(std::string_view text) {
+  int64_t depth = 0, deepest = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+bool MayBeDeeperThan(std::string_view text, int64_t depth) {
+  if (static_cast<int64_t>(text.size()) <= depth) return false;
+  int64_t opened = 0;
+  for (const char c : text) opened += c == '{' || c == '[';  // Vectorised.
+  return opened > depth;
+}
+
+class JsonDecoder : public Decoder {
+ public:
+  JsonDecoder(SchemaPtr schema, const JsonDecoderOptions& options)
+      : schema_(std::move(schema)),
+        options_(options),
+        timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
+                                                                        : TimestampText::kSql) {}
+
+  // Builds the tree of paths. kInvalidArgument: two columns that exclude each other.
+  absl::Status Init();
+  void Decode(std::span<const Message> messages, BatchBuilder& out,
+              std::vector<BadMessage>& bad) override;
+
+ private:
+  bool DecodeOne(const Message& message, BatchBuilder& out);
+  bool WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out);
+  bool TakeValue(ObjectNode::Child& child, ondemand::value value, BatchBuilder& out);
+  bool TakeObject(ObjectNode::Child& child, ondemand::value value, BatchBuilder& out);
+  bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool FillMissing(BatchBuilder& out);
+  // The child that `key` names; null when it is not wanted.
+  ObjectNode::Child* FindChild(ObjectNode& node, size_t position, ondemand::field& field);
+  ObjectNode::Child* LookUpChild(ObjectNode& node, size_t position, ondemand::field& field);
+
+  bool Fail(std::string_view code, std::string error) {
+    code_ = code;
+    error_ = std::move(error);
+    return false;
+  }
+  bool FailSyntax(simdjson::error_code error) {
+    return Fail(kBadSyntax, Concat("not a JSON object: ", simdjson::error_message(error)));
+  }
+  bool FailValue(const Field& field, ondemand::value& value, std::string_view expected);
+  size_t ByteOf(const char* place) const { return static_cast<size_t>(place - text_.data()); }
+
+  const SchemaPtr schema_;
+  const JsonDecoderOptions options_;
+  std::deque<ObjectNode> nodes_;  // The first is the root.
+  ondemand::parser parser_;
+  TimestampParser timestamp_parser_;
+  std::string scratch_;
+  // Of the current message.
+  std::string_view text_;
+  int64_t row_ = 0;
+  int filled_ = 0;
+  bool passed_over_container_ = false;
+  std::string_view code_;
+  std::string error_;
+};
+
+absl::Status JsonDecoder::Init() {
+  nodes_.emplace_back();
+  for (int column = 0; column < schema_->size(); ++column) {
+    const Field& field = schema_->field(column);
+    std::vector<std::string> keys;
+    const std::string_view path = PathOf(field);
+    if (path == field.name) {
+      keys.push_back(field.name);
+    } else {
+      for (size_t begin = 0; begin <= path.size();) {
+        const size_t end = std::min(path.find('.', begin), path.size());
+        keys.emplace_back(path.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    }
+    if (static_cast<int64_t>(keys.size()) > options_.depth_max) {
+      return absl::InvalidArgumentError(Concat("column '", field.name, "' is nested too deep"));
+    }
+    ObjectNode* node = &nodes_.front();
+    for (size_t i = 0; i < keys.size(); ++i) {
+      node->columns.push_back(column);
+      auto child = std::find_if(node->children.begin(), node->children.end(),
+                                [&](const auto& one) { return one.key == keys[i]; });
+      const bool leaf = i + 1 == keys.size();
+      if (child == node->children.end()) {
+        node->children.push_back({.key = keys[i]});
+        child = std::prev(node->children.end());
+        if (leaf) {
+          child->column = column;
+          break;
+        }
+        child->object = &nodes_.emplace_back();
+      } else if (leaf || child->object == nullptr) {
+        return absl::InvalidArgumentError(
+            Concat("column '", field.name, "': another column is read from the same JSON field"));
+      }
+      node = child->object;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void JsonDecoder::Decode(std::span<const Message> messages, BatchBuilder& out,
+                         std::vector<BadMessage>& bad) {
+  if (schema_->size() == 0) return;
+  row_ = out.column(0).length();
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (DecodeOne(messages[i], out)) [[likely]] {
+      ++row_;
+      continue;
+    }
+    for (int column = 0; column < schema_->size(); ++column) {
+      if (out.column(column).length() > row_) out.column(column).Truncate(row_);
+    }
+    bad.push_back({i, std::string(code_), std::move(error_)});
+  }
+}
+
+bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
+  if (message.is_null) return Fail(kNullMessage, "the message has no value (a tombstone)");
+  text_ = message.value;
+  if (static_cast<int64_t>(text_.size()) > options_.message_bytes_max) {
+    return Fail(kMessageTooLong, Concat("message of ", text_.size(), " bytes; the limit is ",
+                                        options_.message_bytes_max));
+  }
+  filled_ = 0;
+  passed_over_container_ = false;
+  for (ObjectNode& node : nodes_) node.seen = false;
+
+  ondemand::document document;
+  if (const auto error = parser_.iterate(text_.data(), text_.size(), text_.size() + kMessagePadding)
+                             .get(document)) {
+    return FailSyntax(error);
+  }
+  ondemand::object root;
+  if (const auto error = document.get_object().get(root)) return FailSyntax(error);
+  if (!WalkObject(nodes_.front(), root, out)) return false;
+  if (document.current_location().error() != simdjson::OUT_OF_BOUNDS)
+    return Fail(kBadSyntax, "not a JSON object: text after its end");
+  if (passed_over_container_ && MayBeDeeperThan(text_, options_.depth_max)) {
+    if (const int64_t depth = DepthOf(text_); depth > options_.depth_max) {
+      return Fail(kMessageTooDeep,
+                  Concat("message is nested ", depth, " deep; the limit is ", options_.depth_max));
+    }
+  }
+  return filled_ == schema_->size() || FillMissing(out);
+}
+
+bool JsonDecoder::FillMissing(BatchBuilder& out) {
+  for (int i = 0; i < schema_->size(); ++i) {
+    if (out.column(i).length() > row_) continue;
+    const Field& field = schema_->field(i);
+    if (!field.nullable || options_.fail_on_missing_field) {
+      return Fail(kMissingField, Concat("field '", PathOf(field), "' is missing; expected ",
+                                        TypeName(field.type)));
+    }
+    out.column(i).AppendNull();
+  }
+  return true;
+}
+
+ObjectNode::Child* JsonDecoder::FindChild(ObjectNode& node, size_t position,
+                                          ondemand::field& field) {
+  const char* key = field.key().raw();
+  if (position < node.slots.size()) [[likely]] {
+    const ObjectNode::Slot& slot = node.slots[position];
+    if (!slot.key_and_quote.empty() &&
+        std::memcmp(key, slot.key_and_quote.data(), slot.key_and_quote.size()) == 0) [[likely]] {
+      return slot.child < 0 ? nullptr : &node.children[static_cast<size_t>(slot.child)];
+    }
+  }
+  return LookUpChild(node, position, field);
+}
+
+ObjectNode::Child* JsonDecoder::LookUpChild(ObjectNode& node, size_t position,
+                                            ondemand::field& field) {
+  const char* key = field.key().raw();
+  size_t length = 0;
+  bool escaped = false;
+  for (; key[length] != '"'; ++length) {
+    if (key[length] == '\\') {
+      escaped = true;
+      ++length;
+    }
+  }
+  std::string_view name(key, length);
+  if (escaped) {
+    std::string_view unescaped;
+    if (field.unescaped_key().get(unescaped)) return nullptr;
+    name = unescaped;
+  }
+  int found = -1;
+  for (size_t i = 0; i < node.children.size(); ++i) {
+    if (node.children[i].key == name) found = static_cast<int>(i);
+  }
+  if (position < kSlotsMax) {
+    if (position >= node.slots.size()) node.slots.resize(position + 1);
+    ObjectNode::Slot& slot = node.slots[position];
+    slot.key_and_quote.clear();
+    if (length < kSlotKeyBytesMax) slot.key_and_quote.assign(key, length + 1);
+    slot.child = found;
+  }
+  return found < 0 ? nullptr : &node.children[static_cast<size_t>(found)];
+}
+
+bool JsonDecoder::WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out) {
+  if (node.seen) {
+    // A second object of this key replaces the first one.
+    for (const int column : node.columns) {
+      if (out.column(column).length() > row_) {
+        out.column(column).Truncate(row_);
+        --filled_;
+      }
+    }
+  }
+  node.seen = true;
+  size_t position = 0;
+  for (auto result : object) {
+    ondemand::field field;
+    if (const auto error = std::move(result).get(field)) return FailSyntax(error);
+    const char* key = field.key().raw();
+    ObjectNode::Child* child = FindChild(node, position, field);
+    ++position;
+    if (child != nullptr) {
+      if (!TakeValue(*child, field.value(), out)) return false;
+      continue;
+    }
+    const std::string_view token = field.value().raw_json_token();
+    if (token.empty() || token.front() == '{' || token.front() == '[') {
+      passed_over_container_ = true;
+    }
+    if (!options_.ignore_unknown_fields && &node == &nodes_.front()) {
+      const char* end = key;
+      while (*end != '"') end += *end == '\\' ? 2 : 1;
+      const std::string_view name(key, static_cast<size_t>(end - key));
+      return Fail(kUnknownField,
+                  Concat("field '", Excerpt(name), "' is unknown at byte ", ByteOf(key)));
+    }
+  }
+  return true;
+}
+
+bool JsonDecoder::TakeObject(ObjectNode::Child& child, ondemand::value value, BatchBuilder& out) {
+  bool is_null = false;
+  if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) {
+    if (child.object->seen) {
+      for (const int column : child.object->columns) {
+        if (out.column(column).length() > row_) {
+          out.column(column).Truncate(row_);
+          --filled_;
+        }
+      }
+    }
+    return true;
+  }
+  const std::string_view token = value.raw_json_token();
+  ondemand::object object;
+  const auto error = value.get_object().get(object);
+  if (error == simdjson::SUCCESS) return WalkObject(*child.object, object, out);
+  if (error != simdjson::INCORRECT_TYPE) return FailSyntax(error);
+  if (options_.ignore_parse_errors) return true;
+  return Fail(kBadValue, Concat("field '", child.key, "': expected an object, found ",
+                                Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
+}
+
+bool JsonDecoder::TakeValue(ObjectNode::Child& child, ondemand::value value, BatchBuilder& out) {
+  if (child.object != nullptr) return TakeObject(child, value, out);
+  ColumnBuilder& column = out.column(child.column);
+  if (column.length() > row_) [[unlikely]] {
+    column.Truncate(row_);
+    --filled_;
+  }
+  const Field& field = schema_->field(child.column);
+  if (AppendValue(field, value, column)) [[likely]] {
+    ++filled_;
+    return true;
+  }
+  if (!options_.ignore_parse_errors || !field.nullable || code_ != kBadValue) return false;
+  if (column.length() == row_) column.AppendNull();
+  ++filled_;
+  return true;
+}
+
+bool JsonDecoder::FailValue(const Field& field, ondemand::value& value, std::string_view expected) {
+  const std::string_view token = value.raw_json_token();
+  return Fail(kBadValue, Concat("field '", PathOf(field), "': expected ", expected, ", found ",
+                                Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
+}
+
+bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column) {
+  switch (field.type) {
+    case TypeKind::kInt64: {
+      int64_t number = 0;
+      if (value.get_int64().get(number) == simdjson::SUCCESS) [[likely]] {
+        column.AppendInt64(number);
+        return true;
+      }
+      break;
+    }
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+    case TypeKind::kDate:
+      if (AppendText(field, value, column)) [[likely]]
+        return true;
+      break;
+    case TypeKind::kTimestamp:
+      if (options_.timestamps == TimestampForm::kEpochMillis ? AppendNumber(field, value, column)
+                                                             : AppendText(field, value, column))
+          [[likely]] {
+        return true;
+      }
+      break;
+    default:
+      if (AppendNumber(field, value, column)) return true;
+      break;
+  }
+  bool is_null = false;
+  if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) {
+    if (!field.nullable) {
+      return Fail(kMissingField,
+                  Concat("field '", PathOf(field), "' is null; expected ", TypeName(field.type)));
+    }
+    column.AppendNull();
+    return true;
+  }
+  return FailValue(field, value, TypeName(field.type));
+}
+
+bool JsonDecoder::AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column) {
+  if (field.type == TypeKind::kBool) {
+    bool truth = false;
+    if (value.get_bool().get(truth)) return false;
+    column.AppendBool(truth);
+    return true;
+  }
+  if (field.type == TypeKind::kFloat64) {
+    double number = 0;
+    if (value.get_double().get(number)) return false;
+    column.AppendFloat64(number);
+    return true;
+  }
+  int64_t number = 0;
+  if (value.get_int64().get(number)) return false;
+  if (field.type == TypeKind::kInt32) {
+    if (number < INT32_MIN || number > INT32_MAX) return false;
+    column.AppendInt32(static_cast<int32_t>(number));
+    return true;
+  }
+  if (field.type == TypeKind::kTimestamp && __builtin_mul_overflow(number, 1000, &number)) {
+    return false;
+  }
+  column.AppendInt64(number);
+  return true;
+}
+
+bool JsonDecoder::AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column) {
+  std::string_view token = value.raw_json_token();
+  if (token.empty() || token.front() != '"') return false;
+  while (token.back() != '"') token.remove_suffix(1);  // Spaces up to the next token.
+  if (token.size() < 2) return false;
+  std::string_view text = token.substr(1, token.size() - 2);
+  if (std::memchr(text.data(), '\\', text.size()) != nullptr) {
+    if (value.get_string().get(text)) return false;
+  }
+  switch (field.type) {
+    case TypeKind::kString:
+      column.AppendString(text);
+      return true;
+    case TypeKind::kTimestamp: {
+      const std::optional<int64_t> us = timestamp_parser_.Parse(text);
+      if (us) column.AppendInt64(*us);
+      return us.has_value();
+    }
+    case TypeKind::kDate: {
+      const std::optional<int32_t> days = ParseDate(text);
+      if (days) column.AppendInt32(*days);
+      return days.has_value();
+    }
+    default:
+      if (!DecodeBase64(text, scratch_)) return false;
+      column.AppendString(scratch_);
+      return true;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const SchemaPtr& schema,
+                                                         const FormatOptions& options) {
+  MILLRACE_ASSIGN_OR_RETURN(const JsonDecoderOptions parsed, ReadOptions(options));
+  auto decoder = std::make_unique<JsonDecoder>(schema, parsed);
+  MILLRACE_RETURN_IF_ERROR(decoder->Init());
+  return decoder;
+}
+
+}  // namespace millrace
