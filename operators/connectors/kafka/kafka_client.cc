@@ -141,6 +141,19 @@ absl::StatusOr<KafkaOffsetRange> KafkaClient::OffsetRange(const KafkaPartition& 
         handle_, partition.topic.c_str(), partition.partition, &range.low, &range.high,
         std::max(1, deadline.remaining_ms()));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
+    const bool unknown = code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+                         code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+                         code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (unknown && !deadline.passed()) {
+      // Newer than what this client knows of the topic: make it ask.
+      MILLRACE_ASSIGN_OR_RETURN(const int32_t count, PartitionCount(partition.topic, deadline));
+      if (partition.partition >= count) {
+        return absl::NotFoundError(Text("the partition does not exist: topic=", partition.topic,
+                                        " partition=", partition.partition, " partitions=", count));
+      }
+      Poll(10);
+      continue;
+    }
     // A leader election takes a moment; ask again.
     const bool moving = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
                         code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||

@@ -159,7 +159,9 @@ absl::Status KafkaOutboxReader::Add(std::string_view record, const Handle& handl
 }
 
 absl::Status KafkaOutboxReader::Finish(const KafkaOutboxTotals& last_epoch) const {
-  if (epoch_.count != 0 || last_ != last_epoch) {
+  // An epoch without records has no trailer; the last one is then of an abandoned epoch.
+  const bool foreign = last_epoch.count != 0 && last_ != last_epoch;
+  if (epoch_.count != 0 || foreign) {
     return absl::DataLossError(
         Text("the outbox does not belong to the commit token of a Kafka sink: records=",
              epoch_.count != 0 ? epoch_.count : last_.count, " expected=", last_epoch.count));

@@ -8,13 +8,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "millrace/v1/graph.pb.h"
+#include "operators/catalog/catalog.h"
+#include "operators/catalog/text.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
 
 namespace millrace {
 namespace {
 
-using OptionMap = google::protobuf::Map<std::string, std::string>;
+using NodeOptions = google::protobuf::Map<std::string, std::string>;
 
 constexpr std::string_view kPropertyPrefix = "properties.";
 constexpr size_t kTopicsMax = 1000;
@@ -106,7 +108,7 @@ constexpr std::string_view kOwnProperties[] = {
     "auto.offset.reset", "bootstrap.servers", "default.api.timeout.ms", "group.id", "max.block.ms",
 };
 
-std::optional<std::string_view> Find(const OptionMap& options, std::string_view name) {
+std::optional<std::string_view> Find(const NodeOptions& options, std::string_view name) {
   const auto it = options.find(std::string(name));
   if (it == options.end()) return std::nullopt;
   return std::string_view(it->second);
@@ -143,7 +145,7 @@ absl::StatusOr<T> OneOf(std::string_view name, std::string_view value,
                         const std::array<std::pair<std::string_view, T>, N>& choices) {
   std::vector<std::string_view> names;
   for (const auto& [choice, result] : choices) {
-    if (value == choice) return result;
+    if (EqualsIgnoringCase(value, choice)) return result;
     names.push_back(choice);
   }
   return BadOption(name, value, Text("one of ", JoinNames(names)));
@@ -157,7 +159,7 @@ absl::StatusOr<int64_t> Millis(std::string_view name, std::string_view value) {
   return number;
 }
 
-absl::StatusOr<int64_t> RequiredMillis(const OptionMap& options, std::string_view name,
+absl::StatusOr<int64_t> RequiredMillis(const NodeOptions& options, std::string_view name,
                                        std::string_view because) {
   const auto value = Find(options, name);
   if (!value) {
@@ -166,7 +168,7 @@ absl::StatusOr<int64_t> RequiredMillis(const OptionMap& options, std::string_vie
   return Millis(name, *value);
 }
 
-absl::StatusOr<std::map<int32_t, int64_t>> RequiredOffsets(const OptionMap& options,
+absl::StatusOr<std::map<int32_t, int64_t>> RequiredOffsets(const NodeOptions& options,
                                                            std::string_view name,
                                                            std::string_view because) {
   const auto value = Find(options, name);
@@ -190,7 +192,7 @@ absl::Status CheckTopicName(std::string_view topic) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<KafkaClientOptions> ParseClientOptions(const OptionMap& options) {
+absl::StatusOr<KafkaClientOptions> ParseClientOptions(const NodeOptions& options) {
   KafkaClientOptions client;
   // Sorted, so that of several problems the same one is reported each time.
   const std::map<std::string, std::string> sorted(options.begin(), options.end());
@@ -217,7 +219,7 @@ absl::StatusOr<KafkaClientOptions> ParseClientOptions(const OptionMap& options) 
   return client;
 }
 
-absl::Status ParseStart(const OptionMap& options, KafkaSourceOptions& out) {
+absl::Status ParseStart(const NodeOptions& options, KafkaSourceOptions& out) {
   const auto mode = Find(options, "scan.startup.mode");
   if (!mode) {
     // Flink's default is the group's offsets, which need a group.
@@ -259,7 +261,7 @@ absl::Status ParseStart(const OptionMap& options, KafkaSourceOptions& out) {
   return absl::OkStatus();
 }
 
-absl::Status ParseEnd(const OptionMap& options, KafkaSourceOptions& out) {
+absl::Status ParseEnd(const NodeOptions& options, KafkaSourceOptions& out) {
   static constexpr std::array<std::pair<std::string_view, KafkaEnd>, 4> kModes = {{
       {"unbounded", KafkaEnd::kUnbounded},
       {"latest-offset", KafkaEnd::kLatest},
@@ -320,25 +322,8 @@ absl::StatusOr<std::map<int32_t, int64_t>> ParsePartitionOffsets(std::string_vie
   return offsets;
 }
 
-absl::StatusOr<absl::Duration> ParseFlinkDuration(std::string_view text) {
-  const std::string stripped(absl::StripAsciiWhitespace(ToAbsl(text)));
-  const size_t digits = std::min(stripped.find_first_not_of("0123456789"), stripped.size());
-  int64_t number = 0;
-  if (!absl::SimpleAtoi(stripped.substr(0, digits), &number)) {
-    return absl::InvalidArgumentError(Text("not a duration: '", text, "'"));
-  }
-  const std::string unit =
-      absl::AsciiStrToLower(absl::StripAsciiWhitespace(stripped.substr(digits)));
-  if (unit.empty() || unit == "ms" || unit.starts_with("milli")) return absl::Milliseconds(number);
-  if (unit == "s" || unit.starts_with("sec")) return absl::Seconds(number);
-  if (unit == "m" || unit.starts_with("min")) return absl::Minutes(number);
-  if (unit == "h" || unit.starts_with("hour")) return absl::Hours(number);
-  if (unit == "d" || unit.starts_with("day")) return absl::Hours(24) * number;
-  return absl::InvalidArgumentError(Text("not a unit of time: '", unit, "'"));
-}
-
 absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node) {
-  const OptionMap& options = node.source().options();
+  const NodeOptions& options = node.source().options();
   KafkaSourceOptions out;
   MILLRACE_ASSIGN_OR_RETURN(out.client, ParseClientOptions(options));
   const auto topics = Find(options, "topic");
@@ -359,7 +344,7 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
     return absl::InvalidArgumentError("'specific-offsets' is possible with a single topic only");
   }
   if (const auto value = Find(options, "scan.topic-partition-discovery.interval")) {
-    auto interval = ParseFlinkDuration(*value);
+    auto interval = ParseDuration(*value);
     if (!interval.ok()) {
       return BadOption("scan.topic-partition-discovery.interval", *value,
                        "a duration such as '5 min'; 0 = never");
@@ -372,7 +357,7 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
 }
 
 absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node) {
-  const OptionMap& options = node.sink().options();
+  const NodeOptions& options = node.sink().options();
   KafkaSinkOptions out;
   MILLRACE_ASSIGN_OR_RETURN(out.client, ParseClientOptions(options));
   const auto topic = Find(options, "topic");

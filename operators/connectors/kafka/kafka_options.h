@@ -78,7 +78,5 @@ absl::Status CheckKafkaProperty(std::string_view name);
 
 // "partition:0,offset:42;partition:1,offset:300" (Flink's form).
 absl::StatusOr<std::map<int32_t, int64_t>> ParsePartitionOffsets(std::string_view text);
-// "5 min", "500ms", "1 h", "10 s", or plain milliseconds (Flink's form).
-absl::StatusOr<absl::Duration> ParseFlinkDuration(std::string_view text);
 
 }  // namespace millrace

@@ -14,6 +14,7 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kNoSplit = ~uint32_t{0};
+constexpr int kVersionWithQueueBackoff = 0x020100ff;
 constexpr int64_t kLagIntervalNs = 200'000'000;
 
 KafkaProperties ConsumerSettings(const KafkaSourceOptions& options, std::string_view uid) {
@@ -36,7 +37,7 @@ KafkaProperties ConsumerSettings(const KafkaSourceOptions& options, std::string_
   };
   unless_given("queued.max.messages.kbytes", "65536");
   unless_given("queued.min.messages", "1000000");
-  unless_given("fetch.queue.backoff.ms", "5");
+  if (rd_kafka_version() >= kVersionWithQueueBackoff) unless_given("fetch.queue.backoff.ms", "5");
   unless_given("fetch.wait.max.ms", "20");
   unless_given("fetch.error.backoff.ms", "100");
   return settings;

@@ -27,7 +27,7 @@ void MessagePadding::Pad(std::span<Message> messages) {
   size_t bytes = 0;
   for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].is_null) continue;
-    if (i + 1 < messages.size() && !messages[i + 1].is_null &&
+    if (!kCopiesAll && i + 1 < messages.size() && !messages[i + 1].is_null &&
         ReadableUpTo(messages[i], messages[i + 1])) {
       continue;
     }
