@@ -32,8 +32,6 @@ namespace millrace {
 
 class CheckpointStorage;
 class MemoryBudget;
-class SegmentOutbox;
-class StateStore;
 
 // What one task reports upwards. Must outlive every task.
 class TaskListener {
@@ -69,7 +67,7 @@ struct TaskOptions {
   uint64_t attempt = 0;
   TaskId id;
   KeyGroupRange key_groups;
-  std::string cold_folder;        // Private to this task and attempt.
+  std::string cold_folder;        // Private to this task and attempt; empty: cold rows in memory.
   bool interactive = false;
 };
 
@@ -140,6 +138,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
   absl::Status MakeNodes();
   absl::Status OpenNode(Node& node);
+  std::string SegmentPrefix() const;
   absl::Status OpenSource(Node& node, std::vector<Split> restored);
   absl::Status OpenSink(Node& node, std::vector<v1::CommitToken> pending);
   void ScheduleDiscovery();

@@ -85,6 +85,12 @@ absl::Status Task::MakeNodes() {
   return absl::OkStatus();
 }
 
+// Unique per generation, attempt and task, so that no two writers ever share a name.
+std::string Task::SegmentPrefix() const {
+  return absl::StrCat("g", options_.generation.number, "-a", options_.attempt, "-c",
+                      options_.id.chain, "-t", options_.id.index);
+}
+
 absl::Status Task::OpenNode(Node& node) {
   RestoredNode restored = RestoreNode(options_.restore, *node.proto, options_.key_groups,
                                       options_.id.index, options_.chain.parallelism());
@@ -104,12 +110,12 @@ absl::Status Task::OpenNode(Node& node) {
                         .key_groups = options_.key_groups,
                         .max_parallelism = options_.graph.max_parallelism(),
                         .storage = options_.storage,
-                        .env = options_.env,
+                        .env = env_,
                         .budget = options_.budget,
-                        .cold_folder = absl::StrCat(options_.cold_folder, "/", node.uid),
-                        .name_prefix = absl::StrCat("g", options_.generation.number, "-a",
-                                                    options_.attempt, "-c", options_.id.chain, "-t",
-                                                    options_.id.index),
+                        .cold_folder = options_.cold_folder.empty()
+                                           ? ""
+                                           : absl::StrCat(options_.cold_folder, "/", node.uid),
+                        .name_prefix = SegmentPrefix(),
                         .restore = std::move(restored.state)}));
   }
   MILLRACE_ASSIGN_OR_RETURN(node.op, options_.factory.MakeOperator(*node.proto));
@@ -201,12 +207,11 @@ void Task::AddDiscoveredSplits(std::vector<Split> discovered) {
 
 absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
   MILLRACE_ASSIGN_OR_RETURN(node.sink, options_.factory.MakeSink(*node.proto));
-  node.outbox = std::make_unique<SegmentOutbox>(SegmentOutboxOptions{
-      .storage = options_.storage,
-      .uid = node.uid,
-      .slot = options_.id.index,
-      .name_prefix = absl::StrCat("g", options_.generation.number, "-a", options_.attempt, "-c",
-                                  options_.id.chain, "-t", options_.id.index)});
+  node.outbox = std::make_unique<SegmentOutbox>(
+      SegmentOutboxOptions{.storage = options_.storage,
+                           .uid = node.uid,
+                           .slot = options_.id.index,
+                           .name_prefix = SegmentPrefix()});
   node.sink_context =
       std::make_unique<SinkContext>(SinkContext{.node = *node.proto,
                                                 .schema = node.schema,

@@ -1,0 +1,99 @@
+#include "operators/all_operators.h"
+
+#include "absl/strings/str_cat.h"
+#include "millrace/v1/graph.pb.h"
+#include "operators/connectors/connector.h"
+#include "operators/ranking/ranking.h"
+#include "operators/relational/relational.h"
+#include "operators/windows/windows.h"
+#include "runtime/base/status_macros.h"
+
+namespace millrace {
+namespace {
+
+std::unique_ptr<Operator> MakeWindow(const v1::Node& node) {
+  return node.window_aggregate().window().kind() == v1::Window::KIND_SESSION ? MakeSessionWindow()
+                                                                             : MakePaneWindow();
+}
+
+struct OperatorEntry {
+  v1::Node::BodyCase body;
+  std::unique_ptr<Operator> (*make)(const v1::Node& node);
+  bool stateful = false;
+};
+
+// In the order of the cases in graph.proto.
+constexpr OperatorEntry kOperators[] = {
+    {.body = v1::Node::kFilter, .make = [](const v1::Node&) { return MakeFilter(); }},
+    {.body = v1::Node::kProject, .make = [](const v1::Node&) { return MakeProject(); }},
+    {.body = v1::Node::kWatermark, .make = [](const v1::Node&) { return MakeWatermark(); }},
+    {.body = v1::Node::kWindowAggregate, .make = &MakeWindow, .stateful = true},
+    {.body = v1::Node::kWindowTopN,
+     .make = [](const v1::Node&) { return MakeWindowTopN(); },
+     .stateful = true},
+};
+
+const OperatorEntry* FindOperator(v1::Node::BodyCase body) {
+  for (const OperatorEntry& entry : kOperators) {
+    if (entry.body == body) return &entry;
+  }
+  return nullptr;
+}
+
+class NodeTable : public NodeFactory {
+ public:
+  absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
+    const OperatorEntry* entry = FindOperator(node.body_case());
+    if (entry == nullptr) {
+      return absl::UnimplementedError(absl::StrCat(
+          "this worker does not know the operator of node ", node.uid(), "; is it too old?"));
+    }
+    return entry->make(node);
+  }
+
+  absl::StatusOr<std::unique_ptr<Source>> MakeSource(const v1::Node& node) const override {
+    MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.source().connector()));
+    if (connector->make_source == nullptr) return CannotBe(node.source().connector(), "source");
+    return connector->make_source(node);
+  }
+
+  absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeDiscovery(const v1::Node& node,
+                                                                Env& env) const override {
+    MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.source().connector()));
+    if (connector->make_discovery == nullptr) return CannotBe(node.source().connector(), "source");
+    return connector->make_discovery(node, env);
+  }
+
+  absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node& node) const override {
+    MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.sink().connector()));
+    if (connector->make_sink == nullptr) return CannotBe(node.sink().connector(), "sink");
+    return connector->make_sink(node);
+  }
+
+  bool IsStateful(const v1::Node& node) const override {
+    const OperatorEntry* entry = FindOperator(node.body_case());
+    return entry != nullptr && entry->stateful;
+  }
+
+  bool IsBlocking(const v1::Node& node) const override {
+    if (!node.has_source() && !node.has_sink()) return false;
+    const auto connector = FindConnector(node.has_source() ? node.source().connector()
+                                                           : node.sink().connector());
+    return connector.ok() && (*connector)->blocking;
+  }
+
+ private:
+  static absl::Status CannotBe(const std::string& connector, const char* role) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("connector '", connector, "' cannot be a ", role));
+  }
+};
+
+}  // namespace
+
+const NodeFactory& AllNodes() {
+  static const NodeTable* const table = new NodeTable;
+  return *table;
+}
+
+}  // namespace millrace

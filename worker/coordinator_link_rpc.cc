@@ -1,0 +1,157 @@
+#include "worker/coordinator_link_rpc.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "millrace/v1/worker_service.grpc.pb.h"
+#include "runtime/base/log.h"
+#include "worker/worker.h"
+
+namespace millrace {
+namespace {
+
+constexpr absl::Duration kBackOffMin = absl::Milliseconds(100);
+constexpr absl::Duration kBackOffMax = absl::Seconds(3);
+constexpr int kMessageBytesMax = 256 << 20;
+
+}  // namespace
+
+// Shared by the link and its streams' callbacks.
+struct CoordinatorLink::State {
+  State(std::string to, Worker& w, Env e) : address(std::move(to)), worker(w), env(e) {}
+
+  const std::string address;
+  Worker& worker;
+  Env env;
+  std::unique_ptr<v1::WorkerService::Stub> stub;  // Constant after Start.
+  absl::Mutex mutex;
+  bool stopping ABSL_GUARDED_BY(mutex) = false;
+  std::shared_ptr<Stream> stream ABSL_GUARDED_BY(mutex);
+  absl::Duration back_off ABSL_GUARDED_BY(mutex) = kBackOffMin;
+
+  bool Ended() ABSL_SHARED_LOCKS_REQUIRED(mutex) { return stream == nullptr; }
+};
+
+// One connection. Keeps itself alive until OnDone.
+class CoordinatorLink::Stream
+    : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::ConnectResponse>,
+      public std::enable_shared_from_this<Stream> {
+ public:
+  explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+  void Begin() {
+    self_ = shared_from_this();
+    state_->stub->async()->Connect(&context_, this);
+    StartRead(&incoming_);
+    AddHold();  // For writes from outside the callbacks.
+    StartCall();
+    state_->worker.OnConnected([weak = weak_from_this()](v1::ConnectRequest message) {
+      if (auto stream = weak.lock()) stream->Send(std::move(message));
+    });
+  }
+
+  void Cancel() { context_.TryCancel(); }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return Finish();
+    {
+      absl::MutexLock lock(&state_->mutex);
+      state_->back_off = kBackOffMin;
+    }
+    state_->worker.OnMessage(std::move(incoming_));
+    incoming_.Clear();
+    StartRead(&incoming_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mutex_);
+    outgoing_.pop_front();
+    if (!ok || closed_) {
+      outgoing_.clear();
+    } else if (!outgoing_.empty()) {
+      StartWrite(&outgoing_.front());
+    }
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    state_->worker.OnDisconnected();
+    absl::Duration back_off;
+    bool again;
+    {
+      absl::MutexLock lock(&state_->mutex);
+      again = !state_->stopping;
+      back_off = state_->back_off;
+      state_->back_off = std::min(back_off * 2, kBackOffMax);
+      state_->stream = nullptr;
+    }
+    auto self = std::move(self_);  // The last reference, at the end of this function.
+    if (!again) return;
+    LogWarning("no connection to the coordinator; will try again",
+               {{"address", state_->address}, {"error", status.error_message()}});
+    state_->env.executor.RunAfter(back_off, [state = state_] { Dial(state); });
+  }
+
+ private:
+  void Send(v1::ConnectRequest message) {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) return;
+    outgoing_.push_back(std::move(message));
+    if (outgoing_.size() == 1) StartWrite(&outgoing_.front());
+  }
+
+  void Finish() {
+    absl::MutexLock lock(&mutex_);
+    if (std::exchange(closed_, true)) return;
+    context_.TryCancel();
+    RemoveHold();
+  }
+
+  const std::shared_ptr<State> state_;
+  grpc::ClientContext context_;
+  v1::ConnectResponse incoming_;
+  std::shared_ptr<Stream> self_;
+  absl::Mutex mutex_;
+  std::deque<v1::ConnectRequest> outgoing_ ABSL_GUARDED_BY(mutex_);  // The first is being written.
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+CoordinatorLink::CoordinatorLink(std::string coordinator_address, Worker& worker, Env env)
+    : state_(std::make_shared<State>(std::move(coordinator_address), worker, env)) {}
+
+CoordinatorLink::~CoordinatorLink() {
+  absl::MutexLock lock(&state_->mutex);
+  state_->stopping = true;
+  if (state_->stream != nullptr) state_->stream->Cancel();
+  state_->mutex.Await(absl::Condition(state_.get(), &State::Ended));
+}
+
+void CoordinatorLink::Start() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetMaxSendMessageSize(kMessageBytesMax);
+  // A coordinator whose machine vanished is noticed even when nothing is sent.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000);
+  state_->stub = v1::WorkerService::NewStub(grpc::CreateCustomChannel(
+      state_->address, grpc::InsecureChannelCredentials(), arguments));
+  Dial(state_);
+}
+
+void CoordinatorLink::Dial(std::shared_ptr<State> state) {
+  auto stream = std::make_shared<Stream>(state);
+  {
+    absl::MutexLock lock(&state->mutex);
+    if (state->stopping) return;
+    state->stream = stream;
+  }
+  stream->Begin();
+}
+
+}  // namespace millrace
