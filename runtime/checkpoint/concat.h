@@ -1,5 +1,5 @@
-// Concat: text and whole numbers, one after the other. (Debian's Abseil has a string_view of its own,
-// which absl::StrCat wants.)
+// Concat: text and whole numbers, one after the other. (Debian's Abseil has a string_view of its
+// own, which absl::StrCat wants.)
 //
 // Threading: pure functions.
 #pragma once

@@ -24,7 +24,7 @@ absl::Status Damaged(std::string_view name, std::string_view fault) {
 
 absl::Status Newer(std::string_view name, uint32_t format, uint32_t known) {
   return absl::FailedPreconditionError(ConcatText("manifest ", name, " has format ", format,
-                                                    ", newer than what this build reads: ", known));
+                                                  ", newer than what this build reads: ", known));
 }
 
 }  // namespace
@@ -45,7 +45,8 @@ absl::StatusOr<v1::Manifest> DecodeManifest(std::string_view name, std::string_v
   const auto version = ReadLittleEndian<uint32_t>(bytes.data() + 4);
   if (version > kVersion) return Newer(name, version, kVersion);
   const auto length = ReadLittleEndian<uint64_t>(bytes.data() + 8);
-  if (length != bytes.size() - kHeaderBytes - kCrcBytes) return Damaged(name, "its length is wrong");
+  if (length != bytes.size() - kHeaderBytes - kCrcBytes)
+    return Damaged(name, "its length is wrong");
   const std::string_view checked = bytes.substr(0, kHeaderBytes + length);
   if (Crc32c(checked) != ReadLittleEndian<uint32_t>(checked.data() + checked.size())) {
     return Damaged(name, "its checksum is wrong");

@@ -1,6 +1,6 @@
-// The outbox of one sink slot: its encoded output of an epoch as one checksummed segment, so that the
-// output of an epoch is part of its checkpoint and can be committed by any process, any time later
-// (docs/architecture.md, "Epochs").
+// The outbox of one sink slot: its encoded output of an epoch as one checksummed segment, so that
+// the output of an epoch is part of its checkpoint and can be committed by any process, any time
+// later (docs/architecture.md, "Epochs").
 //
 // Records are opaque bytes to the outbox; a sink frames what it needs in them.
 // Threading: Append and Seal on the task thread; ReadOutbox on an io thread.
@@ -25,8 +25,8 @@ class Segment;
 
 class CheckpointStorage;
 
-// Segment files written by the task thread into the page cache in large blocks; the fsync that makes
-// them durable happens on the io pool, before the epoch is acknowledged.
+// Segment files written by the task thread into the page cache in large blocks; the fsync that
+// makes them durable happens on the io pool, before the epoch is acknowledged.
 class Outbox {
  public:
   virtual ~Outbox() = default;

@@ -13,8 +13,8 @@ namespace millrace {
 namespace {
 
 // Header: magic, u32 version, u32 kind, u32 first and u32 last key group, u64 epoch, u32 length of
-// uid, u32 length of name, uid, name. Records: u32 length, bytes. Footer: u64 records, u32 CRC32C of
-// all bytes before the CRC, magic.
+// uid, u32 length of name, uid, name. Records: u32 length, bytes. Footer: u64 records, u32 CRC32C
+// of all bytes before the CRC, magic.
 constexpr std::string_view kMagic = "MRSG";
 constexpr std::string_view kFooterMagic = "MRSE";
 constexpr uint32_t kVersion = 1;
@@ -42,7 +42,7 @@ class FileSegmentWriter final : public SegmentWriter {
   absl::Status Append(std::string_view record) override {
     if (record.size() > kSegmentRecordBytesMax) {
       return absl::InvalidArgumentError(ConcatText("a record is too long for segment ",
-                                                     segment_.name(), ": bytes=", record.size()));
+                                                   segment_.name(), ": bytes=", record.size()));
     }
     AppendLittleEndian(static_cast<uint32_t>(record.size()), buffer_);
     buffer_.append(record);
@@ -103,8 +103,7 @@ class FileSegmentReader final : public SegmentReader {
   absl::Status Verify() {
     const uint64_t size = file_->size();
     if (segment_.bytes() != 0 && size != segment_.bytes()) {
-      return Damaged(segment_, ConcatText("it has ", size, " bytes instead of ",
-                                            segment_.bytes()));
+      return Damaged(segment_, ConcatText("it has ", size, " bytes instead of ", segment_.bytes()));
     }
     if (size < kHeaderBytes + kFooterBytes) {
       return Damaged(segment_, ConcatText("it is too short: bytes=", size));
@@ -139,7 +138,7 @@ class FileSegmentReader final : public SegmentReader {
     if (version > kVersion) {
       return absl::FailedPreconditionError(
           ConcatText("segment ", segment_.name(), " has format ", version,
-                       ", newer than what this build reads: ", kVersion));
+                     ", newer than what this build reads: ", kVersion));
     }
     if (version == 0) return Damaged(segment_, "its format is 0");
     const auto kind = ReadLittleEndian<uint32_t>(p + 8);
@@ -157,8 +156,8 @@ class FileSegmentReader final : public SegmentReader {
     if (kind != static_cast<uint32_t>(segment_.kind()) || epoch != segment_.epoch() ||
         text.substr(0, uid_bytes) != segment_.uid() || text.substr(uid_bytes) != segment_.name()) {
       return Damaged(segment_, ConcatText("it belongs to somebody else: kind=", kind,
-                                            " epoch=", epoch, " uid=", text.substr(0, uid_bytes),
-                                            " name=", text.substr(uid_bytes)));
+                                          " epoch=", epoch, " uid=", text.substr(0, uid_bytes),
+                                          " name=", text.substr(uid_bytes)));
     }
     if (first > segment_.key_group_first() || last < segment_.key_group_last()) {
       return Damaged(segment_, ConcatText("it has key groups ", first, " to ", last));

@@ -41,8 +41,8 @@ class SegmentWriter {
   virtual uint64_t records() const = 0;
   // Bytes so far, buffered ones included.
   virtual uint64_t bytes() const = 0;
-  // Appends the footer, without making it durable; only Publish may follow. Fills in bytes, rows and
-  // crc32c.
+  // Appends the footer, without making it durable; only Publish may follow. Fills in bytes, rows
+  // and crc32c.
   virtual absl::StatusOr<v1::Segment> Finish() = 0;
   // Finish if that is still to do; then durable and named.
   virtual absl::StatusOr<v1::Segment> Publish() = 0;
@@ -60,8 +60,8 @@ class SegmentReader {
   virtual absl::StatusOr<bool> Next(std::string_view* record) = 0;
 };
 
-// Verifies name, owner, length and checksum (kDataLoss names segment and fault), then calls `record`
-// for each record in order. The bytes live only during the call.
+// Verifies name, owner, length and checksum (kDataLoss names segment and fault), then calls
+// `record` for each record in order. The bytes live only during the call.
 absl::Status ReadSegment(CheckpointStorage& storage, const v1::Segment& segment,
                          const std::function<absl::Status(std::string_view)>& record);
 

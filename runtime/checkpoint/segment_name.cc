@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_format.h"
 #include "millrace/v1/checkpoint.pb.h"
-#include "runtime/checkpoint/segment_file.h"
 #include "runtime/checkpoint/concat.h"
+#include "runtime/checkpoint/segment_file.h"
 
 namespace millrace {
 namespace {
@@ -46,8 +46,8 @@ std::string EscapeUid(std::string_view uid) {
 }  // namespace
 
 std::string SegmentName(const SegmentOwner& owner, int kind, Epoch epoch, uint64_t sequence) {
-  return ConcatText(owner.prefix, ".", EscapeUid(owner.uid), ".", KindName(kind), ".e", epoch.number,
-                    ".n", sequence);
+  return ConcatText(owner.prefix, ".", EscapeUid(owner.uid), ".", KindName(kind), ".e",
+                    epoch.number, ".n", sequence);
 }
 
 }  // namespace millrace

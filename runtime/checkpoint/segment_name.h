@@ -1,5 +1,5 @@
-// Names of segments. They contain owner, epoch, generation and attempt, so that no two processes ever
-// write the same name (exactly-once, rule 9).
+// Names of segments. They contain owner, epoch, generation and attempt, so that no two processes
+// ever write the same name (exactly-once, rule 9).
 #pragma once
 
 #include <cstdint>

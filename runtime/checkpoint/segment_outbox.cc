@@ -7,8 +7,8 @@
 
 namespace millrace {
 
-// `writer` is used by the task thread until TakeWork, by the work's thread after. It is null once the
-// segment is durable.
+// `writer` is used by the task thread until TakeWork, by the work's thread after. It is null once
+// the segment is durable.
 struct SegmentOutbox::Sealed {
   v1::Segment segment;
   std::unique_ptr<SegmentWriter> writer;

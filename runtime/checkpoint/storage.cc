@@ -24,7 +24,7 @@ absl::Status CheckName(std::string_view name) {
   if (name.empty() || name.size() > kStorageNameBytesMax || name.front() == '.' ||
       !std::all_of(name.begin(), name.end(), allowed)) {
     return absl::InvalidArgumentError(ConcatText("not a name of a file in checkpoint storage: ",
-                                                   name.substr(0, kStorageNameBytesMax)));
+                                                 name.substr(0, kStorageNameBytesMax)));
   }
   return absl::OkStatus();
 }
@@ -85,7 +85,7 @@ class LocalStorage final : public CheckpointStorage {
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
     // Relaxed: only uniqueness matters.
     std::string temporary = ConcatText(folder_, "/", kTemporaryPrefix, name, "-",
-                                         next_.fetch_add(1, std::memory_order_relaxed));
+                                       next_.fetch_add(1, std::memory_order_relaxed));
     absl::StatusOr<std::unique_ptr<WritableFile>> file = disk_.Create(temporary);
     if (!file.ok()) return Annotate(file.status(), ConcatText("cannot create segment ", name));
     return std::make_unique<LocalWriter>(disk_, folder_, name, std::move(temporary),
@@ -94,8 +94,7 @@ class LocalStorage final : public CheckpointStorage {
 
   absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& name) override {
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
-    absl::StatusOr<std::unique_ptr<ReadableFile>> file =
-        disk_.Open(ConcatText(folder_, "/", name));
+    absl::StatusOr<std::unique_ptr<ReadableFile>> file = disk_.Open(ConcatText(folder_, "/", name));
     if (!file.ok()) return Annotate(file.status(), ConcatText("cannot open ", name));
     return file;
   }

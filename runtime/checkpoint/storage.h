@@ -1,7 +1,7 @@
 // Checkpoint storage: one job's folder of immutable files (segments and manifests).
 //
-// Threading: every method, from any thread; calls block (io threads only, but for Create and Append,
-// which a task thread may use: they go to the page cache).
+// Threading: every method, from any thread; calls block (io threads only, but for Create and
+// Append, which a task thread may use: they go to the page cache).
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@
 
 namespace millrace {
 
-// A name: 1 to this many letters, digits and `._%=+~-`, not beginning with a dot; the folder is flat.
+// A name: 1 to this many letters, digits and `._%=+~-`, not beginning with a dot; the folder is
+// flat.
 inline constexpr size_t kStorageNameBytesMax = 200;
 
 class CheckpointStorage {

@@ -1,6 +1,6 @@
-// The cold store of one task's state: rows that the memory budget had no room for, sorted by row key
-// (state_format.h). It is a cache of what checkpoint segments hold, never the truth: its folder is
-// wiped at each start.
+// The cold store of one task's state: rows that the memory budget had no room for, sorted by row
+// key (state_format.h). It is a cache of what checkpoint segments hold, never the truth: its folder
+// is wiped at each start.
 //
 // Threading: the task thread. Ownership: the state store owns it.
 #pragma once
@@ -21,7 +21,8 @@ class ColdStore {
  public:
   virtual ~ColdStore() = default;
 
-  // Rows in strictly ascending key order; a later run overrides an earlier one. Visible after Finish.
+  // Rows in strictly ascending key order; a later run overrides an earlier one. Visible after
+  // Finish.
   class Run {
    public:
     virtual ~Run() = default;

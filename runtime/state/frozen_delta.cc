@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/segment_file.h"
 #include "runtime/checkpoint/little_endian.h"
+#include "runtime/checkpoint/segment_file.h"
 
 namespace millrace {
 namespace {

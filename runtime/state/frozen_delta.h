@@ -1,5 +1,5 @@
-// The rows that changed in an epoch, copied out of the tables at the barrier and written as one sorted
-// segment later.
+// The rows that changed in an epoch, copied out of the tables at the barrier and written as one
+// sorted segment later.
 //
 // Threading: filled on the task thread, then written by one io thread.
 #pragma once

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-
 #include "runtime/base/status_macros.h"
 #include "runtime/checkpoint/concat.h"
 
@@ -78,8 +77,8 @@ absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
                                    std::string_view value) {
   if (key.size() + value.size() > kRowBytesMax) {
     return absl::InvalidArgumentError(ConcatText("a row is too long for state table ",
-                                                   identity_.name, ": bytes=",
-                                                   key.size() + value.size()));
+                                                 identity_.name,
+                                                 ": bytes=", key.size() + value.size()));
   }
   if (!store_.key_groups().Contains(key_group)) {
     return absl::InvalidArgumentError(
@@ -122,11 +121,11 @@ absl::Status MemoryKeyedTable::ScanPrefix(const std::string& prefix, const RowFn
   return cold->status();
 }
 
-absl::Status MemoryKeyedTable::Scan(uint32_t key_group, std::string_view prefix,
-                                    const RowFn& row) {
-  return ScanPrefix(RowKey(key_group, prefix), [&row](std::string_view key, std::string_view value) {
-    return row(key.substr(kGroupPrefixBytes), value);
-  });
+absl::Status MemoryKeyedTable::Scan(uint32_t key_group, std::string_view prefix, const RowFn& row) {
+  return ScanPrefix(RowKey(key_group, prefix),
+                    [&row](std::string_view key, std::string_view value) {
+                      return row(key.substr(kGroupPrefixBytes), value);
+                    });
 }
 
 absl::Status MemoryKeyedTable::ScanAll(

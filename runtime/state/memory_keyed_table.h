@@ -1,5 +1,5 @@
-// KeyedTable as an ordered map in memory that caches the cold store underneath: a row that is not in
-// memory is looked up there, an evicted table begins again empty.
+// KeyedTable as an ordered map in memory that caches the cold store underneath: a row that is not
+// in memory is looked up there, an evicted table begins again empty.
 //
 // Threading, ownership, errors: as StateStore.
 #pragma once
@@ -39,7 +39,7 @@ class MemoryKeyedTable final : public KeyedTable {
   // Values of rows_, by row key.
   struct Row {
     std::string value;
-    bool exists = true;   // False: deleted, but perhaps still in the cold store.
+    bool exists = true;    // False: deleted, but perhaps still in the cold store.
     bool in_cold = false;  // The cold store has this very version.
   };
   using Rows = absl::btree_map<std::string, Row, std::less<>>;

@@ -60,9 +60,8 @@ class PaneCursor final : public PaneTable::Cursor {
     const uint64_t groups = all.last - all.first + 1;
     // Per row: the row, two slots, and room to grow.
     const uint64_t bytes = rows * (table.identity_.width + 64);
-    const uint64_t ranges =
-        std::clamp<uint64_t>(bytes / std::max<uint64_t>(1, table.store_.scratch_bytes_max()) + 1, 1,
-                             groups);
+    const uint64_t ranges = std::clamp<uint64_t>(
+        bytes / std::max<uint64_t>(1, table.store_.scratch_bytes_max()) + 1, 1, groups);
     groups_per_range_ = static_cast<uint32_t>((groups + ranges - 1) / ranges);
     if (!cold_panes_.empty()) cold_ = table.store_.cold()->NewIterator();
   }
@@ -81,8 +80,7 @@ class PaneCursor final : public PaneTable::Cursor {
       if (next_group_ > table_.store_.key_groups().last) return absl::OkStatus();
       MILLRACE_RETURN_IF_ERROR(FillScratch());
     }
-    const auto n = static_cast<uint32_t>(
-        std::min<uint64_t>(rows_max, current_->rows() - row_));
+    const auto n = static_cast<uint32_t>(std::min<uint64_t>(rows_max, current_->rows() - row_));
     const size_t width = current_->width();
     out.values.resize(n * width);
     uint8_t* value = out.values.data();
@@ -100,12 +98,12 @@ class PaneCursor final : public PaneTable::Cursor {
  private:
   absl::Status FillScratch() {
     const KeyGroupRange all = table_.store_.key_groups();
-    const KeyGroupRange range{next_group_,
-                              std::min(all.last, next_group_ + groups_per_range_ - 1)};
+    const KeyGroupRange range{next_group_, std::min(all.last, next_group_ + groups_per_range_ - 1)};
     next_group_ = range.last + 1;
     row_ = 0;
     scratch_.reset();
-    const size_t key_bytes = parts_.empty() || parts_[0]->rows() == 0 ? 9 : parts_[0]->key(0).size();
+    const size_t key_bytes =
+        parts_.empty() || parts_[0]->rows() == 0 ? 9 : parts_[0]->key(0).size();
     scratch_ = std::make_unique<RowTable>(table_.identity_.width, key_bytes);
     current_ = scratch_.get();
     for (const RowTable* part : parts_) MergePart(*part, range, range == all);
@@ -201,8 +199,8 @@ absl::Status MemoryPaneTable::Upsert(int64_t pane, const EncodedKeys& keys,
                                      std::span<const int32_t> selected,
                                      std::span<uint8_t*> values) {
   if (horizon_set_ && pane <= horizon_) {
-    return absl::FailedPreconditionError(ConcatText("pane ", pane, " of state table ",
-                                                      identity_.name, " was dropped already"));
+    return absl::FailedPreconditionError(
+        ConcatText("pane ", pane, " of state table ", identity_.name, " was dropped already"));
   }
   if (values.empty()) return absl::OkStatus();
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
@@ -334,6 +332,20 @@ absl::Status MemoryPaneTable::EvictPane(int64_t number, Pane& pane) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> MemoryPaneTable::CountColdRows(int64_t number) {
+  const std::unique_ptr<ColdStore::Iterator> cold = store_.cold()->NewIterator();
+  const KeyGroupRange range = store_.key_groups();
+  uint64_t rows = 0;
+  std::string prefix;
+  for (uint32_t group = range.first; group <= range.last; ++group) {
+    prefix.clear();
+    AppendPanePrefix(identity_.id, group, number, prefix);
+    for (cold->Seek(prefix); cold->Valid() && cold->key().starts_with(prefix); cold->Next()) ++rows;
+    MILLRACE_RETURN_IF_ERROR(cold->status());
+  }
+  return rows;
+}
+
 uint64_t MemoryPaneTable::DirtyBytes() const {
   uint64_t bytes = 0;
   for (const auto& [number, pane] : panes_) {
@@ -426,6 +438,7 @@ absl::Status MemoryPaneTable::RestoreDrop(int64_t number, KeyGroupRange range) {
         MILLRACE_RETURN_IF_ERROR(store_.cold()->DeleteRange(prefix, PrefixSuccessor(prefix)));
       }
       if (everything) pane.cold_rows = 0;
+      pane.recount = true;
     }
     at = pane.parts.empty() && pane.cold_rows == 0 ? panes_.erase(at) : std::next(at);
   }
@@ -435,8 +448,16 @@ absl::Status MemoryPaneTable::RestoreDrop(int64_t number, KeyGroupRange range) {
 absl::Status MemoryPaneTable::FinishRestore(int64_t horizon) {
   // A row may be cold in an older version than the one in memory: then memory must not hold it as
   // another partial result, but replace it.
-  for (auto& [number, pane] : panes_) {
-    if (pane.cold_rows > 0 && !pane.parts.empty()) MILLRACE_RETURN_IF_ERROR(EvictPane(number, pane));
+  for (auto at = panes_.begin(); at != panes_.end();) {
+    Pane& pane = at->second;
+    if (pane.cold_rows > 0 && !pane.parts.empty()) {
+      MILLRACE_RETURN_IF_ERROR(EvictPane(at->first, pane));
+    }
+    if (pane.recount) {
+      MILLRACE_ASSIGN_OR_RETURN(pane.cold_rows, CountColdRows(at->first));
+      pane.recount = false;
+    }
+    at = pane.parts.empty() && pane.cold_rows == 0 ? panes_.erase(at) : std::next(at);
   }
   if (horizon != std::numeric_limits<int64_t>::min()) {
     horizon_ = horizon;

@@ -56,6 +56,7 @@ class MemoryPaneTable final : public PaneTable {
   struct Pane {
     std::vector<std::unique_ptr<Part>> parts;  // Ascending incarnation.
     uint64_t cold_rows = 0;                    // An upper bound.
+    bool recount = false;                      // Cold rows were removed one by one.
     uint64_t memory_bytes() const;
   };
 
@@ -64,6 +65,7 @@ class MemoryPaneTable final : public PaneTable {
     return KeyGroupOf(rows.hash(row), store_.max_parallelism());
   }
   absl::Status EvictPane(int64_t number, Pane& pane);
+  absl::StatusOr<uint64_t> CountColdRows(int64_t number);
 
   StoreContext& store_;
   const TableIdentity identity_;
@@ -73,7 +75,7 @@ class MemoryPaneTable final : public PaneTable {
   uint32_t incarnation_ = 1;
   int64_t horizon_ = std::numeric_limits<int64_t>::min();  // Panes up to here were dropped ...
   bool horizon_set_ = false;                               // ... once this is true.
-  int cursors_ = 0;  // Open ones; they keep the table's panes in memory.
+  int cursors_ = 0;            // Open ones; they keep the table's panes in memory.
   bool drop_unsaved_ = false;  // The horizon is not in any segment yet.
 };
 

@@ -35,8 +35,8 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
         storage_(options_.storage),
         disk_(options_.env.disk),
         budget_(options_.budget),
-        chain_(storage_, {.uid = options_.uid, .prefix = options_.name_prefix},
-               options_.key_groups, options_.limits) {
+        chain_(storage_, {.uid = options_.uid, .prefix = options_.name_prefix}, options_.key_groups,
+               options_.limits) {
     budget_.AddStore();
   }
 
@@ -76,23 +76,21 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
 
   absl::StatusOr<PaneTable*> OpenPaneTable(
       std::string_view name, std::shared_ptr<const AccumulatorLayout> layout) override {
-    MILLRACE_ASSIGN_OR_RETURN(
-        const TableIdentity identity,
-        Register({.id = TableIdOf(name),
-                  .kind = TableKind::kPane,
-                  .width = static_cast<uint32_t>(layout->width()),
-                  .name = std::string(name)}));
+    MILLRACE_ASSIGN_OR_RETURN(const TableIdentity identity,
+                              Register({.id = TableIdOf(name),
+                                        .kind = TableKind::kPane,
+                                        .width = static_cast<uint32_t>(layout->width()),
+                                        .name = std::string(name)}));
     MemoryPaneTable& table = *pane_tables_.at(identity.id);
     table.set_layout(std::move(layout));
     return &table;
   }
 
   absl::StatusOr<KeyedTable*> OpenKeyedTable(std::string_view name) override {
-    MILLRACE_ASSIGN_OR_RETURN(const TableIdentity identity,
-                              Register({.id = TableIdOf(name),
-                                        .kind = TableKind::kKeyed,
-                                        .width = 0,
-                                        .name = std::string(name)}));
+    MILLRACE_ASSIGN_OR_RETURN(const TableIdentity identity, Register({.id = TableIdOf(name),
+                                                                      .kind = TableKind::kKeyed,
+                                                                      .width = 0,
+                                                                      .name = std::string(name)}));
     return keyed_tables_.at(identity.id).get();
   }
 
@@ -109,8 +107,8 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     return chain_.TakeWork(epoch);
   }
 
-  // What the epoch froze stays in the chain of segments: the next work makes durable what this one has
-  // not, and returns all.
+  // What the epoch froze stays in the chain of segments: the next work makes durable what this one
+  // has not, and returns all.
   void AbandonEpoch(Epoch) override {}
 
   uint64_t memory_bytes() const override { return memory_bytes_; }
@@ -132,8 +130,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     absl::Status Add(StateOp op, std::string_view key, std::string_view value, bool to_cold,
                      bool to_segment) override {
       if (to_cold) {
-        MILLRACE_RETURN_IF_ERROR(op == StateOp::kPut ? cold_->Put(key, value)
-                                                     : cold_->Delete(key));
+        MILLRACE_RETURN_IF_ERROR(op == StateOp::kPut ? cold_->Put(key, value) : cold_->Delete(key));
       }
       if (!to_segment) return absl::OkStatus();
       if (segment_ == nullptr) {
@@ -164,9 +161,8 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
       if (options_.cold_folder.empty()) {
         cold_ = MakeMemoryColdStore();
       } else {
-        MILLRACE_ASSIGN_OR_RETURN(cold_,
-                                  OpenRocksdbColdStore(options_.cold_folder, disk_,
-                                                       Share() / kColdMemoryPart));
+        MILLRACE_ASSIGN_OR_RETURN(
+            cold_, OpenRocksdbColdStore(options_.cold_folder, disk_, Share() / kColdMemoryPart));
         Charge(static_cast<int64_t>(cold_->memory_bytes()));
       }
       // A drop before the first eviction has nothing cold to hide.
@@ -243,11 +239,11 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     const auto [at, added] = identities_.try_emplace(identity.id, identity);
     if (!added) {
       if (at->second == identity) return identity;
-      return absl::InvalidArgumentError(ConcatText(
-          "state table ", identity.name, " of ", options_.uid,
-          at->second.name == identity.name ? " exists with another kind or width"
-                                           : " has the same id as table ",
-          at->second.name == identity.name ? "" : at->second.name));
+      return absl::InvalidArgumentError(
+          ConcatText("state table ", identity.name, " of ", options_.uid,
+                     at->second.name == identity.name ? " exists with another kind or width"
+                                                      : " has the same id as table ",
+                     at->second.name == identity.name ? "" : at->second.name));
     }
     if (identity.kind == TableKind::kPane) {
       pane_tables_[identity.id] = std::make_unique<MemoryPaneTable>(*this, identity);

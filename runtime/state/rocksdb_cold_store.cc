@@ -171,8 +171,7 @@ class RocksdbColdStore final : public ColdStore {
     }
 
     absl::Status BeginFile() {
-      files_.push_back(
-          ConcatText(store_.folder_, "/run-", store_.next_file_++, ".evicted"));
+      files_.push_back(ConcatText(store_.folder_, "/run-", store_.next_file_++, ".evicted"));
       file_ = std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), store_.options_);
       return FromRocksdb(file_->Open(files_.back()), "create a cold file");
     }

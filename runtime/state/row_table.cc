@@ -69,7 +69,8 @@ RowTable::RowTable(size_t width, size_t first_key_bytes)
 }
 
 void RowTable::MakeRoom(size_t more_rows) {
-  MILLRACE_CHECK(uint64_t{rows_} + more_rows < std::numeric_limits<uint32_t>::max() - kFirstChunkRows);
+  MILLRACE_CHECK(uint64_t{rows_} + more_rows <
+                 std::numeric_limits<uint32_t>::max() - kFirstChunkRows);
   size_t count = slots_.size() / 8;
   if ((rows_ + more_rows) * 8 <= count * 5) return;
   count = std::max(count, kFirstSlots);
@@ -167,8 +168,7 @@ void RowTable::Upsert(const EncodedKeys& keys, std::span<const int32_t> selected
   for (size_t begin = 0; begin < values.size(); begin += kBlock) {
     const size_t n = std::min(kBlock, values.size() - begin);
     for (size_t i = 0; i < n; ++i) {
-      const size_t row =
-          selected.empty() ? begin + i : static_cast<size_t>(selected[begin + i]);
+      const size_t row = selected.empty() ? begin + i : static_cast<size_t>(selected[begin + i]);
       hashes[i] = keys.hashes[row];
       views[i] = std::string_view(keys.bytes.data() + keys.offsets[row],
                                   keys.offsets[row + 1] - keys.offsets[row]);

@@ -2,8 +2,8 @@
 // move, so addresses of values stay valid while the table lives; growth moves only the slots.
 //
 // A slot is 8 bytes: 32 bits of the hash and a row number. A row is the hash, the key's length with
-// the dirty flag, the key (or where it lies, when it is longer than the in-place room) and the value,
-// so that a hit touches one slot and one row. Probes run in blocks, prefetching both.
+// the dirty flag, the key (or where it lies, when it is longer than the in-place room) and the
+// value, so that a hit touches one slot and one row. Probes run in blocks, prefetching both.
 //
 // Threading: one thread at a time.
 #pragma once
@@ -22,8 +22,8 @@
 
 namespace millrace {
 
-// Zeroed bytes, straight from the kernel when there are many (they go back when freed, and only pages
-// that are touched count).
+// Zeroed bytes, straight from the kernel when there are many (they go back when freed, and only
+// pages that are touched count).
 class ZeroedBytes {
  public:
   ZeroedBytes() = default;

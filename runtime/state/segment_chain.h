@@ -1,5 +1,5 @@
-// The segments that make up one owner's state, oldest first, and the work that makes the newest ones
-// durable. When the deltas outgrow the base, the work merges all segments into a new base: a
+// The segments that make up one owner's state, oldest first, and the work that makes the newest
+// ones durable. When the deltas outgrow the base, the work merges all segments into a new base: a
 // sorted merge of files on the io thread, which needs neither the tables nor the cold store.
 //
 // Threading: the task thread, while no work is under way; the work runs on one io thread.
@@ -49,8 +49,8 @@ class SegmentChain {
   std::shared_ptr<State> state_;
 };
 
-// Merges `segments` (oldest first, each limited to the key groups of its reference) into `base`: the
-// newest version of each row that was not dropped or deleted. Memory: a block per segment.
+// Merges `segments` (oldest first, each limited to the key groups of its reference) into `base`:
+// the newest version of each row that was not dropped or deleted. Memory: a block per segment.
 absl::Status MergeSegments(CheckpointStorage& storage, const std::vector<v1::Segment>& segments,
                            SegmentWriter& base);
 

@@ -49,7 +49,9 @@ uint32_t KeyGroupOfRow(std::string_view key) {
   return static_cast<uint32_t>(static_cast<uint8_t>(key[4])) << 8 | static_cast<uint8_t>(key[5]);
 }
 
-int64_t PaneOfRow(std::string_view key) { return ReadOrderedInt64(key.substr(kGroupPrefixBytes, 8)); }
+int64_t PaneOfRow(std::string_view key) {
+  return ReadOrderedInt64(key.substr(kGroupPrefixBytes, 8));
+}
 
 uint32_t IncarnationOfRow(std::string_view key) {
   return ReadBigEndian32(key.substr(key.size() - kIncarnationBytes));

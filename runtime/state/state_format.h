@@ -1,7 +1,8 @@
 // How rows of state are written, in segments and in the cold store. Frozen: format 1 of state.
 //
-// Row key: table id (4 bytes BE), key group (2 bytes BE), then for a pane table: pane (8 bytes, ordered),
-// key, incarnation (4 bytes BE); for a keyed table: key. The order of memcmp is the order of rows.
+// Row key: table id (4 bytes BE), key group (2 bytes BE), then for a pane table: pane (8 bytes,
+// ordered), key, incarnation (4 bytes BE); for a keyed table: key. The order of memcmp is the order
+// of rows.
 //
 // Records of a segment: tables first, then drops, then rows in strictly ascending key order:
 //   1 table: id (4 BE), kind (1), width (4 LE), name     2 drop: id (4 BE), pane (8, ordered)

@@ -26,8 +26,8 @@
 
 namespace millrace {
 
-// How the value of a PaneTable is laid out and merged: fixed width, 8-byte aligned, all zero bytes =
-// the neutral element. Immutable after construction; called on the task and on io threads.
+// How the value of a PaneTable is laid out and merged: fixed width, 8-byte aligned, all zero bytes
+// = the neutral element. Immutable after construction; called on the task and on io threads.
 class AccumulatorLayout {
  public:
   virtual ~AccumulatorLayout() = default;
@@ -46,24 +46,24 @@ class PaneTable {
   // `values` is parallel to `selected`. Addresses are valid until the next call of any method.
   // `inline_key_bytes`-long keys are stored in place.
   virtual absl::Status Upsert(int64_t pane, const EncodedKeys& keys,
-                              std::span<const int32_t> selected,
-                              std::span<uint8_t*> values) = 0;
+                              std::span<const int32_t> selected, std::span<uint8_t*> values) = 0;
 
   // Panes that hold rows (in memory or cold), ascending.
   virtual std::vector<int64_t> Panes() const = 0;
 
   // Merges the rows of `panes` key by key and hands over each key once, in runs of at most
   // `rows_max`. Resumable: begin with an empty cursor and call until `done`. Rows are not consumed.
-  // Between two calls the panes involved must not change. Memory is bounded by the budget: with cold
-  // rows, the work is done key group by key group.
+  // Between two calls the panes involved must not change. Memory is bounded by the budget: with
+  // cold rows, the work is done key group by key group.
   struct MergedRows {
-    std::string key_bytes;                // Concatenated encoded keys.
-    std::vector<uint32_t> key_offsets;    // rows + 1.
+    std::string key_bytes;              // Concatenated encoded keys.
+    std::vector<uint32_t> key_offsets;  // rows + 1.
     std::vector<uint32_t> key_groups;
-    std::vector<uint8_t> values;          // rows * width, 8-byte aligned.
+    std::vector<uint8_t> values;  // rows * width, 8-byte aligned.
     size_t rows() const { return key_groups.size(); }
     std::string_view key(size_t i) const {
-      return std::string_view(key_bytes).substr(key_offsets[i], key_offsets[i + 1] - key_offsets[i]);
+      return std::string_view(key_bytes).substr(key_offsets[i],
+                                                key_offsets[i + 1] - key_offsets[i]);
     }
   };
   class Cursor {
@@ -74,8 +74,8 @@ class PaneTable {
   };
   virtual absl::StatusOr<std::unique_ptr<Cursor>> Merge(std::span<const int64_t> panes) = 0;
 
-  // Frees everything of panes <= `pane`, in memory and cold; recorded in the next delta. None of them
-  // comes back: Upsert refuses them (kFailedPrecondition).
+  // Frees everything of panes <= `pane`, in memory and cold; recorded in the next delta. None of
+  // them comes back: Upsert refuses them (kFailedPrecondition).
   virtual absl::Status DropPanesUpTo(int64_t pane) = 0;
 
   virtual uint64_t rows_in_memory() const = 0;
@@ -90,14 +90,13 @@ class KeyedTable {
                                    std::string* value) = 0;
   virtual absl::Status Put(uint32_t key_group, std::string_view key, std::string_view value) = 0;
   virtual absl::Status Delete(uint32_t key_group, std::string_view key) = 0;
-  // Calls `row` for each row of the key group whose key begins with `prefix`, in key order, until it
-  // returns false. `row` must not call the table.
+  // Calls `row` for each row of the key group whose key begins with `prefix`, in key order, until
+  // it returns false. `row` must not call the table.
   using RowFn = std::function<bool(std::string_view key, std::string_view value)>;
   virtual absl::Status Scan(uint32_t key_group, std::string_view prefix, const RowFn& row) = 0;
   // All key groups of the task, for rebuilding derived structures in Open.
-  virtual absl::Status ScanAll(
-      const std::function<bool(uint32_t key_group, std::string_view key, std::string_view value)>&
-          row) = 0;
+  virtual absl::Status ScanAll(const std::function<bool(uint32_t key_group, std::string_view key,
+                                                        std::string_view value)>& row) = 0;
 };
 
 class StateStore {
@@ -111,9 +110,9 @@ class StateStore {
   virtual absl::StatusOr<KeyedTable*> OpenKeyedTable(std::string_view name) = 0;
 
   // Freezes the rows changed since the last call (microseconds to a few ms: copies dirty rows) and
-  // returns the work that makes them durable and gives all segments that make up the owner's state at
-  // that epoch, in order of application (the newest base first). One at a time: the returned work must have run (or have
-  // been dropped, with AbandonEpoch) before the next call.
+  // returns the work that makes them durable and gives all segments that make up the owner's state
+  // at that epoch, in order of application (the newest base first). One at a time: the returned
+  // work must have run (or have been dropped, with AbandonEpoch) before the next call.
   virtual absl::StatusOr<SegmentWork> FreezeEpoch(Epoch epoch) = 0;
   // The epoch did not complete: its changes belong to the next one.
   virtual void AbandonEpoch(Epoch epoch) = 0;
