@@ -1,0 +1,28 @@
+// Placement: which task of an attempt runs on which worker. A pure function.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "millrace/v1/worker_service.pb.h"
+
+namespace millrace {
+
+struct PlacementWorker {
+  std::string worker_id;
+  std::string data_address;
+  uint32_t cores = 1;
+  uint32_t tasks = 0;  // Of other jobs, already there.
+};
+
+// Tasks by chain, then index, with their key groups. Each task goes to the worker with the lowest
+// (tasks + 1) / cores, counting first the tasks of the same chain, so that every chain alone is
+// spread evenly too. Where that is a tie, tasks of one index come together (channels stay within a
+// worker), and a task stays where `previous` had it. `workers`: not empty; the order does not
+// matter.
+std::vector<v1::Task> PlaceTasks(const std::vector<v1::Chain>& chains, uint32_t max_parallelism,
+                                 std::vector<PlacementWorker> workers,
+                                 const std::vector<v1::Task>& previous);
+
+}  // namespace millrace
