@@ -3,6 +3,7 @@
 #include "operators/connectors/connector.h"
 #include "operators/connectors/datagen/datagen_connector.h"
 #include "operators/connectors/file/file_connector.h"
+#include "operators/connectors/kafka/kafka_connector.h"
 #include "operators/connectors/nexmark/nexmark_connector.h"
 #include "operators/connectors/print/print_connector.h"
 
@@ -19,6 +20,11 @@ std::span<const Connector> AllConnectors() {
        .make_source = &MakeFileSource,
        .make_discovery = &MakeFileDiscovery,
        .make_sink = &MakeFileSink},
+      {.name = "kafka",
+       .make_source = &MakeKafkaSource,
+       .make_discovery = &MakeKafkaDiscovery,
+       .make_sink = &MakeKafkaSink,
+       .blocking = true},
       {.name = "nexmark",
        .make_source = &MakeNexmarkSource,
        .make_discovery = &MakeNexmarkDiscovery},

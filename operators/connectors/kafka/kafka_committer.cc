@@ -132,27 +132,33 @@ absl::Status KafkaCommitter::Transact(const v1::CommitToken& token,
   MILLRACE_FAILPOINT("kafka.commit.before_begin");
   MILLRACE_RETURN_IF_ERROR(Retry(Text("cannot begin a transaction: ", where), deadline,
                                  [&](int) { return rd_kafka_begin_transaction(rk); }));
-  MILLRACE_FAILPOINT("kafka.commit.after_begin");
   const absl::StatusOr<KafkaMarker> marker = ProduceAll(token, payload, outbox, deadline);
-  absl::Status status = marker.status();
-  if (status.ok()) {
-    MILLRACE_FAILPOINT("kafka.commit.before_commit");
-    status = Retry(Text("cannot commit a transaction: ", where), deadline,
-                   [&](int timeout_ms) { return rd_kafka_commit_transaction(rk, timeout_ms); });
-    if (status.ok()) {
-      MILLRACE_FAILPOINT("kafka.commit.after_commit");
-      marker_ = *marker;
-      return status;
-    }
+  if (!marker.ok()) {
+    Abort(where, deadline);
+    return marker.status();
   }
-  if (remedy_ == TransactionRemedy::kAbort) {
-    const TransactionRemedy cause = remedy_;
-    const absl::Status aborted =
-        Retry(Text("cannot abort a transaction: ", where), deadline,
-              [&](int timeout_ms) { return rd_kafka_abort_transaction(rk, timeout_ms); });
-    remedy_ = aborted.ok() ? cause : TransactionRemedy::kNewProducer;
+  absl::Status status =
+      Retry(Text("cannot commit a transaction: ", where), deadline,
+            [&](int timeout_ms) { return rd_kafka_commit_transaction(rk, timeout_ms); });
+  if (!status.ok()) {
+    // Only when the client knows that it is not committed; else the outcome is unknown.
+    if (remedy_ == TransactionRemedy::kAbort) Abort(where, deadline);
+    return status;
   }
-  return status;
+  MILLRACE_FAILPOINT("kafka.commit.after_commit");
+  marker_ = *marker;
+  return absl::OkStatus();
+}
+
+void KafkaCommitter::Abort(std::string_view where, const KafkaDeadline& deadline) {
+  // Also where the instance is given up afterwards: an instance of librdkafka 2.0 that is destroyed
+  // while it adds partitions to a transaction may end the process by an assertion of its own.
+  const TransactionRemedy cause = remedy_;
+  if (cause == TransactionRemedy::kFenced) return;
+  const absl::Status aborted = Retry(
+      Text("cannot abort a transaction: ", where), deadline,
+      [&](int timeout_ms) { return rd_kafka_abort_transaction(producer_->handle(), timeout_ms); });
+  remedy_ = aborted.ok() ? cause : TransactionRemedy::kNewProducer;
 }
 
 absl::StatusOr<KafkaMarker> KafkaCommitter::ProduceAll(const v1::CommitToken& token,
@@ -165,6 +171,7 @@ absl::StatusOr<KafkaMarker> KafkaCommitter::ProduceAll(const v1::CommitToken& to
   if (topic == nullptr || marker_topic == nullptr) {
     return producer_->Failed(rd_kafka_last_error(), "cannot open the topics of the sink");
   }
+  MILLRACE_FAILPOINT("kafka.commit.after_begin");
   KafkaOutboxReader reader;
   MILLRACE_RETURN_IF_ERROR(outbox.Read(token, [&](std::string_view record) {
     return reader.Add(
@@ -181,6 +188,7 @@ absl::StatusOr<KafkaMarker> KafkaCommitter::ProduceAll(const v1::CommitToken& to
   MILLRACE_RETURN_IF_ERROR(
       Produce(marker_topic.get(), {.partition = 0, .key = key, .value = value}, deadline));
   MILLRACE_FAILPOINT("kafka.commit.after_marker");
+  MILLRACE_FAILPOINT("kafka.commit.before_commit");
   return marker;
 }
 

@@ -55,6 +55,8 @@ class KafkaCommitter {
   absl::StatusOr<KafkaMarker> ProduceAll(const v1::CommitToken& token,
                                          const KafkaCommitPayload& payload, Outbox& outbox,
                                          const KafkaDeadline& deadline);
+  // Of an open transaction whose commit was not asked for or has failed for certain.
+  void Abort(std::string_view where, const KafkaDeadline& deadline);
   absl::Status Produce(rd_kafka_topic_t* topic, const KafkaFrame& frame,
                        const KafkaDeadline& deadline);
   // Repeats `call` while it is retriable and there is time; fills remedy_ on failure.
