@@ -142,7 +142,9 @@ absl::Status KafkaCommitter::Transact(const v1::CommitToken& token,
             [&](int timeout_ms) { return rd_kafka_commit_transaction(rk, timeout_ms); });
   if (!status.ok()) {
     // Only when the client knows that it is not committed; else the outcome is unknown.
-    if (remedy_ == TransactionRemedy::kAbort) Abort(where, deadline);
+    const bool certain =
+        remedy_ == TransactionRemedy::kAbort || remedy_ == TransactionRemedy::kGiveUp;
+    if (certain) Abort(where, deadline);
     return status;
   }
   MILLRACE_FAILPOINT("kafka.commit.after_commit");
