@@ -21,7 +21,8 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderBytes = 36;
 constexpr size_t kFooterBytes = 16;
 constexpr size_t kUidBytesMax = 4096;
-constexpr size_t kBlockBytes = 1 << 20;
+constexpr size_t kBlockBytes = 1 << 20;   // Of a writer.
+constexpr size_t kReadBytes = 128 << 10;  // A merge reads many segments side by side.
 
 class FileSegmentWriter final : public SegmentWriter {
  public:
@@ -171,7 +172,7 @@ class FileSegmentReader final : public SegmentReader {
     const uint64_t crc_at = size - kFooterBytes + 8;
     uint32_t crc = 0;
     for (uint64_t at = 0; at < crc_at;) {
-      const size_t length = std::min<uint64_t>(kBlockBytes, crc_at - at);
+      const size_t length = std::min<uint64_t>(kReadBytes, crc_at - at);
       MILLRACE_ASSIGN_OR_RETURN(const std::string_view bytes, Bytes(at, length));
       crc = Crc32c(bytes, crc);
       at += length;
@@ -194,7 +195,7 @@ class FileSegmentReader final : public SegmentReader {
     if (at < block_at_ || at + length > block_at_ + block_.size()) {
       const uint64_t size = file_->size();
       if (at > size || length > size - at) return Damaged(segment_, "it is cut off");
-      block_.resize(std::min<uint64_t>(std::max(length, kBlockBytes), size - at));
+      block_.resize(std::min<uint64_t>(std::max(length, kReadBytes), size - at));
       block_at_ = at;
       MILLRACE_RETURN_IF_ERROR(Annotate(file_->Read(at, block_.size(), block_.data()),
                                         ConcatText("cannot read segment ", segment_.name())));

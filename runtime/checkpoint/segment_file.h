@@ -48,7 +48,7 @@ class SegmentWriter {
   virtual absl::StatusOr<v1::Segment> Publish() = 0;
 };
 
-// Reads one segment record by record. Memory: one block of 1 MiB, or the longest record.
+// Reads one segment record by record. Memory: one block of 128 KiB, or the longest record.
 class SegmentReader {
  public:
   // Verifies name, owner, length and checksum of the whole file; kDataLoss names segment and fault.

@@ -203,7 +203,10 @@ absl::Status MemoryPaneTable::Upsert(int64_t pane, const EncodedKeys& keys,
         ConcatText("pane ", pane, " of state table ", identity_.name, " was dropped already"));
   }
   if (values.empty()) return absl::OkStatus();
-  MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
+  const auto found = panes_.find(pane);
+  const bool exists = found != panes_.end() && !found->second.parts.empty();
+  MILLRACE_RETURN_IF_ERROR(
+      store_.MakeRoom(exists ? found->second.parts.back()->rows.GrowthBytes(values.size()) : 0));
   RowTable& rows = WritablePart(panes_[pane], keys.key(0).size()).rows;
   const auto before = static_cast<int64_t>(rows.memory_bytes());
   rows.Upsert(keys, selected, /*mark_dirty=*/true, values);

@@ -173,8 +173,8 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
 
   uint64_t Share() const { return budget_.ShareOf(memory_bytes_); }
 
-  absl::Status MakeRoom() override {
-    if (memory_bytes_ <= Share()) return absl::OkStatus();
+  absl::Status MakeRoom(uint64_t more_bytes) override {
+    if (memory_bytes_ + more_bytes <= Share()) return absl::OkStatus();
     return EvictTo(static_cast<uint64_t>(static_cast<double>(Share()) * kEvictTo));
   }
 
@@ -279,7 +279,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     }
     MILLRACE_RETURN_IF_ERROR(CheckRow(table->second, record));
     if (!range.Contains(KeyGroupOfRow(record.key))) return absl::OkStatus();
-    MILLRACE_RETURN_IF_ERROR(MakeRoom());
+    MILLRACE_RETURN_IF_ERROR(MakeRoom(0));
     if (table->second.kind == TableKind::kPane) {
       return pane_tables_.at(record.table_id)->RestoreRow(record.key, record.value);
     }

@@ -68,13 +68,17 @@ RowTable::RowTable(size_t width, size_t first_key_bytes)
   MILLRACE_CHECK(width % 8 == 0);
 }
 
+size_t RowTable::SlotsFor(size_t more_rows) const {
+  size_t count = std::max(slots_.size() / 8, kFirstSlots);
+  while ((rows_ + more_rows) * 8 > count * 5) count *= 2;
+  return count;
+}
+
 void RowTable::MakeRoom(size_t more_rows) {
   MILLRACE_CHECK(uint64_t{rows_} + more_rows <
                  std::numeric_limits<uint32_t>::max() - kFirstChunkRows);
-  size_t count = slots_.size() / 8;
-  if ((rows_ + more_rows) * 8 <= count * 5) return;
-  count = std::max(count, kFirstSlots);
-  while ((rows_ + more_rows) * 8 > count * 5) count *= 2;
+  const size_t count = SlotsFor(more_rows);
+  if (count == slots_.size() / 8) return;
   ZeroedBytes bigger(count * 8);
   auto* to = reinterpret_cast<uint64_t*>(bigger.data());
   const uint64_t mask = count - 1;

@@ -70,8 +70,13 @@ class RowTable {
 
   size_t width() const { return width_; }
   size_t row_bytes() const { return stride_; }
+  // With the index that sorting the rows takes (on eviction).
   uint64_t memory_bytes() const {
-    return slots_.size() + uint64_t{rows_} * stride_ + arena_bytes_ + dirty_.capacity() * 4;
+    return slots_.size() + uint64_t{rows_} * (stride_ + 8) + arena_bytes_ + dirty_.capacity() * 4;
+  }
+  // What the slots grow by for so many more rows, while both the old and the new ones are there.
+  uint64_t GrowthBytes(size_t more_rows) const {
+    return SlotsFor(more_rows) == slots_.size() / 8 ? 0 : SlotsFor(more_rows) * 8;
   }
 
  private:
@@ -102,6 +107,7 @@ class RowTable {
   uint64_t* slots() const { return reinterpret_cast<uint64_t*>(slots_.data()); }
   uint8_t* AddRow(uint64_t hash, std::string_view key);
   void MakeRoom(size_t more_rows);
+  size_t SlotsFor(size_t more_rows) const;
 
   const size_t width_;
   const size_t key_room_;

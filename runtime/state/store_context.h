@@ -32,8 +32,9 @@ class StoreContext {
   virtual ~StoreContext() = default;
   virtual absl::StatusOr<std::unique_ptr<EvictionRun>> BeginEviction(
       const TableIdentity& table) = 0;
-  // Evicts when the store is over its share of the budget. Table contents may move.
-  virtual absl::Status MakeRoom() = 0;
+  // Evicts when the store would be over its share of the budget with `more_bytes`. Tables may lose
+  // their rows to the cold store.
+  virtual absl::Status MakeRoom(uint64_t more_bytes = 0) = 0;
   virtual void Charge(int64_t bytes) = 0;
   // Null while nothing is cold.
   virtual ColdStore* cold() = 0;
