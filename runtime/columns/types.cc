@@ -35,7 +35,8 @@ SchemaPtr Schema::FromProto(const v1::Schema& proto) {
     fields.push_back({.id = field.id(),
                       .name = field.name(),
                       .type = static_cast<TypeKind>(field.type().kind()),
-                      .nullable = !field.not_null()});
+                      .nullable = !field.not_null(),
+                      .path = field.path()});
   }
   return Make(std::move(fields));
 }

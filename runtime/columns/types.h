@@ -54,6 +54,7 @@ struct Field {
   std::string name;
   TypeKind type = TypeKind::kInt64;
   bool nullable = true;
+  std::string path = {};  // Place within a record of a source; empty = `name`.
   bool operator==(const Field&) const = default;
 };
 
