@@ -16,11 +16,10 @@ struct PlacementWorker {
   uint32_t tasks = 0;  // Of other jobs, already there.
 };
 
-// Tasks by chain, then index, with their key groups. Each task goes to the worker with the lowest
-// (tasks + 1) / cores, counting first the tasks of the same chain, so that every chain alone is
-// spread evenly too. Where that is a tie, tasks of one index come together (channels stay within a
-// worker), and a task stays where `previous` had it. `workers`: not empty; the order does not
-// matter.
+// Tasks by chain, then index, with their key groups. Every chain alone is spread evenly by cores; a tie
+// goes to the worker with fewer tasks of all. Within these numbers a task stays where `previous` had
+// it, else tasks of one index come together, so that channels stay within a worker. `workers`: not
+// empty; their order does not matter.
 std::vector<v1::Task> PlaceTasks(const std::vector<v1::Chain>& chains, uint32_t max_parallelism,
                                  std::vector<PlacementWorker> workers,
                                  const std::vector<v1::Task>& previous);

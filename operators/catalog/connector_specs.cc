@@ -83,11 +83,6 @@ constexpr OptionSpec kFileSink[] = {
      .required = true,
      .help = "A folder; files part-* appear in it when their epoch is committed"},
 };
-constexpr MetadataSpec kFileMetadata[] = {
-    {.name = "file.name", .type = TypeKind::kString},
-    {.name = "file.offset", .type = TypeKind::kInt64},
-    {.name = "file.path", .type = TypeKind::kString},
-};
 
 // ---- kafka --------------------------------------------------------------------------------------
 
@@ -227,8 +222,7 @@ constexpr ConnectorSpec kConnectors[] = {
      .boundedness = Boundedness::kBounded,
      .sink_guarantee = Guarantee::kExactlyOnce,
      .source_options = kFileSource,
-     .sink_options = kFileSink,
-     .metadata = kFileMetadata},
+     .sink_options = kFileSink},
     {.name = "kafka",
      .help = "Topics of Apache Kafka",
      .has_source = true,
@@ -246,9 +240,9 @@ constexpr ConnectorSpec kConnectors[] = {
      .boundedness = Boundedness::kByOption,
      .source_options = kNexmarkSource},
     {.name = "print",
-     .help = "Committed rows as lines of standard output",
+     .help = "Committed rows as lines of standard output; a restart may repeat the last epoch",
      .has_sink = true,
-     .sink_guarantee = Guarantee::kExactlyOnce,
+     .sink_guarantee = Guarantee::kAtLeastOnce,
      .sink_options = kPrintSink},
 };
 

@@ -388,9 +388,11 @@ absl::Status MemoryPaneTable::RestoreRow(std::string_view row_key, std::string_v
   const int64_t number = PaneOfRow(row_key);
   const uint32_t incarnation = IncarnationOfRow(row_key);
   const std::string_view key = KeyOfPaneRow(row_key);
-  const uint64_t hash = HashKey(key);
+  // The key group may be another key's (see PaneTable::Upsert); the rest of the hash is the key's own.
+  const uint64_t own_hash = HashKey(key);
+  const uint64_t hash = own_hash - own_hash % store_.max_parallelism() + KeyGroupOfRow(row_key);
   if (value.size() != identity_.width || incarnation == 0 || incarnation == UINT32_MAX ||
-      KeyGroupOf(hash, store_.max_parallelism()) != KeyGroupOfRow(row_key)) {
+      KeyGroupOfRow(row_key) >= store_.max_parallelism()) {
     return absl::DataLossError(
         ConcatText("a row of state table ", identity_.name, " is malformed"));
   }

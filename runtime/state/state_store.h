@@ -44,7 +44,8 @@ class PaneTable {
   // For row i: finds or creates the accumulator of (pane, keys.key(i)) and stores its address in
   // `values[i]`; marks it dirty. Rows with `selected` given: only those rows are touched, and
   // `values` is parallel to `selected`. Addresses are valid until the next call of any method.
-  // `inline_key_bytes`-long keys are stored in place.
+  // keys.hashes decides the key group; but for that (hash modulo max_parallelism) it must be
+  // HashKey(key), so that rows which belong to another key's group can stand beside it.
   virtual absl::Status Upsert(int64_t pane, const EncodedKeys& keys,
                               std::span<const int32_t> selected, std::span<uint8_t*> values) = 0;
 

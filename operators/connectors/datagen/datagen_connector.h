@@ -9,6 +9,7 @@
 namespace millrace {
 
 absl::StatusOr<std::unique_ptr<Source>> MakeDatagenSource(const v1::Node& node);
-absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeDatagenDiscovery(const v1::Node& node, Env& env);
+absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeDatagenDiscovery(const v1::Node& node,
+                                                                     Env& env);
 
 }  // namespace millrace
