@@ -1,0 +1,127 @@
+// millrace-worker: hosts tasks for a coordinator.
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "operators/all_operators.h"
+#include "runtime/base/failpoint.h"
+#include "runtime/base/log.h"
+#include "runtime/base/real_env.h"
+#include "runtime/metrics/http_server.h"
+#include "runtime/metrics/metrics.h"
+#include "runtime/task/task_thread.h"
+#include "worker/coordinator_link_rpc.h"
+#include "worker/worker.h"
+#include "worker/worker_metrics.h"
+
+namespace millrace {
+namespace {
+
+volatile std::sig_atomic_t stop_requested = 0;
+
+struct Flags {
+  std::string coordinator = "127.0.0.1:7070";
+  std::string data_dir = "./millrace-worker";
+  std::string bind = "127.0.0.1";
+  int data_port = 0;
+  int http_port = 0;
+  int cores = 0;
+  uint64_t memory_mb = 1024;
+  bool pin = false;
+  std::string log_format = "text";
+};
+
+int Run(const Flags& flags) {
+  InitLogging(LogLevel::kInfo, flags.log_format == "json");
+  if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
+    if (absl::Status status = Failpoints::Arm(failpoints); !status.ok()) {
+      std::fprintf(stderr, "error: MILLRACE_FAILPOINTS: %s\n", status.ToString().c_str());
+      return 2;
+    }
+  }
+  RealEnv real_env({.io_threads = 4});
+  Env env = real_env.env();
+  MetricsRegistry registry;
+  const int cores = flags.cores > 0 ? flags.cores
+                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  auto waker = std::make_shared<Waker>();
+  int next_core = 0;
+  // The port is in the registration, so the server starts first; its collectors come later.
+  HttpServer http("millrace-worker", registry);
+  std::atomic<bool> connected{false};  // Relaxed use: only shown.
+  http.AddReadinessCheck("coordinator", [&connected] {
+    return connected.load() ? absl::OkStatus() : absl::UnavailableError("not connected");
+  });
+  absl::StatusOr<std::string> http_address =
+      http.Start(absl::StrCat(flags.bind, ":", flags.http_port));
+  if (!http_address.ok()) {
+    std::fprintf(stderr, "error: %s\n", http_address.status().ToString().c_str());
+    return 1;
+  }
+  Worker worker({.worker_id = absl::StrCat("w-", absl::Hex(env.random.Next())),
+                 .data_address = absl::StrCat(flags.bind, ":", flags.data_port),
+                 .http_address = *http_address,
+                 .data_folder = flags.data_dir,
+                 .state_memory_bytes = flags.memory_mb << 20},
+                env, AllNodes(), cores,
+                [&] {
+                  const int core = flags.pin && next_core < cores ? next_core++ : -1;
+                  return std::make_shared<TaskThread>(env.clock, core);
+                },
+                [waker] { waker->Wake(); });
+  if (absl::Status status = worker.Start(); !status.ok()) {
+    std::fprintf(stderr, "error: cannot start: %s\n", status.ToString().c_str());
+    return 1;
+  }
+  ExportWorkerMetrics(worker, registry);
+  CoordinatorLink link(flags.coordinator, worker, env);
+  link.Start();
+  LogInfo("worker is up", {{"worker", worker.worker_id()},
+                           {"http", *http_address},
+                           {"coordinator", flags.coordinator},
+                           {"cores", cores}});
+  while (stop_requested == 0) {
+    worker.RunPosted();
+    connected = worker.connected();
+    waker->Wait(absl::Milliseconds(200));
+  }
+  LogInfo("worker stops");
+  return 0;
+}
+
+}  // namespace
+}  // namespace millrace
+
+int main(int argc, char** argv) {
+  millrace::Flags flags;
+  CLI::App app("Hosts the tasks of Millrace jobs.", "millrace-worker");
+  app.set_config("--config", "", "YAML-like file with the same names as the flags")
+      ->envname("MILLRACE_CONFIG");
+  app.allow_config_extras(false);
+  app.add_option("--coordinator", flags.coordinator, "HOST:PORT of the coordinator")
+      ->envname("MILLRACE_COORDINATOR")
+      ->capture_default_str();
+  app.add_option("--data-dir", flags.data_dir, "folder for state that is larger than memory")
+      ->envname("MILLRACE_DATA_DIR")
+      ->capture_default_str();
+  app.add_option("--bind", flags.bind, "address to listen on")->capture_default_str();
+  app.add_option("--data-port", flags.data_port, "port of the data plane; 0 = any");
+  app.add_option("--http-port", flags.http_port, "port of /metrics, /livez, /readyz; 0 = any");
+  app.add_option("--cores", flags.cores, "task threads; 0 = one per core");
+  app.add_option("--memory-mb", flags.memory_mb, "memory that state may use")
+      ->check(CLI::Range(16, 1 << 20))
+      ->capture_default_str();
+  app.add_flag("--pin", flags.pin, "pin task threads to cores");
+  app.add_option("--log-format", flags.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  std::signal(SIGTERM, [](int) { millrace::stop_requested = 1; });
+  std::signal(SIGINT, [](int) { millrace::stop_requested = 1; });
+  return millrace::Run(flags);
+}

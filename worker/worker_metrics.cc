@@ -1,0 +1,145 @@
+#include "worker/worker_metrics.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "runtime/metrics/metrics.h"
+#include "runtime/task/task.h"
+#include "worker/worker.h"
+
+namespace millrace {
+namespace {
+
+double Seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+
+// Copied on the worker's loop, written out on the scraping thread.
+struct TaskView {
+  MetricLabels labels;  // job_id, task, worker.
+  double busy_s, idle_s, blocked_s;
+  double state_bytes;
+  struct Node {
+    std::string uid;
+    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, sink_errors, future;
+    double watermark_s;
+    bool is_source;
+    bool has_watermark;
+  };
+  std::vector<Node> nodes;
+};
+
+struct Snapshot {
+  absl::Notification ready;
+  std::vector<TaskView> tasks;
+  double budget_bytes = 0, used_bytes = 0;
+  bool connected = false;
+};
+
+TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& task) {
+  const TaskId id = task.options().id;
+  TaskView view{.labels = {{"job_id", job_id},
+                           {"task", std::to_string(id.chain) + "/" + std::to_string(id.index)},
+                           {"worker", worker_id}},
+                .busy_s = Seconds(task.busy_ns().value()),
+                .idle_s = Seconds(task.idle_ns().value()),
+                .blocked_s = Seconds(task.blocked_ns().value()),
+                .state_bytes = static_cast<double>(task.state_bytes()),
+                .nodes = {}};
+  for (const Task::NodeView& node : task.Views()) {
+    const OperatorCounters& c = *node.counters;
+    const auto watermark = static_cast<int64_t>(node.watermark_us->value());
+    const auto number = [](const TaskCounter& counter) {
+      return static_cast<double>(counter.value());
+    };
+    view.nodes.push_back({.uid = node.uid,
+                          .rows_in = number(c.rows_in),
+                          .rows_out = number(c.rows_out),
+                          .late = number(c.rows_late),
+                          .dead = number(c.rows_dead_lettered),
+                          .bytes_in = number(c.bytes_in),
+                          .bytes_out = number(c.bytes_out),
+                          .lag = number(c.lag_rows),
+                          .sink_errors = number(c.sink_errors),
+                          .future = number(c.rows_future),
+                          .watermark_s = static_cast<double>(watermark) / 1e6,
+                          .is_source = task.has_source() && view.nodes.empty(),
+                          .has_watermark = watermark != EventTime::Min().us &&
+                                           watermark != EventTime::Max().us});
+  }
+  return view;
+}
+
+void Write(const TaskView& task, MetricsSink& sink) {
+  const auto with = [&](const char* name, const std::string& value) {
+    MetricLabels labels = task.labels;
+    labels.emplace_back(name, value);
+    return labels;
+  };
+  sink.Counter("millrace_task_busy_seconds_total", "Time in which the task worked.", task.labels,
+               task.busy_s);
+  sink.Counter("millrace_task_idle_seconds_total", "Time in which the task had nothing to do.",
+               task.labels, task.idle_s);
+  sink.Counter("millrace_task_backpressured_seconds_total",
+               "Time in which the task waited for credit or for a snapshot.", with("kind", "hard"),
+               task.blocked_s);
+  sink.Gauge("millrace_state_size_bytes", "State of the task at its last snapshot.", task.labels,
+             task.state_bytes);
+  for (const TaskView::Node& node : task.nodes) {
+    const MetricLabels labels = with("operator", node.uid);
+    sink.Counter("millrace_operator_records_in_total", "Rows that came in.", labels, node.rows_in);
+    sink.Counter("millrace_operator_records_out_total", "Rows that went out.", labels,
+                 node.rows_out);
+    sink.Counter("millrace_operator_bytes_in_total", "Bytes that came in.", labels, node.bytes_in);
+    sink.Counter("millrace_operator_bytes_out_total", "Bytes that went out.", labels,
+                 node.bytes_out);
+    sink.Counter("millrace_operator_late_records_dropped_total",
+                 "Rows that came after their window was closed; in the late output if there is one.",
+                 labels, node.late);
+    sink.Counter("millrace_dlq_records_total", "Records sent to the dead-letter output.", labels,
+                 node.dead);
+    sink.Counter("millrace_operator_future_records_total",
+                 "Rows too far in the future to move the watermark.", labels, node.future);
+    if (node.has_watermark) {
+      sink.Gauge("millrace_operator_watermark_timestamp_seconds", "Event time reached.", labels,
+                 node.watermark_s);
+    }
+    if (node.is_source) {
+      sink.Counter("millrace_source_records_total", "Records read from the source.", labels,
+                   node.rows_in);
+      sink.Gauge("millrace_source_lag_records", "Records known to wait at the source.", labels,
+                 node.lag);
+    }
+    sink.Counter("millrace_sink_errors_total", "Failed writes to the target.", labels,
+                 node.sink_errors);
+  }
+}
+
+}  // namespace
+
+void ExportWorkerMetrics(Worker& worker, MetricsRegistry& registry) {
+  registry.Add([&worker](MetricsSink& sink) {
+    auto snapshot = std::make_shared<Snapshot>();
+    worker.mailbox().Post([&worker, snapshot] {
+      worker.VisitTasks([&](const std::string& job_id, Task& task) {
+        snapshot->tasks.push_back(ViewOf(job_id, worker.worker_id(), task));
+      });
+      snapshot->budget_bytes = static_cast<double>(worker.budget().bytes_max());
+      snapshot->used_bytes = static_cast<double>(worker.budget().used());
+      snapshot->connected = worker.connected();
+      snapshot->ready.Notify();
+    });
+    if (!snapshot->ready.WaitForNotificationWithTimeout(absl::Seconds(1))) return;
+    const MetricLabels labels = {{"worker", worker.worker_id()}};
+    sink.Gauge("millrace_state_memory_budget_bytes", "Memory that state may use.", labels,
+               snapshot->budget_bytes);
+    sink.Gauge("millrace_state_memory_used_bytes", "Memory that state uses.", labels,
+               snapshot->used_bytes);
+    sink.Gauge("millrace_worker_connected", "1 while the coordinator is reached.", labels,
+               snapshot->connected ? 1 : 0);
+    for (const TaskView& task : snapshot->tasks) Write(task, sink);
+  });
+}
+
+}  // namespace millrace
