@@ -1,0 +1,163 @@
+#include "sql/type_names.h"
+
+#include <charconv>
+#include <span>
+#include <vector>
+
+#include "millrace/v1/graph.pb.h"
+#include "operators/catalog/catalog.h"
+#include "operators/catalog/text.h"
+#include "runtime/columns/types.h"
+
+namespace millrace {
+namespace {
+
+struct NamedType {
+  std::string_view name;
+  TypeKind kind;
+  bool takes_length = false;
+};
+
+constexpr NamedType kTypes[] = {
+    {"bigint", TypeKind::kInt64},
+    {"binary", TypeKind::kBytes, true},
+    {"bool", TypeKind::kBool},
+    {"boolean", TypeKind::kBool},
+    {"bpchar", TypeKind::kString, true},
+    {"bytea", TypeKind::kBytes},
+    {"bytes", TypeKind::kBytes},
+    {"char", TypeKind::kString, true},
+    {"character", TypeKind::kString, true},
+    {"date", TypeKind::kDate},
+    {"double", TypeKind::kFloat64},
+    {"float", TypeKind::kFloat64},
+    {"float4", TypeKind::kFloat64},
+    {"float8", TypeKind::kFloat64},
+    {"int", TypeKind::kInt32},
+    {"int2", TypeKind::kInt32},
+    {"int4", TypeKind::kInt32},
+    {"int8", TypeKind::kInt64},
+    {"integer", TypeKind::kInt32},
+    {"interval", TypeKind::kInterval},
+    {"real", TypeKind::kFloat64},
+    {"smallint", TypeKind::kInt32},
+    {"string", TypeKind::kString},
+    {"text", TypeKind::kString},
+    {"timestamp", TypeKind::kTimestamp, true},
+    {"tinyint", TypeKind::kInt32},
+    {"varbinary", TypeKind::kBytes, true},
+    {"varchar", TypeKind::kString, true},
+};
+
+struct UnsupportedType {
+  std::string_view name;
+  std::string_view hint;
+};
+constexpr std::string_view kTimesAreUtc = "use TIMESTAMP; its values are UTC";
+constexpr std::string_view kUseDouble = "use DOUBLE, or BIGINT for amounts in the smallest unit";
+constexpr UnsupportedType kUnsupported[] = {
+    {"array", "use STRING"},
+    {"dec", kUseDouble},
+    {"decimal", kUseDouble},
+    {"json", "use STRING"},
+    {"jsonb", "use STRING"},
+    {"map", "use STRING"},
+    {"multiset", "use STRING"},
+    {"numeric", kUseDouble},
+    {"row", "give the nested column its path: auction BIGINT FROM 'bid.auction'"},
+    {"time", "use STRING, or INTERVAL"},
+    {"timestamp_ltz", kTimesAreUtc},
+    {"timestamptz", kTimesAreUtc},
+    {"uuid", "use STRING"},
+};
+
+bool Unknown(std::string_view name, SqlProblem* problem) {
+  std::vector<std::string_view> names;
+  for (const NamedType& type : kTypes) names.push_back(type.name);
+  const std::string_view nearest = NearestName(name, names);
+  problem->code = "MR1209";
+  problem->message = Concat("type '", name, "' is unknown");
+  problem->hint = nearest.empty()
+                      ? "types: BOOLEAN, INT, BIGINT, DOUBLE, STRING, BYTES, DATE, TIMESTAMP(p)"
+                      : Concat("did you mean ", UpperText(nearest), "?");
+  return false;
+}
+
+}  // namespace
+
+bool TypeFromName(std::string_view name, std::string_view arguments, v1::Type* out,
+                  SqlProblem* problem) {
+  const std::string lower = LowerAscii(name);
+  for (const UnsupportedType& type : kUnsupported) {
+    if (type.name != lower) continue;
+    problem->code = "MR1209";
+    problem->message = Concat("type ", UpperText(name), " is not supported");
+    problem->hint = std::string(type.hint);
+    return false;
+  }
+  for (const NamedType& type : kTypes) {
+    if (type.name != lower) continue;
+    out->Clear();
+    out->set_kind(static_cast<v1::Type::Kind>(type.kind));
+    if (arguments.empty()) return true;
+    uint32_t number = 0;
+    const auto parsed =
+        std::from_chars(arguments.data(), arguments.data() + arguments.size(), number);
+    const bool whole =
+        parsed.ec == std::errc() && parsed.ptr == arguments.data() + arguments.size();
+    const bool time = type.kind == TypeKind::kTimestamp;
+    if (!type.takes_length || !whole || (time ? number > 6 : number == 0)) {
+      problem->code = "MR1209";
+      problem->message = Concat("type ", UpperText(name), " does not take (", arguments, ")");
+      problem->hint = time ? "the precision of a TIMESTAMP is 0 to 6" : "";
+      return false;
+    }
+    if (time) out->set_precision(number);
+    return true;
+  }
+  return Unknown(name, problem);
+}
+
+bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* problem) {
+  if (*at >= text.tokens.size() || text.tokens[*at].kind != SqlToken::Kind::kWord) {
+    *problem = {
+        "MR1209", "a type is missing", "write for example BIGINT",
+        static_cast<int64_t>(*at < text.tokens.size() ? text.tokens[*at].begin : text.text.size())};
+    return false;
+  }
+  problem->offset = static_cast<int64_t>(text.tokens[*at].begin);
+  std::string name(text.token_text(text.tokens[(*at)++]));
+  if (EqualsIgnoringCase(name, "double") && text.IsWord(*at, "PRECISION")) ++*at;
+  if ((EqualsIgnoringCase(name, "character") || EqualsIgnoringCase(name, "char")) &&
+      text.IsWord(*at, "VARYING")) {
+    ++*at;
+  }
+  std::string arguments;
+  if (text.IsSymbol(*at, '(')) {
+    for (++*at; *at < text.tokens.size() && !text.IsSymbol(*at, ')'); ++*at) {
+      arguments += text.token_text(text.tokens[*at]);
+    }
+    if (*at >= text.tokens.size()) {
+      *problem = {"MR1209", "a ')' is missing", "", static_cast<int64_t>(text.text.size())};
+      return false;
+    }
+    ++*at;
+  }
+  if (text.IsWord(*at, "WITHOUT") && text.IsWord(*at + 1, "TIME") && text.IsWord(*at + 2, "ZONE")) {
+    *at += 3;
+  } else if (text.IsWord(*at, "WITH") && text.IsWord(*at + 1, "TIME")) {
+    name = "timestamptz";
+  }
+  return TypeFromName(name, arguments, out, problem);
+}
+
+std::string TypeText(const v1::Type& type) {
+  if (type.kind() == v1::Type::KIND_UNSPECIFIED) return "?";
+  std::string name(TypeName(static_cast<TypeKind>(type.kind())));
+  if (type.kind() == v1::Type::KIND_TIMESTAMP && type.precision() > 0) {
+    name += Concat("(", type.precision(), ")");
+  }
+  return name;
+}
+
+}  // namespace millrace
