@@ -16,8 +16,8 @@ namespace millrace {
 
 // A function as one call uses it.
 struct ResolvedFunction {
-  std::string name;      // Registry name: "add", "eq", "like", "upper", ...
-  uint32_t version = 1;  // Semantics; never reused.
+  std::string name;                      // Registry name: "add", "eq", "like", "upper", ...
+  uint32_t version = 1;                  // Semantics; never reused.
   std::vector<TypeKind> argument_types;  // After implicit casts (int32 → int64 → float64, ...).
   TypeKind result = TypeKind::kInt64;
 };

@@ -1,0 +1,169 @@
+#include "runtime/expressions/function_table.h"
+#include "runtime/expressions/text.h"
+
+namespace millrace::expressions {
+namespace {
+
+constexpr std::string_view kCompare = "AA>b";
+constexpr std::string_view kField = "T>l D>l";
+
+// clang-format off
+constexpr FunctionEntry kFunctions[] = {
+    {"abs", "", "N>N I>I", "The least integer is an error (overflow)."},
+    {"add", "", "NN>N TI>T IT>T II>I DI>T ID>T Dl>D lD>D", "`+`. Overflow of integers and times is an error. DATE + integer adds days."},
+    {"and", "", "b*>b", "Three-valued. Operands from left to right; a later one is evaluated only for rows that are not false yet."},
+    {"ascii", "", "s>i", "Code point of the first character; 0 of the empty string."},
+    {"btrim", "", "s>s ss>s", "Same as `trim`."},
+    {"ceil", "", "N>N", "Least whole number that is not smaller."},
+    {"ceiling", "ceil", "", ""},
+    {"char_length", "", "s>i", "Code points."},
+    {"character_length", "char_length", "", ""},
+    {"chr", "", "l>s", "Character of a code 0 to 255 (larger: modulo 256); empty for negative codes."},
+    {"coalesce", "", "A*>A", "First that is not NULL; a later one is evaluated only for rows that need it."},
+    {"concat", "", "s*>s y*>y", "`||`. NULL if any argument is NULL (as in Flink)."},
+    {"concat_ws", "", "ss*>s", "Joins the others by the first; leaves NULLs out. NULL if the first is NULL."},
+    {"date_format", "", "Ts>s", "Pattern letters `y M d H m s S`; text in single quotes is copied."},
+    {"date_trunc", "", "sT>T", "Unit (a literal): millisecond, second, minute, hour, day, week (Monday), month, quarter, year."},
+    {"divide", "", "NN>N Il>I Id>I", "`/`. Integers truncate towards zero; integer division by zero is an error, of doubles it is infinite or NaN."},
+    {"ends_with", "", "ss>b yy>b", ""},
+    {"eq", "", kCompare, "`=`. Strings by bytes; doubles as in IEEE 754 (NaN equals nothing)."},
+    {"exp", "", "d>d", ""},
+    {"extract", "", "sT>l sD>l", "Unit is a literal: the name of an `extract_` function without the prefix."},
+    {"extract_day", "", kField, "1 to 31."},
+    {"extract_dow", "", kField, "1 = Sunday to 7 = Saturday (as in Flink)."},
+    {"extract_doy", "", kField, "1 to 366."},
+    {"extract_epoch", "", kField, "Whole seconds since 1970-01-01 00:00:00, rounded down."},
+    {"extract_hour", "", kField, "0 to 23."},
+    {"extract_isodow", "", kField, "1 = Monday to 7 = Sunday."},
+    {"extract_millisecond", "", kField, "0 to 999."},
+    {"extract_minute", "", kField, "0 to 59."},
+    {"extract_month", "", kField, "1 to 12."},
+    {"extract_quarter", "", kField, "1 to 4."},
+    {"extract_second", "", kField, "0 to 59, without the fraction."},
+    {"extract_week", "", kField, "ISO week, 1 to 53."},
+    {"extract_year", "", kField, ""},
+    {"floor", "", "N>N", "Greatest whole number that is not larger."},
+    {"ge", "", kCompare, "`>=`."},
+    {"greatest", "", "A*>A", "NULL if any argument is NULL (as in Flink)."},
+    {"gt", "", kCompare, "`>`."},
+    {"if", "", "bAA>A", "Second if the first is true, else the third; only the chosen one is evaluated."},
+    {"in", "", "AA*>b", "True if the first equals one of the others; NULL if none equals and one is NULL."},
+    {"initcap", "", "s>s", "First letter of each word (letters and digits) in upper case, the rest in lower case; ASCII letters only."},
+    {"is_distinct_from", "", kCompare, "Never NULL."},
+    {"is_false", "", "b>b", "Never NULL."},
+    {"is_not_distinct_from", "", kCompare, "Never NULL."},
+    {"is_not_false", "", "b>b", "Never NULL."},
+    {"is_not_null", "", "A>b", "Never NULL."},
+    {"is_not_true", "", "b>b", "Never NULL."},
+    {"is_null", "", "A>b", "Never NULL."},
+    {"is_true", "", "b>b", "Never NULL."},
+    {"le", "", kCompare, "`<=`."},
+    {"least", "", "A*>A", "NULL if any argument is NULL (as in Flink)."},
+    {"left", "", "sl>s", "The first n characters; empty for n < 1."},
+    {"length", "char_length", "", ""},
+    {"like", "", "ss>b sss>b", "`%` any text, `_` one character; the third argument is the escape character (none by default)."},
+    {"ln", "", "d>d", "-Infinity of 0, NaN below."},
+    {"log10", "", "d>d", ""},
+    {"log2", "", "d>d", ""},
+    {"lower", "", "s>s", "One code point to one code point."},
+    {"lpad", "", "sl>s sls>s", "To n characters, with spaces or the third argument; longer text is cut. NULL for n < 0 or an empty filler that is needed."},
+    {"lt", "", kCompare, "`<`."},
+    {"ltrim", "", "s>s ss>s", "Characters of the second argument (default: space) off the left."},
+    {"md5", "", "s>s y>s", "Lower-case hexadecimal."},
+    {"mod", "modulo", "", ""},
+    {"modulo", "", "NN>N", "`%`. Sign of the dividend; integer modulo zero is an error."},
+    {"multiply", "", "NN>N Il>I lI>I Id>I dI>I", "`*`."},
+    {"ne", "", kCompare, "`<>`."},
+    {"negate", "", "N>N I>I", "Unary `-`."},
+    {"not", "", "b>b", ""},
+    {"not_like", "", "ss>b sss>b", "Not `like`."},
+    {"nullif", "", "AA>A", "NULL if both are equal, else the first."},
+    {"octet_length", "", "s>i y>i", "Bytes."},
+    {"or", "", "b*>b", "Three-valued. A later operand is evaluated only for rows that are not true yet."},
+    {"position", "", "ss>i", "(needle, haystack): 1-based character position of the first occurrence, 0 if there is none."},
+    {"pow", "power", "", ""},
+    {"power", "", "dd>d", ""},
+    {"regexp", "", "ss>b", "True if the RE2 pattern (second) matches somewhere in the first."},
+    {"regexp_extract", "", "ss>s ssl>s", "Text of group n (default 0: the whole match); NULL without a match."},
+    {"regexp_like", "regexp", "", ""},
+    {"regexp_replace", "", "sss>s", "All matches; `\\1` in the third argument is group 1."},
+    {"repeat", "", "sl>s", "Empty for n < 1."},
+    {"replace", "", "sss>s", "All occurrences; an empty second argument changes nothing."},
+    {"reverse", "", "s>s", "By characters."},
+    {"right", "", "sl>s", "The last n characters; empty for n < 1."},
+    {"round", "", "N>N Nl>N", "Half away from zero, to n digits after the point (default 0; negative: before it)."},
+    {"rpad", "", "sl>s sls>s", "As `lpad`, on the right."},
+    {"rtrim", "", "s>s ss>s", "Off the right."},
+    {"sha256", "", "s>s y>s", "Lower-case hexadecimal."},
+    {"sign", "", "N>N", "-1, 0 or 1."},
+    {"similar", "", "ss>b", "`SIMILAR TO`: SQL regular expression that must match the whole text."},
+    {"split_index", "", "ssl>s", "Part n (from 0) of the first, split at the second; NULL outside, and of the empty string."},
+    {"sqrt", "", "d>d", "NaN of negative numbers."},
+    {"starts_with", "", "ss>b yy>b", ""},
+    {"substr", "substring", "", ""},
+    {"substring", "", "sl>s sll>s", "1-based start in characters (negative: from the end), length; as in Flink."},
+    {"subtract", "", "NN>N TT>I TI>T II>I DI>T DD>l Dl>D", "`-`. DATE - DATE is days."},
+    {"to_timestamp", "", "s>T ss>T", "NULL if the text is not a timestamp of the pattern (default `yyyy-MM-dd HH:mm:ss`)."},
+    {"to_timestamp_ltz", "", "ll>T", "From an epoch in seconds (precision 0) or milliseconds (3)."},
+    {"trim", "", "s>s ss>s", "Characters of the second argument (default: space) off both ends."},
+    {"truncate", "", "N>N Nl>N", "Towards zero, to n digits after the point (default 0)."},
+    {"upper", "", "s>s", "One code point to one code point."},
+};
+// clang-format on
+
+std::string_view LetterText(char letter) {
+  switch (letter) {
+    case 'b':
+      return "BOOLEAN";
+    case 'i':
+      return "INT";
+    case 'l':
+      return "BIGINT";
+    case 'd':
+      return "DOUBLE";
+    case 's':
+      return "STRING";
+    case 'y':
+      return "BYTES";
+    case 'D':
+      return "DATE";
+    case 'T':
+      return "TIMESTAMP";
+    case 'I':
+      return "INTERVAL";
+    case 'N':
+      return "number";
+    default:
+      return "any";
+  }
+}
+
+}  // namespace
+
+std::span<const FunctionEntry> AllFunctions() { return kFunctions; }
+
+std::vector<std::string_view> SplitSignatures(std::string_view signatures) {
+  std::vector<std::string_view> split;
+  while (!signatures.empty()) {
+    const size_t end = signatures.find(' ');
+    split.push_back(signatures.substr(0, end));
+    signatures.remove_prefix(end == std::string_view::npos ? signatures.size() : end + 1);
+  }
+  return split;
+}
+
+std::string SignatureText(std::string_view signature) {
+  const size_t arrow = signature.find('>');
+  std::string text = "(";
+  for (size_t i = 0; i < arrow; ++i) {
+    if (signature[i] == '*') {
+      text += ", …";
+    } else {
+      if (i > 0) text += ", ";
+      text += LetterText(signature[i]);
+    }
+  }
+  return Text(text, ") → ", LetterText(signature[arrow + 1]));
+}
+
+}  // namespace millrace::expressions
