@@ -1,0 +1,128 @@
+#include "sql/graph_shorthand.h"
+
+#include <cstddef>
+
+#include "millrace/v1/graph.pb.h"
+#include "operators/catalog/text.h"
+#include "sql/column_text.h"
+#include "sql/sql_text.h"
+#include "sql/type_names.h"
+
+namespace millrace {
+namespace {
+
+using google::protobuf::Message;
+
+int64_t PlaceOf(const SqlText& text, size_t token) {
+  return static_cast<int64_t>(text.tokens[token].begin);
+}
+
+// "expression AS name" into its parts; without AS the name stays empty.
+bool SplitName(std::string_view original, std::string* sql, std::string* name,
+               SqlProblem* problem) {
+  SqlText text;
+  if (!PrepareSqlText(original, &text, problem)) return false;
+  size_t end = original.size();
+  SplitAlias(text, &end, name);
+  // Offsets into the expression stay offsets into the whole.
+  *sql = std::string(original.substr(0, end));
+  return true;
+}
+
+bool ReadExpr(std::string_view text, Message& message, SqlProblem*) {
+  static_cast<v1::Expr&>(message).set_sql(std::string(text));
+  return true;
+}
+
+bool ReadNamedExpr(std::string_view text, Message& message, SqlProblem* problem) {
+  auto& column = static_cast<v1::NamedExpr&>(message);
+  return SplitName(text, column.mutable_expr()->mutable_sql(), column.mutable_name(), problem);
+}
+
+bool ReadAggregate(std::string_view text, Message& message, SqlProblem* problem) {
+  auto& aggregate = static_cast<v1::Aggregate&>(message);
+  return SplitName(text, aggregate.mutable_sql(), aggregate.mutable_name(), problem);
+}
+
+bool ReadFields(std::string_view text, Message& message, SqlProblem*) {
+  static_cast<v1::Fields&>(message).add_names(std::string(text));
+  return true;
+}
+
+bool ReadField(std::string_view text, Message& message, SqlProblem* problem) {
+  return ParseColumnText(text, &static_cast<v1::Field&>(message), problem);
+}
+
+bool ReadType(std::string_view original, Message& message, SqlProblem* problem) {
+  SqlText text;
+  size_t at = 0;
+  if (!PrepareSqlText(original, &text, problem) ||
+      !TypeFromTokens(text, &at, &static_cast<v1::Type&>(message), problem)) {
+    return false;
+  }
+  if (at == text.tokens.size()) return true;
+  *problem = {"MR1209", Concat("unexpected '", text.token_text(text.tokens[at]), "' after the type"),
+              "", PlaceOf(text, at)};
+  return false;
+}
+
+// num DESC NULLS LAST
+bool ReadSortKey(std::string_view original, Message& message, SqlProblem* problem) {
+  auto& key = static_cast<v1::SortKey&>(message);
+  SqlText text;
+  if (!PrepareSqlText(original, &text, problem)) return false;
+  size_t at = 0;
+  const bool named = !text.tokens.empty() && (text.tokens[0].kind == SqlToken::Kind::kWord ||
+                                              text.tokens[0].kind == SqlToken::Kind::kQuotedName);
+  if (named) {
+    key.mutable_field()->add_names(NameOfToken(text, text.tokens[at++]));
+    if (text.IsWord(at, "ASC") || text.IsWord(at, "DESC")) {
+      key.set_descending(text.IsWord(at++, "DESC"));
+    }
+    if (text.IsWord(at, "NULLS") &&
+        (text.IsWord(at + 1, "FIRST") || text.IsWord(at + 1, "LAST"))) {
+      key.set_nulls_first(text.IsWord(at + 1, "FIRST"));
+      at += 2;
+    }
+    if (at == text.tokens.size()) return true;
+  }
+  *problem = {"MR1201", "this is not a sort key", "write: num DESC NULLS LAST",
+              at < text.tokens.size() ? PlaceOf(text, at) : 0};
+  return false;
+}
+
+struct TextForm {
+  std::string_view type;
+  std::string_view form;
+  bool (*read)(std::string_view text, Message& message, SqlProblem* problem);
+};
+constexpr TextForm kForms[] = {
+    {"millrace.v1.Aggregate", "count(*) AS num", &ReadAggregate},
+    {"millrace.v1.Expr", "price > 10", &ReadExpr},
+    {"millrace.v1.Field", "auction BIGINT NOT NULL", &ReadField},
+    {"millrace.v1.Fields", "auction", &ReadFields},
+    {"millrace.v1.NamedExpr", "price * 2 AS price2", &ReadNamedExpr},
+    {"millrace.v1.SortKey", "num DESC", &ReadSortKey},
+    {"millrace.v1.Type", "BIGINT", &ReadType},
+};
+
+const TextForm* FormOf(const Message& message) {
+  for (const TextForm& form : kForms) {
+    if (form.type == message.GetDescriptor()->full_name()) return &form;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool HasTextForm(const Message& message, std::string_view* form) {
+  const TextForm* found = FormOf(message);
+  if (found != nullptr) *form = found->form;
+  return found != nullptr;
+}
+
+bool ReadTextForm(std::string_view text, Message& message, SqlProblem* problem) {
+  return FormOf(message)->read(text, message, problem);
+}
+
+}  // namespace millrace
