@@ -123,6 +123,24 @@ int ChainParent(const v1::JobGraph& graph, const NodeIndex& index, const std::st
   return only != nullptr && only->has_forward() ? index.at(only->from()) : -1;
 }
 
+const char* RoutingName(const v1::Edge& edge) {
+  switch (edge.routing_case()) {
+    case v1::Edge::kForward:
+      return "forward";
+    case v1::Edge::kHash:
+      return "hash";
+    case v1::Edge::kBroadcast:
+      return "broadcast";
+    case v1::Edge::kRebalance:
+      return "rebalance";
+    case v1::Edge::kSingle:
+      return "single";
+    case v1::Edge::ROUTING_NOT_SET:
+      return "by need";
+  }
+  return "by need";
+}
+
 }  // namespace
 
 absl::StatusOr<ChainPlan> PlanChains(const v1::JobGraph& graph, uint32_t cores) {
@@ -146,6 +164,25 @@ absl::StatusOr<ChainPlan> PlanChains(const v1::JobGraph& graph, uint32_t cores) 
     plan.chains[chain_of[node]].add_uids(uid);
   }
   return plan;
+}
+
+std::string ExplainChains(const ChainPlan& plan) {
+  std::string text = "Physical plan\n";
+  std::map<std::string, uint32_t, std::less<>> chain_of;
+  for (const v1::Chain& chain : plan.chains) {
+    absl::StrAppend(&text, "  chain ", chain.id(), " x", chain.parallelism(), ": ");
+    for (int i = 0; i < chain.uids_size(); ++i) {
+      absl::StrAppend(&text, i == 0 ? "" : " -> ", chain.uids(i));
+      chain_of[chain.uids(i)] = chain.id();
+    }
+    text += "\n";
+  }
+  for (const v1::Edge& edge : plan.graph.edges()) {
+    if (chain_of[edge.from()] == chain_of[edge.to()]) continue;
+    absl::StrAppend(&text, "  channel ", edge.from(), " -> ", edge.to(), ": ", RoutingName(edge),
+                    "\n");
+  }
+  return text;
 }
 
 }  // namespace millrace

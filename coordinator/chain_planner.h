@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,5 +38,8 @@ struct ChainPlan {
 // an unknown node, a cycle, two nodes of one uid, a forward edge between different parallelism, a
 // number of key groups that is no power of two.
 absl::StatusOr<ChainPlan> PlanChains(const v1::JobGraph& graph, uint32_t cores);
+
+// For people: one line per chain, one per channel.
+std::string ExplainChains(const ChainPlan& plan);
 
 }  // namespace millrace

@@ -47,8 +47,8 @@ Candidate* WithQuota(const std::string& worker_id, std::vector<Candidate>& candi
   return nullptr;
 }
 
-// One chain's workers by index: those that stay first, then those that join their index, the rest in
-// turn.
+// One chain's workers by index: those that stay first, then those that join their index, the rest
+// in turn.
 std::vector<const PlacementWorker*> PlaceChain(const v1::Chain& chain,
                                                const std::map<TaskId, std::string>& home,
                                                const std::map<uint32_t, std::string>& by_index,

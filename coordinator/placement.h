@@ -16,10 +16,10 @@ struct PlacementWorker {
   uint32_t tasks = 0;  // Of other jobs, already there.
 };
 
-// Tasks by chain, then index, with their key groups. Every chain alone is spread evenly by cores; a tie
-// goes to the worker with fewer tasks of all. Within these numbers a task stays where `previous` had
-// it, else tasks of one index come together, so that channels stay within a worker. `workers`: not
-// empty; their order does not matter.
+// Tasks by chain, then index, with their key groups. Every chain alone is spread evenly by cores; a
+// tie goes to the worker with fewer tasks of all. Within these numbers a task stays where
+// `previous` had it, else tasks of one index come together, so that channels stay within a worker.
+// `workers`: not empty; their order does not matter.
 std::vector<v1::Task> PlaceTasks(const std::vector<v1::Chain>& chains, uint32_t max_parallelism,
                                  std::vector<PlacementWorker> workers,
                                  const std::vector<v1::Task>& previous);

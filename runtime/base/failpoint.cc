@@ -21,6 +21,7 @@ namespace {
 constexpr std::string_view kFailpoints[] = {
     "checkpoint.after_epoch_record",
     "checkpoint.after_manifest",
+    "checkpoint.before_completed",
     "checkpoint.before_epoch_record",
     "checkpoint.before_manifest",
     "kafka.commit.after_begin",

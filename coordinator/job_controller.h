@@ -1,0 +1,235 @@
+// The life of one job: deploys its attempts, takes its epochs, restarts it, ends it. The
+// coordinator's event loop calls it; what it decides it asks the pure functions of
+// checkpoint_decision.h, placement.h and job_state.h.
+//
+// Threading: the loop.
+// Ownership: the coordinator owns controllers and keeps them for good; host and loop are borrowed.
+// Errors: failures of tasks and workers become restarts or the end FAILED. A conditional write that
+//         another coordinator has fenced off takes the job out of this coordinator's hands.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/checkpoint_decision.h"
+#include "coordinator/checkpoint_files.h"
+#include "coordinator/job_api.h"
+#include "coordinator/loop.h"
+#include "coordinator/metadata/job_metadata.h"
+#include "coordinator/placement.h"
+#include "millrace/v1/metadata.pb.h"
+#include "millrace/v1/worker_service.pb.h"
+#include "runtime/base/ids.h"
+#include "runtime/base/log.h"
+
+namespace millrace {
+
+// What a job needs of the coordinator. Loop.
+class JobHost {
+ public:
+  virtual ~JobHost() = default;
+  // Registered ones, with the tasks that other jobs than `job_id` have on them.
+  virtual std::vector<PlacementWorker> WorkersFor(const std::string& job_id) = 0;
+  // A message to a worker that is gone is dropped: its loss is on its way as a letter.
+  virtual void SendTo(const std::string& worker_id, const v1::ConnectResponse& message) = 0;
+  virtual void OnJobEnded(const std::string& job_id) = 0;
+  // Another coordinator controls the job now.
+  virtual void OnFenced(const std::string& job_id, const absl::Status& status) = 0;
+};
+
+struct JobOptions {
+  std::string checkpoint_uri;  // The job's own folder.
+  std::string coordinator_id;  // Names this incarnation.
+  // How long a restarted coordinator waits for the workers of a running attempt.
+  absl::Duration registration_grace = absl::Seconds(5);
+  absl::Duration deploy_timeout = absl::Minutes(10);
+  absl::Duration sweep_interval = absl::Minutes(1);
+  absl::Duration sweep_grace = absl::Minutes(10);
+};
+
+// What the store holds of one job.
+struct StoredJob {
+  v1::JobSpec spec;
+  v1::JobStatus status;
+  uint64_t generation = 0;
+  JobMetadata::Versions versions;
+  std::vector<v1::EpochRecord> epochs;  // Ascending.
+};
+
+// Counters since this process began; for metrics.
+struct JobCounters {
+  std::map<std::string, uint64_t> restarts_by_reason;
+  uint64_t epochs_completed = 0;
+  uint64_t epochs_abandoned = 0;
+  uint64_t messages_fenced = 0;  // Of other attempts: dropped.
+  double last_epoch_seconds = 0;
+};
+
+class JobController {
+ public:
+  JobController(JobOptions options, Loop& loop, MetadataStore& store, JobHost& host,
+                StoredJob stored);
+  JobController(const JobController&) = delete;
+  JobController& operator=(const JobController&) = delete;
+
+  // Deploys a new job; for one that was `loaded`, waits for its workers or restarts it.
+  void Start(bool loaded);
+
+  // Workers. `running`: what the worker says that it still runs.
+  void OnWorkerRegistered(const std::string& worker_id, const std::vector<v1::AttemptId>& running);
+  void OnWorkerLost(const std::string& worker_id, const absl::Status& reason);
+  void OnTaskState(const v1::TaskStateChanged& message);
+  void OnEpochAck(const std::string& worker_id, const v1::EpochAck& message);
+  void OnCommitAck(const v1::CommitAck& message);
+  void OnProgress(const v1::TaskProgress& progress);
+  void OnLogLines(const std::string& worker_id, const v1::LogLines& lines);
+
+  // Users.
+  void Stop(bool drain, const std::string& savepoint_directory, Reply<v1::StopJobResponse> reply);
+  void Cancel(Reply<v1::CancelJobResponse> reply);
+  void CreateSavepoint(const std::string& directory, Reply<v1::CreateSavepointResponse> reply);
+  void Watch(std::shared_ptr<JobWatcher> watcher);
+  v1::Job Describe() const;
+  std::vector<v1::EpochRecord> Checkpoints() const;
+  std::vector<v1::JobLogLine> LastLogLines(size_t lines_max) const;
+
+  const std::string& job_id() const { return stored_.spec.job_id(); }
+  const v1::JobSpec& spec() const { return stored_.spec; }
+  const v1::JobGraph& graph() const;
+  v1::JobState state() const { return status_.state(); }
+  const JobCounters& counters() const { return counters_; }
+  bool live() const;
+  // How many tasks of the running attempt are on that worker.
+  uint32_t TasksOn(const std::string& worker_id) const;
+  // The newest complete epoch; null = none.
+  const v1::EpochRecord* newest_epoch() const;
+
+ private:
+  struct TaskRun {
+    v1::Task task;
+    bool is_source = false;
+    v1::TaskStateChanged::State state = v1::TaskStateChanged::STATE_UNSPECIFIED;
+    uint64_t committed_epoch = 0;
+  };
+  struct InFlight {
+    EpochPhase phase = EpochPhase::kNone;
+    uint64_t epoch = 0;
+    bool last = false;  // The job ends with it.
+    int64_t begin_ns = 0;
+    bool refused = false;
+    std::string refusal;
+    std::map<TaskId, v1::TaskSnapshot> snapshots;
+  };
+  enum class AttemptPhase {
+    kNone,      // Nothing is deployed.
+    kPlanning,  // The manifest is being read, the plan stored.
+    kAdopting,  // Waits for the workers of an attempt that ran before this coordinator came.
+    kOpening,   // Deployed; tasks restore.
+    kRunning,
+    kEnding,  // Everything is committed; the end is being stored.
+  };
+  struct Attempt {
+    AttemptPhase phase = AttemptPhase::kNone;
+    v1::AttemptId id;
+    std::map<TaskId, TaskRun> tasks;
+    std::set<std::string> workers;
+    InFlight epoch;
+    bool had_epoch = false;
+    int64_t last_begin_ns = 0;
+    uint64_t next_epoch = 1;
+    uint64_t final_epoch = 0;  // 0 = none is recorded.
+    std::map<std::pair<TaskId, std::string>, v1::TaskProgress> progress;
+  };
+  struct Savepoint {
+    std::string directory;
+    uint64_t epoch = 0;  // 0 = waits for the next one to begin.
+    Reply<v1::CreateSavepointResponse> reply;
+  };
+
+  // job_controller.cc: states, restarts, the end.
+  void SetState(v1::JobState state);
+  void PutStatus(JobMetadata::Done done);
+  void Fail(const absl::Status& status, const std::string& reason);
+  void LeaveAttempt();
+  void RestartAfter(absl::Duration delay);
+  void EndAs(v1::JobState state);
+  void FinishStop();
+  void OnStoredEnd(v1::JobState state);
+  void OnLost(const absl::Status& status);
+  void NotifyWatchers();
+  void AddLog(LogLevel level, const std::string& text);
+  void AddLogLine(v1::JobLogLine line);
+  bool IsCurrent(const v1::AttemptId& id);
+
+  // job_deploy.cc: from a graph to running tasks.
+  void TryDeploy();
+  void OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> manifest);
+  void SetTasks(const std::vector<v1::Task>& tasks);
+  void SendDeploys(const v1::Manifest& manifest);
+  void BeginAdoption();
+  void StartWhenReady();
+  void SendToAttempt(const v1::ConnectResponse& message);
+
+  // job_epochs.cc: checkpoints and commits.
+  CheckpointView ViewOfEpoch() const;
+  EndView ViewOfEnd() const;
+  void Advance();
+  void ArmTimer(absl::Duration delay);
+  void TriggerEpoch();
+  bool ReserveEpochs();
+  void RecordEpoch();
+  void OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRecord> record, bool last);
+  void OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool last);
+  void SendEpochCompleted(uint64_t epoch);
+  void AbandonEpoch(const std::string& reason);
+  void ExportSavepoints();
+  void ForgetEpochs();
+  void SweepFilesSometimes();
+  uint64_t CommittedEpoch() const;
+
+  const JobOptions options_;
+  Loop& loop_;
+  JobHost& host_;
+  const StoredJob stored_;  // As loaded; what changes lives below.
+  JobMetadata metadata_;
+  v1::JobStatus status_;
+  uint64_t generation_;  // Of the store; an attempt with a lower one is over.
+  bool fenced_ = false;
+
+  Attempt attempt_;
+  // Raised whenever the attempt changes: letters of an earlier one are ignored.
+  uint64_t token_ = 0;
+  uint64_t timer_ = 0;  // The newest timer; older ones are ignored.
+  uint32_t failures_in_row_ = 0;
+  bool waits_for_workers_ = false;
+  bool delayed_ = false;  // The back-off or the grace is not over.
+  // The store may still record an epoch of the attempt before: which one is the newest is known
+  // only when the generation is raised.
+  int raises_pending_ = 0;
+  uint64_t epochs_reserved_durably_ = 0;
+  bool reserving_ = false;
+
+  std::map<uint64_t, v1::EpochRecord> epochs_;
+  std::multiset<uint64_t> pinned_epochs_;  // Being exported.
+  std::vector<Savepoint> savepoints_;
+  Unreferenced unreferenced_;
+  bool sweeping_ = false;
+  absl::Time last_sweep_ = absl::InfinitePast();
+
+  std::vector<Reply<v1::StopJobResponse>> stop_replies_;
+  std::vector<Reply<v1::CancelJobResponse>> cancel_replies_;
+  std::vector<std::shared_ptr<JobWatcher>> watchers_;
+  std::deque<v1::JobLogLine> logs_;
+  JobCounters counters_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,304 @@
+// A job's epochs: from the barrier to the last commit acknowledgement.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/job_controller.h"
+#include "coordinator/job_state.h"
+#include "runtime/base/check.h"
+#include "runtime/base/failpoint.h"
+#include "runtime/base/status.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kIntervalMsDefault = 1000;
+constexpr uint32_t kTimeoutMsDefault = 600'000;
+
+absl::Duration IntervalOf(const v1::Settings& settings) {
+  const uint32_t ms = settings.checkpoint_interval_ms();
+  return absl::Milliseconds(ms == 0 ? kIntervalMsDefault : ms);
+}
+
+absl::Duration TimeoutOf(const v1::Settings& settings) {
+  const uint32_t ms = settings.checkpoint_timeout_ms();
+  return absl::Milliseconds(ms == 0 ? kTimeoutMsDefault : ms);
+}
+
+absl::Status ReachBeforeCompleted() {
+  MILLRACE_FAILPOINT("checkpoint.before_completed");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+CheckpointView JobController::ViewOfEpoch() const {
+  const int64_t now = loop_.env().clock.MonotonicNanos();
+  CheckpointView view;
+  view.phase = attempt_.epoch.phase;
+  view.tasks_total = attempt_.tasks.size();
+  view.tasks_acked = attempt_.epoch.snapshots.size();
+  view.task_refused = attempt_.epoch.refused;
+  view.age = absl::Nanoseconds(now - attempt_.epoch.begin_ns);
+  view.had_epoch = attempt_.had_epoch;
+  view.since_last = absl::Nanoseconds(now - attempt_.last_begin_ns);
+  const bool savepoint_waits =
+      std::any_of(savepoints_.begin(), savepoints_.end(),
+                  [](const Savepoint& savepoint) { return savepoint.epoch == 0; });
+  view.ending = NextEndStep(ViewOfEnd()) == EndStep::kTakeLastEpoch || savepoint_waits;
+  view.last_epoch_taken = attempt_.final_epoch != 0;
+  return view;
+}
+
+EndView JobController::ViewOfEnd() const {
+  bool has_source = false;
+  bool exhausted = true;
+  for (const auto& [id, run] : attempt_.tasks) {
+    if (!run.is_source) continue;
+    has_source = true;
+    exhausted &= run.state == v1::TaskStateChanged::STATE_EXHAUSTED;
+  }
+  return {.exhausted = has_source && exhausted,
+          .stop_requested = status_.stop_requested(),
+          .final_recorded = attempt_.final_epoch != 0,
+          .all_committed = attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch};
+}
+
+uint64_t JobController::CommittedEpoch() const {
+  uint64_t committed = ~uint64_t{0};
+  for (const auto& [id, run] : attempt_.tasks) committed = std::min(committed, run.committed_epoch);
+  return attempt_.tasks.empty() ? 0 : committed;
+}
+
+// Does what is due now, and arms the timer for what comes by itself.
+void JobController::Advance() {
+  if (fenced_ || attempt_.phase != AttemptPhase::kRunning) return;
+  if (NextEndStep(ViewOfEnd()) == EndStep::kEnd) return FinishStop();
+  const absl::Duration interval = IntervalOf(graph().settings());
+  const absl::Duration timeout = TimeoutOf(graph().settings());
+  switch (NextCheckpointStep(ViewOfEpoch(), interval, timeout)) {
+    case CheckpointStep::kWait:
+      return ArmTimer(TimeToNextStep(ViewOfEpoch(), interval, timeout));
+    case CheckpointStep::kTrigger:
+      return TriggerEpoch();
+    case CheckpointStep::kRecord:
+      return RecordEpoch();
+    case CheckpointStep::kAbandon:
+      AbandonEpoch(attempt_.epoch.refused ? attempt_.epoch.refusal : "timeout");
+      // Not at once again: a task that refuses would be asked in a tight loop.
+      return ArmTimer(interval);
+  }
+}
+
+void JobController::ArmTimer(absl::Duration delay) {
+  if (delay == absl::InfiniteDuration()) return;
+  loop_.After(delay, [this, token = token_, timer = ++timer_] {
+    if (token == token_ && timer == timer_) Advance();
+  });
+}
+
+void JobController::TriggerEpoch() {
+  if (!ReserveEpochs()) return;  // Advances when the numbers are stored.
+  const EndView end = ViewOfEnd();
+  InFlight& epoch = attempt_.epoch;
+  MILLRACE_CHECK(epoch.phase == EpochPhase::kNone && attempt_.final_epoch == 0);
+  MILLRACE_CHECK(epochs_.empty() || attempt_.next_epoch > epochs_.rbegin()->first);
+  epoch = {};
+  epoch.phase = EpochPhase::kCollecting;
+  epoch.epoch = attempt_.next_epoch++;
+  epoch.last = NextEndStep(end) == EndStep::kTakeLastEpoch;
+  epoch.begin_ns = loop_.env().clock.MonotonicNanos();
+  attempt_.had_epoch = true;
+  attempt_.last_begin_ns = epoch.begin_ns;
+  for (Savepoint& savepoint : savepoints_) {
+    if (savepoint.epoch == 0) savepoint.epoch = epoch.epoch;
+  }
+  v1::ConnectResponse message;
+  v1::TriggerEpoch& trigger = *message.mutable_trigger_epoch();
+  *trigger.mutable_attempt() = attempt_.id;
+  trigger.set_epoch(epoch.epoch);
+  trigger.set_drain(epoch.last && (end.exhausted || status_.stop_drain()));
+  SendToAttempt(message);
+  ArmTimer(TimeoutOf(graph().settings()));
+}
+
+void JobController::OnEpochAck(const std::string& worker_id, const v1::EpochAck& message) {
+  if (!IsCurrent(message.attempt())) return;
+  InFlight& epoch = attempt_.epoch;
+  const TaskId id{message.snapshot().chain(), message.snapshot().index()};
+  if (epoch.phase != EpochPhase::kCollecting || message.epoch() != epoch.epoch) {
+    ++counters_.messages_fenced;  // Of an abandoned epoch.
+    return;
+  }
+  if (message.status_code() != 0) {
+    epoch.refused = true;
+    epoch.refusal = absl::StrCat("a task on ", worker_id, " refused: ", message.status_message());
+    return Advance();
+  }
+  const auto it = attempt_.tasks.find(id);
+  if (it == attempt_.tasks.end() || it->second.task.worker_id() != worker_id) {
+    ++counters_.messages_fenced;
+    return;
+  }
+  epoch.snapshots[id] = message.snapshot();
+  Advance();
+}
+
+void JobController::AbandonEpoch(const std::string& reason) {
+  MILLRACE_CHECK(attempt_.epoch.phase != EpochPhase::kNone);
+  ++counters_.epochs_abandoned;
+  AddLog(LogLevel::kWarning, absl::StrCat("abandons epoch ", attempt_.epoch.epoch, ": ", reason));
+  LogWarning("epoch abandoned",
+             {{"job", job_id()}, {"epoch", attempt_.epoch.epoch}, {"reason", reason}});
+  for (Savepoint& savepoint : savepoints_) {
+    if (savepoint.epoch == attempt_.epoch.epoch) savepoint.epoch = 0;  // Takes the next one.
+  }
+  attempt_.epoch = {};
+}
+
+// All tasks have acknowledged: from here on there is no way back.
+void JobController::RecordEpoch() {
+  InFlight& epoch = attempt_.epoch;
+  MILLRACE_CHECK(epoch.phase == EpochPhase::kCollecting &&
+                 epoch.snapshots.size() == attempt_.tasks.size());
+  epoch.phase = EpochPhase::kRecording;
+  v1::Manifest manifest;
+  manifest.set_format(1);
+  manifest.set_job_id(job_id());
+  manifest.set_generation(attempt_.id.generation());
+  manifest.set_epoch(epoch.epoch);
+  manifest.set_max_parallelism(graph().max_parallelism());
+  manifest.set_key_hash(graph().settings().key_hash());
+  manifest.set_created_unix_us(loop_.UnixMicros());
+  manifest.set_final(epoch.last && (ViewOfEnd().exhausted || status_.stop_drain()));
+  for (auto& [id, snapshot] : epoch.snapshots) *manifest.add_tasks() = std::move(snapshot);
+  const uint64_t duration_us =
+      static_cast<uint64_t>(loop_.env().clock.MonotonicNanos() - epoch.begin_ns) / 1000;
+  loop_.RunBlocking(
+      [uri = options_.checkpoint_uri, disk = &loop_.env().disk, manifest = std::move(manifest),
+       attempt = attempt_.id.attempt()] { return StoreManifest(uri, *disk, manifest, attempt); },
+      [this, token = token_, last = epoch.last,
+       duration_us](absl::StatusOr<v1::EpochRecord> record) {
+        if (record.ok()) {
+          record->set_duration_us(duration_us);
+          record->set_completed_unix_us(loop_.UnixMicros());
+        }
+        OnManifestStored(token, std::move(record), last);
+      });
+}
+
+void JobController::OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRecord> record,
+                                     bool last) {
+  // The attempt is over: its generation may not record any more.
+  if (token != token_ || fenced_) return;
+  if (!record.ok()) {
+    AbandonEpoch(absl::StrCat("cannot write the manifest: ", record.status().ToString()));
+    return ArmTimer(IntervalOf(graph().settings()));
+  }
+  metadata_.CreateEpoch(
+      *record, [this, token, record = *record, last] { OnEpochRecorded(token, record, last); });
+}
+
+// The commit point is passed, even if the attempt has ended meanwhile: whatever comes next restores
+// from this epoch.
+void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool last) {
+  const uint64_t number = record.epoch();
+  MILLRACE_CHECK(epochs_.empty() || epochs_.rbegin()->first < number);
+  ++counters_.epochs_completed;
+  counters_.last_epoch_seconds = static_cast<double>(record.duration_us()) / 1e6;
+  failures_in_row_ = 0;
+  epochs_[number] = std::move(record);
+  LogDebug("epoch completed", {{"job", job_id()}, {"epoch", number}});
+  NotifyWatchers();
+  if (token != token_ || fenced_) return;
+  MILLRACE_CHECK(attempt_.epoch.phase == EpochPhase::kRecording && attempt_.epoch.epoch == number);
+  attempt_.epoch = {};
+  if (last) attempt_.final_epoch = number;
+  if (absl::Status status = ReachBeforeCompleted(); !status.ok()) return Fail(status, "failpoint");
+  SendEpochCompleted(number);
+  ForgetEpochs();
+  SweepFilesSometimes();
+  Advance();
+}
+
+void JobController::SendEpochCompleted(uint64_t epoch) {
+  v1::ConnectResponse message;
+  *message.mutable_epoch_completed()->mutable_attempt() = attempt_.id;
+  message.mutable_epoch_completed()->set_epoch(epoch);
+  SendToAttempt(message);
+}
+
+void JobController::OnCommitAck(const v1::CommitAck& message) {
+  if (!IsCurrent(message.attempt())) return;
+  const auto it = attempt_.tasks.find({message.task().chain(), message.task().index()});
+  if (it == attempt_.tasks.end()) return;
+  it->second.committed_epoch = std::max(it->second.committed_epoch, message.epoch());
+  ExportSavepoints();
+  Advance();
+}
+
+// A savepoint is written when everything up to its epoch is visible outside: it carries no commits.
+void JobController::ExportSavepoints() {
+  const uint64_t committed = CommittedEpoch();
+  std::vector<Savepoint> waiting;
+  for (Savepoint& savepoint : savepoints_) {
+    const auto record = epochs_.find(savepoint.epoch);
+    if (savepoint.epoch == 0 || savepoint.epoch > committed || record == epochs_.end()) {
+      waiting.push_back(std::move(savepoint));
+      continue;
+    }
+    const auto pin = pinned_epochs_.insert(savepoint.epoch);
+    loop_.RunBlocking(
+        [uri = options_.checkpoint_uri, disk = &loop_.env().disk, record = record->second,
+         directory = savepoint.directory] {
+          return ExportSavepoint(uri, *disk, record, directory);
+        },
+        [this, pin, epoch = savepoint.epoch,
+         reply = std::move(savepoint.reply)](absl::StatusOr<std::string> uri) mutable {
+          pinned_epochs_.erase(pin);
+          if (!uri.ok())
+            return std::move(reply)(Annotate(uri.status(), "cannot write a savepoint"));
+          AddLog(LogLevel::kInfo, absl::StrCat("savepoint of epoch ", epoch, ": ", *uri));
+          v1::CreateSavepointResponse response;
+          response.set_savepoint(*uri);
+          response.set_epoch(epoch);
+          std::move(reply)(response);
+        });
+  }
+  savepoints_ = std::move(waiting);
+}
+
+void JobController::ForgetEpochs() {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, record] : epochs_) numbers.push_back(number);
+  for (uint64_t number : EpochsToForget(numbers, kEpochsKept)) {
+    const bool awaited =
+        std::any_of(savepoints_.begin(), savepoints_.end(),
+                    [&](const Savepoint& savepoint) { return savepoint.epoch == number; });
+    if (pinned_epochs_.contains(number) || awaited) continue;
+    epochs_.erase(number);
+    metadata_.DeleteEpoch(number, [] {});
+  }
+}
+
+void JobController::SweepFilesSometimes() {
+  const absl::Time now = loop_.env().clock.Now();
+  if (sweeping_ || epochs_.empty() || now - last_sweep_ < options_.sweep_interval) return;
+  sweeping_ = true;
+  last_sweep_ = now;
+  loop_.RunBlocking(
+      [uri = options_.checkpoint_uri, disk = &loop_.env().disk, live = Checkpoints(), now,
+       grace = options_.sweep_grace, unreferenced = std::move(unreferenced_)]() mutable {
+        return SweepFiles(uri, *disk, live, now, grace, std::move(unreferenced));
+      },
+      [this](SweepResult result) {
+        sweeping_ = false;
+        unreferenced_ = std::move(result.unreferenced);
+        if (!result.status.ok()) {
+          LogWarning("cannot sweep checkpoint storage; will try again",
+                     {{"job", job_id()}, {"error", result.status.ToString()}});
+        }
+      });
+}
+
+}  // namespace millrace
