@@ -1,0 +1,326 @@
+// The `millrace` command.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "cli/exit_codes.h"
+#include "cli/generate_command.h"
+#include "cli/job_client_rpc.h"
+#include "cli/output.h"
+#include "cli/remote_commands.h"
+#include "cli/run_command.h"
+#include "coordinator/compile_job.h"
+#include "runtime/base/failpoint.h"
+#include "runtime/base/log.h"
+#include "runtime/base/real_env.h"
+
+namespace millrace {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+volatile std::sig_atomic_t interrupted = 0;
+
+// Flags of all commands.
+struct Flags {
+  std::string coordinator = "127.0.0.1:7070";
+  OutputFormat format = OutputFormat::kTable;
+  std::string file;
+  std::vector<std::string> settings;
+  std::string job;
+  uint32_t parallelism = 0;
+  std::string checkpoint_interval;
+  std::string savepoint;
+  std::string request_id;
+  std::string directory;
+  std::string work_dir;
+  int metrics_port = -1;
+  uint64_t memory_mb = 1024;
+  bool drain = false;
+  bool verbose = false;
+  uint32_t timeout_seconds = 0;
+  uint32_t lines = 200;
+  GenerateOptions generate;
+};
+
+bool ReadJob(const std::string& file, std::string& text) {
+  if (file == "-") {
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    return true;
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    std::fprintf(stderr, "error: cannot read job file %s\n", file.c_str());
+    return false;
+  }
+  text.assign(std::istreambuf_iterator<char>(in), {});
+  return true;
+}
+
+bool ParseSettings(const std::vector<std::string>& settings,
+                   std::map<std::string, std::string>& variables) {
+  for (const std::string& setting : settings) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      std::fprintf(stderr, "error: --set wants name=value, not '%s'\n", setting.c_str());
+      return false;
+    }
+    variables[setting.substr(0, equals)] = setting.substr(equals + 1);
+  }
+  return true;
+}
+
+// "500ms", "10s", "1m"; 0 when empty.
+bool ParseInterval(const std::string& text, uint32_t& ms) {
+  if (text.empty()) return true;
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) || duration < absl::Milliseconds(1) ||
+      duration > absl::Hours(24)) {
+    std::fprintf(stderr, "error: not an interval: '%s' (write 500ms, 10s, 1m)\n", text.c_str());
+    return false;
+  }
+  ms = static_cast<uint32_t>(absl::ToInt64Milliseconds(duration));
+  return true;
+}
+
+std::string FileStem(const std::string& file) {
+  std::string name = file.substr(file.rfind('/') == std::string::npos ? 0 : file.rfind('/') + 1);
+  return name == "-" ? "stdin" : name.substr(0, name.rfind('.'));
+}
+
+class Command {
+ public:
+  explicit Command(const Flags& flags) : flags_(flags) {}
+
+  int Validate(bool explain) {
+    v1::JobSource source;
+    if (!ReadSource(source)) return kExitUsage;
+    const CompiledJob compiled = CompileJob(source);
+    google::protobuf::RepeatedPtrField<v1::Diagnostic> diagnostics(compiled.diagnostics.begin(),
+                                                                   compiled.diagnostics.end());
+    PrintDiagnostics(diagnostics, flags_.file);
+    for (const v1::Diagnostic& d : diagnostics) {
+      if (d.severity() == v1::Diagnostic::SEVERITY_ERROR) return kExitFailed;
+    }
+    if (explain) {
+      if (flags_.format == OutputFormat::kJson) {
+        PrintJson(compiled.graph);
+      } else {
+        std::printf("%s", compiled.explanation.c_str());
+      }
+    } else {
+      std::printf("%s: valid\n", flags_.file.c_str());
+    }
+    return kExitOk;
+  }
+
+  int Run() {
+    RunOptions options;
+    uint32_t interval_ms = 0;
+    if (!ReadJob(flags_.file, options.job_text) ||
+        !ParseSettings(flags_.settings, options.variables) ||
+        !ParseInterval(flags_.checkpoint_interval, interval_ms)) {
+      return kExitUsage;
+    }
+    options.job_name = FileStem(flags_.file);
+    options.work_dir = flags_.work_dir;
+    options.parallelism = flags_.parallelism;
+    options.checkpoint_interval_ms = interval_ms;
+    options.http_port = flags_.metrics_port;
+    options.memory_mb = flags_.memory_mb;
+    RealEnv env({});
+    return RunEmbedded(options, env.env(), &interrupted);
+  }
+
+  int Submit() {
+    SubmitOptions options;
+    if (!ReadJob(flags_.file, options.job_text) ||
+        !ParseSettings(flags_.settings, options.variables) ||
+        !ParseInterval(flags_.checkpoint_interval, options.checkpoint_interval_ms)) {
+      return kExitUsage;
+    }
+    options.file = flags_.file;
+    options.parallelism = flags_.parallelism;
+    options.savepoint = flags_.savepoint;
+    options.request_id = RequestId();
+    return SubmitCommand(client_, options, flags_.format);
+  }
+
+  int Generate() {
+    RealEnv env({});
+    const absl::Status status = GenerateNexmark(flags_.generate, env.env());
+    if (!status.ok()) PrintError(status, "");
+    return ExitCodeFor(status);
+  }
+
+  int Get(GetKind kind) { return GetCommand(client_, kind, flags_.job, flags_.format); }
+  int Describe() { return DescribeCommand(client_, flags_.job, flags_.format); }
+  int Wait() { return WaitCommand(client_, flags_.job, flags_.timeout_seconds); }
+  int Stop() {
+    return StopCommand(client_, flags_.job, flags_.drain, flags_.savepoint, RequestId());
+  }
+  int Cancel() { return CancelCommand(client_, flags_.job, RequestId()); }
+  int Savepoint() { return SavepointCommand(client_, flags_.job, flags_.directory, RequestId()); }
+  int Logs() { return LogsCommand(client_, flags_.job, flags_.lines); }
+
+ private:
+  bool ReadSource(v1::JobSource& source) {
+    std::map<std::string, std::string> variables;
+    if (!ReadJob(flags_.file, *source.mutable_yaml()) ||
+        !ParseSettings(flags_.settings, variables)) {
+      return false;
+    }
+    source.mutable_variables()->insert(variables.begin(), variables.end());
+    return true;
+  }
+
+  // A new id per call unless one was given: the same id again repeats nothing.
+  std::string RequestId() {
+    if (!flags_.request_id.empty()) return flags_.request_id;
+    RealEnv env({.io_threads = 1});
+    return absl::StrCat("cli-", absl::Hex(env.env().random.Next()),
+                        absl::Hex(env.env().random.Next()));
+  }
+
+  const Flags& flags_;
+  JobClient client_{flags_.coordinator};
+};
+
+void AddJobFile(CLI::App* command, Flags& flags) {
+  command->add_option("JOB", flags.file, "job file (.yaml), or - for standard input")->required();
+  command->add_option("--set", flags.settings, "name=value for ${name} in the job file");
+}
+
+void AddParallelism(CLI::App* command, Flags& flags) {
+  command->add_option("--parallelism", flags.parallelism, "tasks per node; 0 = what the job says");
+  command->add_option("--checkpoint-interval", flags.checkpoint_interval, "e.g. 1s");
+}
+
+void AddJobName(CLI::App* command, Flags& flags) {
+  command->add_option("JOB", flags.job, "job id, or the name of the only live job with it")
+      ->required();
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  int exit_code = kExitOk;
+  CLI::App app("Millrace: stream processing, exactly once.", "millrace");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--coordinator", flags.coordinator, "HOST:PORT of the coordinator")
+      ->envname("MILLRACE_COORDINATOR")
+      ->capture_default_str();
+  const std::map<std::string, OutputFormat> formats = {{"table", OutputFormat::kTable},
+                                                       {"wide", OutputFormat::kWide},
+                                                       {"json", OutputFormat::kJson},
+                                                       {"name", OutputFormat::kName}};
+  app.add_option("-o,--output", flags.format, "table, wide, json, name")
+      ->transform(CLI::CheckedTransformer(formats));
+  app.add_flag("-v,--verbose", flags.verbose, "log what happens, to standard error");
+  app.add_option("--request-id", flags.request_id, "makes a change idempotent");
+
+  Command command(flags);
+  const auto on = [&](CLI::App* sub, auto run) {
+    sub->callback([&exit_code, run] { exit_code = run(); });
+    return sub;
+  };
+  CLI::App* sub = on(app.add_subcommand("run", "run a job in this process"),
+                     [&] { return command.Run(); });
+  AddJobFile(sub, flags);
+  AddParallelism(sub, flags);
+  sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
+  sub->add_option("--metrics-port", flags.metrics_port, "serve /metrics there; 0 = any port");
+  sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")
+      ->check(CLI::Range(16, 1 << 20));
+
+  AddJobFile(on(app.add_subcommand("validate", "report all problems of a job"),
+                [&] { return command.Validate(false); }),
+             flags);
+  AddJobFile(on(app.add_subcommand("explain", "show the plan of a job"),
+                [&] { return command.Validate(true); }),
+             flags);
+  sub = on(app.add_subcommand("submit", "submit a job to a coordinator"),
+           [&] { return command.Submit(); });
+  AddJobFile(sub, flags);
+  AddParallelism(sub, flags);
+  sub->add_option("--savepoint", flags.savepoint, "start from this savepoint");
+
+  CLI::App* get = app.add_subcommand("get", "list jobs, workers or checkpoints");
+  get->require_subcommand(1);
+  on(get->add_subcommand("jobs", "jobs"), [&] { return command.Get(GetKind::kJobs); });
+  on(get->add_subcommand("workers", "workers"), [&] { return command.Get(GetKind::kWorkers); });
+  AddJobName(on(get->add_subcommand("checkpoints", "checkpoints of a job"),
+                [&] { return command.Get(GetKind::kCheckpoints); }),
+             flags);
+  AddJobName(on(app.add_subcommand("describe", "one job in detail"),
+                [&] { return command.Describe(); }),
+             flags);
+  sub = on(app.add_subcommand("wait", "wait until a job has ended"), [&] { return command.Wait(); });
+  AddJobName(sub, flags);
+  sub->add_option("--timeout", flags.timeout_seconds, "seconds; 0 = for ever");
+  sub = on(app.add_subcommand("stop", "stop a job after a last checkpoint"),
+           [&] { return command.Stop(); });
+  AddJobName(sub, flags);
+  sub->add_flag("--drain", flags.drain, "end the input first: all windows close");
+  sub->add_option("--savepoint", flags.savepoint, "folder for a savepoint");
+  AddJobName(on(app.add_subcommand("cancel", "end a job at once, without a checkpoint"),
+                [&] { return command.Cancel(); }),
+             flags);
+  sub = on(app.add_subcommand("savepoint", "write a savepoint"), [&] { return command.Savepoint(); });
+  AddJobName(sub, flags);
+  sub->add_option("DIR", flags.directory, "folder for the savepoint")->required();
+  sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
+  AddJobName(sub, flags);
+  sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();
+
+  CLI::App* generate = app.add_subcommand("generate", "generate test data");
+  generate->require_subcommand(1);
+  sub = on(generate->add_subcommand("nexmark", "events of the Nexmark benchmark"),
+           [&] { return command.Generate(); });
+  sub->add_option("--events", flags.generate.events, "how many")->required();
+  sub->add_option("--seed", flags.generate.seed)->capture_default_str();
+  sub->add_option("--rate", flags.generate.rate, "events per second of event time")
+      ->capture_default_str();
+  sub->add_option("--first", flags.generate.first, "number of the first event");
+  sub->add_option("--to", flags.generate.to, "file:PATH, kafka:BROKERS/TOPIC, or -")->required();
+  sub->add_option("--partitions", flags.generate.partitions, "of a topic that is made")
+      ->capture_default_str();
+  sub->add_flag("--progress", flags.generate.progress, "a line per million events");
+
+  on(app.add_subcommand("version", "show the version"), [] {
+    std::printf("millrace %s\n", kVersion);
+    return static_cast<int>(kExitOk);
+  });
+
+  app.parse_complete_callback([&] {
+    InitLogging(flags.verbose ? LogLevel::kInfo : LogLevel::kWarning, false);
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace millrace
+
+int main(int argc, char** argv) {
+  std::signal(SIGINT, [](int) { millrace::interrupted = 1; });
+  std::signal(SIGTERM, [](int) { millrace::interrupted = 1; });
+  if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
+    if (absl::Status status = millrace::Failpoints::Arm(failpoints); !status.ok()) {
+      std::fprintf(stderr, "error: MILLRACE_FAILPOINTS: %s\n", status.ToString().c_str());
+      return millrace::kExitUsage;
+    }
+  }
+  return millrace::Main(argc, argv);
+}

@@ -1,0 +1,95 @@
+#include "cli/output.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "coordinator/job_api.h"
+
+namespace millrace {
+namespace {
+
+void PrintDiagnostic(const v1::Diagnostic& diagnostic, const std::string& file) {
+  std::string where = file;
+  if (diagnostic.line() > 0) absl::StrAppend(&where, ":", diagnostic.line(), ":", diagnostic.column());
+  const bool warning = diagnostic.severity() == v1::Diagnostic::SEVERITY_WARNING;
+  std::fprintf(stderr, "%s: %s %s: %s\n", where.c_str(), warning ? "warning" : "error",
+               diagnostic.code().c_str(), diagnostic.message().c_str());
+  std::string place;
+  if (!diagnostic.uid().empty()) place = "node " + diagnostic.uid();
+  if (!diagnostic.path().empty()) {
+    absl::StrAppend(&place, place.empty() ? "" : ", ", diagnostic.path());
+  }
+  if (!place.empty()) std::fprintf(stderr, "  at   %s\n", place.c_str());
+  if (!diagnostic.hint().empty()) std::fprintf(stderr, "  hint %s\n", diagnostic.hint().c_str());
+}
+
+}  // namespace
+
+std::string JobStateText(v1::JobState state) {
+  return v1::JobState_Name(state).substr(sizeof("JOB_STATE_") - 1);
+}
+
+std::string TimeText(int64_t unix_us) {
+  if (unix_us == 0) return "-";
+  return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", absl::FromUnixMicros(unix_us),
+                          absl::UTCTimeZone());
+}
+
+std::string BytesText(uint64_t bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(units)) {
+    value /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+void PrintTable(const std::vector<std::string>& head,
+                const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const std::string& name : head) widths.push_back(name.size());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  const auto print = [&](const std::vector<std::string>& row) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
+    }
+    std::printf("%s\n", line.c_str());
+  };
+  print(head);
+  for (const auto& row : rows) print(row);
+}
+
+void PrintJson(const google::protobuf::Message& message) {
+  std::string text;
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  (void)google::protobuf::util::MessageToJsonString(message, &text, options);  // Cannot fail for ours.
+  std::printf("%s\n", text.c_str());
+}
+
+void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
+                      const std::string& file) {
+  for (const v1::Diagnostic& diagnostic : diagnostics) PrintDiagnostic(diagnostic, file);
+}
+
+void PrintError(const absl::Status& status, const std::string& file) {
+  const std::vector<v1::Diagnostic> diagnostics = GetDiagnostics(status);
+  for (const v1::Diagnostic& diagnostic : diagnostics) PrintDiagnostic(diagnostic, file);
+  if (diagnostics.empty()) {
+    std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,32 @@
+// How the command shows things: tables, JSON, errors.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "google/protobuf/message.h"
+#include "google/protobuf/repeated_ptr_field.h"
+#include "millrace/v1/job_service.pb.h"
+
+namespace millrace {
+
+// "RUNNING".
+std::string JobStateText(v1::JobState state);
+// "2026-01-31 12:00:00Z"; "-" for 0.
+std::string TimeText(int64_t unix_us);
+std::string BytesText(uint64_t bytes);
+
+// Columns aligned, two spaces apart; to stdout.
+void PrintTable(const std::vector<std::string>& head,
+                const std::vector<std::vector<std::string>>& rows);
+// Protobuf's JSON mapping; to stdout.
+void PrintJson(const google::protobuf::Message& message);
+
+// One block per problem, to stderr: where, what, what to do.
+void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
+                      const std::string& file);
+// A status with the problems that it carries.
+void PrintError(const absl::Status& status, const std::string& file);
+
+}  // namespace millrace

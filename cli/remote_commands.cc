@@ -1,0 +1,221 @@
+#include "cli/remote_commands.h"
+
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+
+namespace millrace {
+namespace {
+
+int Failed(const absl::Status& status, const std::string& file = "") {
+  PrintError(status, file);
+  return ExitCodeFor(status);
+}
+
+std::string Number(uint64_t value) { return std::to_string(value); }
+
+int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::Job& job : response.jobs()) {
+    if (format == OutputFormat::kName) {
+      std::printf("%s\n", job.job_id().c_str());
+      continue;
+    }
+    std::vector<std::string> row = {job.job_id(),           job.name(),
+                                    JobStateText(job.state()), Number(job.parallelism()),
+                                    Number(job.restarts()), Number(job.last_epoch()),
+                                    TimeText(job.state_since_unix_us())};
+    if (format == OutputFormat::kWide) {
+      row.push_back(BytesText(job.last_epoch_bytes()));
+      row.push_back(job.last_error());
+    }
+    rows.push_back(std::move(row));
+  }
+  if (format == OutputFormat::kName) return kExitOk;
+  std::vector<std::string> head = {"JOB", "NAME", "STATE", "PARALLELISM", "RESTARTS", "EPOCH",
+                                   "SINCE"};
+  if (format == OutputFormat::kWide) {
+    head.insert(head.end(), {"SIZE", "LAST ERROR"});
+  }
+  PrintTable(head, rows);
+  return kExitOk;
+}
+
+}  // namespace
+
+int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat format) {
+  v1::SubmitJobRequest request;
+  request.set_request_id(options.request_id);
+  request.mutable_job()->set_yaml(options.job_text);
+  for (const auto& [name, value] : options.variables) {
+    (*request.mutable_job()->mutable_variables())[name] = value;
+  }
+  request.set_parallelism(options.parallelism);
+  request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
+  request.set_savepoint(options.savepoint);
+  absl::StatusOr<v1::SubmitJobResponse> response = client.SubmitJob(request);
+  if (!response.ok()) return Failed(response.status(), options.file);
+  PrintDiagnostics(response->diagnostics(), options.file);
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+  } else {
+    std::printf("%s\n", response->job_id().c_str());
+  }
+  return kExitOk;
+}
+
+int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFormat format) {
+  if (kind == GetKind::kJobs) {
+    absl::StatusOr<v1::ListJobsResponse> response = client.ListJobs({});
+    if (!response.ok()) return Failed(response.status());
+    if (format == OutputFormat::kJson) {
+      PrintJson(*response);
+      return kExitOk;
+    }
+    return PrintJobs(*response, format);
+  }
+  if (kind == GetKind::kWorkers) {
+    absl::StatusOr<v1::ListWorkersResponse> response = client.ListWorkers({});
+    if (!response.ok()) return Failed(response.status());
+    if (format == OutputFormat::kJson) {
+      PrintJson(*response);
+      return kExitOk;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const v1::Worker& worker : response->workers()) {
+      rows.push_back({worker.worker_id(), worker.data_address(), worker.http_address(),
+                      Number(worker.cores()), Number(worker.tasks()), worker.version(),
+                      TimeText(worker.last_heartbeat_unix_us())});
+    }
+    PrintTable({"WORKER", "DATA", "HTTP", "CORES", "TASKS", "VERSION", "HEARTBEAT"}, rows);
+    return kExitOk;
+  }
+  v1::ListCheckpointsRequest request;
+  request.set_job(job);
+  absl::StatusOr<v1::ListCheckpointsResponse> response = client.ListCheckpoints(request);
+  if (!response.ok()) return Failed(response.status());
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+    return kExitOk;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::EpochRecord& epoch : response->checkpoints()) {
+    rows.push_back({Number(epoch.epoch()), TimeText(epoch.completed_unix_us()),
+                    absl::StrCat(epoch.duration_us() / 1000, " ms"), BytesText(epoch.bytes()),
+                    epoch.manifest_name()});
+  }
+  PrintTable({"EPOCH", "COMPLETED", "DURATION", "SIZE", "MANIFEST"}, rows);
+  return kExitOk;
+}
+
+int DescribeCommand(JobClient& client, const std::string& job, OutputFormat format) {
+  v1::GetJobRequest request;
+  request.set_job(job);
+  absl::StatusOr<v1::GetJobResponse> response = client.GetJob(request);
+  if (!response.ok()) return Failed(response.status());
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+    return kExitOk;
+  }
+  const v1::Job& j = response->job();
+  std::printf("Job:         %s (%s)\n", j.job_id().c_str(), j.name().c_str());
+  std::printf("State:       %s since %s\n", JobStateText(j.state()).c_str(),
+              TimeText(j.state_since_unix_us()).c_str());
+  std::printf("Created:     %s\n", TimeText(j.created_unix_us()).c_str());
+  std::printf("Parallelism: %u   Generation: %llu   Attempt: %llu   Restarts: %llu\n",
+              j.parallelism(), static_cast<unsigned long long>(j.generation()),
+              static_cast<unsigned long long>(j.attempt()),
+              static_cast<unsigned long long>(j.restarts()));
+  std::printf("Checkpoint:  epoch %llu, %s, %s\n", static_cast<unsigned long long>(j.last_epoch()),
+              TimeText(j.last_epoch_unix_us()).c_str(), BytesText(j.last_epoch_bytes()).c_str());
+  if (!j.last_error().empty()) std::printf("Last error:  %s\n", j.last_error().c_str());
+  std::printf("\n");
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::NodeStatus& node : j.nodes()) {
+    const bool has_watermark = node.watermark_us() != 0 &&
+                               node.watermark_us() > INT64_MIN / 2 &&
+                               node.watermark_us() < INT64_MAX / 2;
+    rows.push_back({node.uid(), node.operator_(), Number(node.tasks()), Number(node.rows_in()),
+                    Number(node.rows_out()), Number(node.rows_late()),
+                    Number(node.rows_dead_lettered()),
+                    has_watermark ? TimeText(node.watermark_us()) : "-"});
+  }
+  PrintTable({"NODE", "OPERATOR", "TASKS", "IN", "OUT", "LATE", "DEAD LETTERS", "WATERMARK"}, rows);
+  return kExitOk;
+}
+
+int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds) {
+  v1::WatchJobRequest request;
+  request.set_job(job);
+  v1::JobState last = v1::JOB_STATE_UNSPECIFIED;
+  std::string error;
+  const absl::Time deadline = timeout_seconds == 0 ? absl::InfiniteFuture()
+                                                   : absl::Now() + absl::Seconds(timeout_seconds);
+  const absl::Status status = client.WatchJob(request, deadline, [&](const v1::Job& seen) {
+    if (seen.state() != last) std::fprintf(stderr, "%s\n", JobStateText(seen.state()).c_str());
+    last = seen.state();
+    error = seen.last_error();
+    return true;
+  });
+  if (!status.ok()) return Failed(status);
+  std::printf("%s\n", JobStateText(last).c_str());
+  if (last != v1::JOB_STATE_FAILED) return kExitOk;
+  std::fprintf(stderr, "error: the job failed: %s\n", error.c_str());
+  return kExitJobFailed;
+}
+
+int StopCommand(JobClient& client, const std::string& job, bool drain,
+                const std::string& savepoint_directory, const std::string& request_id) {
+  v1::StopJobRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  request.set_drain(drain);
+  request.set_savepoint_directory(savepoint_directory);
+  absl::StatusOr<v1::StopJobResponse> response = client.StopJob(request);
+  if (!response.ok()) return Failed(response.status());
+  std::fprintf(stderr, "stopped at epoch %llu\n",
+               static_cast<unsigned long long>(response->epoch()));
+  if (!response->savepoint().empty()) std::printf("%s\n", response->savepoint().c_str());
+  return kExitOk;
+}
+
+int CancelCommand(JobClient& client, const std::string& job, const std::string& request_id) {
+  v1::CancelJobRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  absl::StatusOr<v1::CancelJobResponse> response = client.CancelJob(request);
+  return response.ok() ? kExitOk : Failed(response.status());
+}
+
+int SavepointCommand(JobClient& client, const std::string& job, const std::string& directory,
+                     const std::string& request_id) {
+  v1::CreateSavepointRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  request.set_directory(directory);
+  absl::StatusOr<v1::CreateSavepointResponse> response = client.CreateSavepoint(request);
+  if (!response.ok()) return Failed(response.status());
+  std::printf("%s\n", response->savepoint().c_str());
+  return kExitOk;
+}
+
+int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max) {
+  v1::GetLogsRequest request;
+  request.set_job(job);
+  request.set_lines_max(lines_max);
+  absl::StatusOr<v1::GetLogsResponse> response = client.GetLogs(request);
+  if (!response.ok()) return Failed(response.status());
+  for (const v1::JobLogLine& line : response->lines()) {
+    std::printf("%s %-7s %s%s%s %s\n", TimeText(line.unix_us()).c_str(), line.level().c_str(),
+                line.source().c_str(), line.uid().empty() ? "" : " ", line.uid().c_str(),
+                line.text().c_str());
+  }
+  return kExitOk;
+}
+
+}  // namespace millrace

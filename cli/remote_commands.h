@@ -1,0 +1,39 @@
+// The commands that talk to a coordinator. Each prints its result and returns an exit code.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "cli/job_client_rpc.h"
+
+namespace millrace {
+
+enum class OutputFormat { kTable, kWide, kJson, kName };
+
+struct SubmitOptions {
+  std::string job_text;
+  std::string file;
+  std::map<std::string, std::string> variables;
+  uint32_t parallelism = 0;
+  uint32_t checkpoint_interval_ms = 0;
+  std::string savepoint;
+  std::string request_id;  // Empty: a new one.
+};
+
+// What `millrace get` lists.
+enum class GetKind { kJobs, kWorkers, kCheckpoints };
+
+int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat format);
+int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFormat format);
+int DescribeCommand(JobClient& client, const std::string& job, OutputFormat format);
+// Until the job has ended; `timeout_seconds` 0 = for ever.
+int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds);
+int StopCommand(JobClient& client, const std::string& job, bool drain,
+                const std::string& savepoint_directory, const std::string& request_id);
+int CancelCommand(JobClient& client, const std::string& job, const std::string& request_id);
+int SavepointCommand(JobClient& client, const std::string& job, const std::string& directory,
+                     const std::string& request_id);
+int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max);
+
+}  // namespace millrace

@@ -1,0 +1,227 @@
+#include "cli/run_command.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "coordinator/compile_job.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/coordinator_metrics.h"
+#include "coordinator/metadata/sqlite_metadata_store.h"
+#include "operators/all_operators.h"
+#include "runtime/base/log.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/metrics/http_server.h"
+#include "runtime/task/task_thread.h"
+#include "worker/worker.h"
+#include "worker/worker_metrics.h"
+
+namespace millrace {
+namespace {
+
+// The coordinator's way to the worker of the same process.
+class InProcessLink : public WorkerLink {
+ public:
+  explicit InProcessLink(Worker& worker) : worker_(worker) {}
+  void Send(const v1::ConnectResponse& message) override { worker_.OnMessage(message); }
+  void Close() override {}
+
+ private:
+  Worker& worker_;
+};
+
+// Remembers the last state of the job; touched on the loop's thread only.
+class LastState : public JobWatcher {
+ public:
+  bool OnJob(const v1::Job& job) override {
+    if (job.state() != job_.state()) {
+      std::fprintf(stderr, "%s: %s%s%s\n", job.name().c_str(), JobStateText(job.state()).c_str(),
+                   job.last_error().empty() ? "" : ": ", job.last_error().c_str());
+    }
+    job_ = job;
+    return true;
+  }
+  void OnEnd(const absl::Status& status) override { ended_ = status; }
+
+  const v1::Job& job() const { return job_; }
+  bool ended() const { return ended_.has_value(); }
+
+ private:
+  v1::Job job_;
+  std::optional<absl::Status> ended_;
+};
+
+absl::Status UseFolder(const std::string& work_dir, const std::string& job_text, Disk& disk) {
+  MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(work_dir));
+  const std::string path = work_dir + "/job.yaml";
+  if (!disk.Exists(path)) return disk.WriteAtomically(path, job_text);
+  MILLRACE_ASSIGN_OR_RETURN(const std::string before, disk.ReadAll(path, 16 << 20));
+  if (before == job_text) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("folder ", work_dir, " belongs to another job (see ", path,
+                   "); use another --work-dir, or remove the folder to begin anew"));
+}
+
+// One process's coordinator and worker, driven by one thread.
+class Embedded {
+ public:
+  Embedded(const RunOptions& options, std::string work_dir, Env env)
+      : options_(options), work_dir_(std::move(work_dir)), env_(env) {}
+
+  absl::Status Start() {
+    MILLRACE_ASSIGN_OR_RETURN(store_, OpenSqliteMetadataStore(work_dir_));
+    const auto wake = [waker = waker_] { waker->Wake(); };
+    coordinator_ = std::make_unique<Coordinator>(
+        CoordinatorOptions{.coordinator_id = "embedded",
+                           .checkpoint_uri = "file://" + absolute(work_dir_) + "/checkpoints",
+                           .registration_grace = absl::ZeroDuration()},
+        env_, *store_, &CompileJob, wake);
+    MILLRACE_RETURN_IF_ERROR(coordinator_->Start());
+    const int cores =
+        options_.parallelism > 0
+            ? static_cast<int>(options_.parallelism)
+            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    worker_ = std::make_unique<Worker>(
+        WorkerOptions{.worker_id = absl::StrCat("embedded-", absl::Hex(env_.random.Next())),
+                      .data_address = "127.0.0.1:0",
+                      .data_folder = work_dir_ + "/worker",
+                      .state_memory_bytes = options_.memory_mb << 20,
+                      .interactive = true},
+        env_, AllNodes(), cores,
+        [env = env_] { return std::make_shared<TaskThread>(env.clock, -1); }, wake);
+    MILLRACE_RETURN_IF_ERROR(worker_->Start());
+    link_ = std::make_shared<InProcessLink>(*worker_);
+    const uint64_t link_id = coordinator_->OnWorkerConnected(link_);
+    worker_->OnConnected([coordinator = coordinator_.get(), link_id](v1::ConnectRequest message) {
+      coordinator->OnWorkerMessage(link_id, std::move(message));
+    });
+    return StartHttp();
+  }
+
+  // One round of both loops.
+  void Step(absl::Duration patience) {
+    const size_t ran = coordinator_->RunPosted() + worker_->RunPosted();
+    if (ran == 0) waker_->Wait(patience);
+  }
+
+  // Calls a method of the coordinator and drives the loops until it replies.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(void (JobApi::*method)(Request, Reply<Response>), Request request) {
+    std::optional<absl::StatusOr<Response>> answer;
+    (coordinator_.get()->*method)(std::move(request), [&](absl::StatusOr<Response> response) {
+      answer = std::move(response);
+    });
+    while (!answer) Step(absl::Milliseconds(50));
+    return *std::move(answer);
+  }
+
+  Coordinator& coordinator() { return *coordinator_; }
+
+ private:
+  static std::string absolute(const std::string& path) {
+    if (!path.empty() && path[0] == '/') return path;
+    std::unique_ptr<char, decltype(&free)> here(getcwd(nullptr, 0), &free);
+    return absl::StrCat(here.get(), "/", path);
+  }
+
+  absl::Status StartHttp() {
+    if (options_.http_port < 0) return absl::OkStatus();
+    ExportWorkerMetrics(*worker_, registry_);
+    ExportCoordinatorMetrics(*coordinator_, registry_);
+    http_ = std::make_unique<HttpServer>("millrace run", registry_);
+    MILLRACE_ASSIGN_OR_RETURN(const std::string address,
+                              http_->Start(absl::StrCat("127.0.0.1:", options_.http_port)));
+    std::fprintf(stderr, "metrics: http://%s/metrics\n", address.c_str());
+    return absl::OkStatus();
+  }
+
+  const RunOptions& options_;
+  const std::string work_dir_;
+  Env env_;
+  const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
+  MetricsRegistry registry_;
+  std::unique_ptr<MetadataStore> store_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<Worker> worker_;
+  std::shared_ptr<InProcessLink> link_;
+  std::unique_ptr<HttpServer> http_;  // Last: its threads read all of the above.
+};
+
+// The job of the folder: the one that is there, or a new one.
+absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& options) {
+  MILLRACE_ASSIGN_OR_RETURN(
+      v1::ListJobsResponse jobs,
+      (embedded.Call<v1::ListJobsRequest, v1::ListJobsResponse>(&JobApi::ListJobs, {})));
+  for (const v1::Job& job : jobs.jobs()) {
+    std::fprintf(stderr, "%s: resumes from epoch %llu\n", job.name().c_str(),
+                 static_cast<unsigned long long>(job.last_epoch()));
+    return job.job_id();
+  }
+  v1::SubmitJobRequest request;
+  request.set_request_id("run");
+  request.set_parallelism(options.parallelism);
+  request.mutable_job()->set_yaml(options.job_text);
+  for (const auto& [name, value] : options.variables) {
+    (*request.mutable_job()->mutable_variables())[name] = value;
+  }
+  if (options.checkpoint_interval_ms > 0) {
+    request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
+  }
+  MILLRACE_ASSIGN_OR_RETURN(v1::SubmitJobResponse response,
+                            (embedded.Call<v1::SubmitJobRequest, v1::SubmitJobResponse>(
+                                &JobApi::SubmitJob, std::move(request))));
+  PrintDiagnostics(response.diagnostics(), options.job_name);
+  return response.job_id();
+}
+
+int ReportFailure(const absl::Status& status, const std::string& job_name) {
+  PrintError(status, job_name);
+  return ExitCodeFor(status);
+}
+
+}  // namespace
+
+int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atomic_t* stop) {
+  const std::string work_dir =
+      options.work_dir.empty() ? "./.millrace/" + options.job_name : options.work_dir;
+  if (absl::Status status = UseFolder(work_dir, options.job_text, env.disk); !status.ok()) {
+    return ReportFailure(status, options.job_name);
+  }
+  Embedded embedded(options, work_dir, env);
+  if (absl::Status status = embedded.Start(); !status.ok()) {
+    return ReportFailure(status, options.job_name);
+  }
+  const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options);
+  if (!job_id.ok()) {
+    // Nothing runs in the folder yet: it may be used for the corrected job.
+    (void)env.disk.Remove(work_dir + "/job.yaml");
+    return ReportFailure(job_id.status(), options.job_name);
+  }
+  auto last = std::make_shared<LastState>();
+  v1::WatchJobRequest watch;
+  watch.set_job(*job_id);
+  embedded.coordinator().WatchJob(watch, last);
+  while (!last->ended() && *stop == 0) embedded.Step(absl::Milliseconds(100));
+  if (!last->ended()) {
+    std::fprintf(stderr, "interrupted; run the same command again to go on from epoch %llu\n",
+                 static_cast<unsigned long long>(last->job().last_epoch()));
+    return kExitInterrupted;
+  }
+  switch (last->job().state()) {
+    case v1::JOB_STATE_FINISHED:
+    case v1::JOB_STATE_STOPPED:
+      return kExitOk;
+    default:
+      return kExitJobFailed;
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,29 @@
+// millrace run: a coordinator and a worker in one process, over in-process links: the same code as a
+// cluster, with nothing to install or configure.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/time/time.h"
+#include "runtime/base/env.h"
+
+namespace millrace {
+
+struct RunOptions {
+  std::string job_text;        // YAML.
+  std::string job_name;        // Of the file; names the default folder.
+  std::map<std::string, std::string> variables;
+  std::string work_dir;        // Empty = ./.millrace/<job_name>.
+  uint32_t parallelism = 0;    // 0 = what the job says, else one task per core.
+  uint32_t checkpoint_interval_ms = 0;  // 0 = what the job says.
+  int http_port = -1;          // -1 = no metrics server.
+  uint64_t memory_mb = 1024;
+};
+
+// Runs until the job has ended or `*stop` is set; returns an exit code (cli/exit_codes.h).
+int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atomic_t* stop);
+
+}  // namespace millrace

@@ -1,0 +1,59 @@
+// A job for the simulator whose right answer is known: a source that counts, tumbling windows by key,
+// and a target that checks every commit.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordinator/coordinator.h"
+#include "runtime/task/node_factory.h"
+#include "tests/simulation/sim_env.h"
+
+namespace millrace {
+
+// The external system that the job writes to: slots with markers and fencing, like a transactional
+// topic. Outlives every crash.
+class SimTarget {
+ public:
+  explicit SimTarget(SimRandom& random) : random_(random) {}
+
+  // The owner of `generation` takes the slot; kAborted when a newer one has it.
+  absl::Status Fence(uint32_t slot, uint64_t generation);
+  // Makes rows and marker visible, all or nothing; the answer may be lost (kUnavailable).
+  absl::Status Commit(uint32_t slot, uint64_t generation, uint64_t epoch,
+                      const std::vector<std::string>& rows);
+  uint64_t marker(uint32_t slot) const;
+
+  const std::map<std::string, int>& rows() const { return rows_; }
+  uint64_t commits() const { return commits_; }
+
+ private:
+  SimRandom& random_;
+  struct Slot {
+    uint64_t generation = 0;
+    uint64_t marker = 0;
+  };
+  std::map<uint32_t, Slot> slots_;
+  std::map<std::string, int> rows_;  // How often each row is visible.
+  uint64_t commits_ = 0;
+};
+
+struct SimJob {
+  int splits = 4;
+  int64_t rows_per_split = 400;
+  int keys = 7;
+
+  // The compiled graph: src -> wm -> (by key) win -> sink.
+  v1::JobGraph Graph() const;
+  // Every row that must be visible exactly once in the end.
+  std::map<std::string, int> Expected() const;
+  int64_t KeyOf(int split, int64_t row) const { return (row * 31 + split) % keys; }
+  int64_t TimeUs(int split, int64_t row) const;
+};
+
+std::unique_ptr<NodeFactory> MakeSimNodes(const SimJob& job, SimTarget& target, SimWorld& world);
+
+}  // namespace millrace
