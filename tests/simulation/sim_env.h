@@ -54,6 +54,8 @@ class SimEvents : public Executor {
   // Runs `work` up to `jitter` after `delay`.
   void At(absl::Duration delay, absl::Duration jitter, absl::AnyInvocable<void() &&> work);
 
+  // Forgets what was going to happen, and what it owns.
+  void Clear() { queue_.clear(); }
   // Runs the next event; false when there is none.
   bool RunOne();
   // Of all events so far: equal for equal runs.

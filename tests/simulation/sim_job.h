@@ -43,7 +43,7 @@ class SimTarget {
 
 struct SimJob {
   int splits = 4;
-  int64_t rows_per_split = 400;
+  int64_t rows_per_split = 3000;
   int keys = 7;
 
   // The compiled graph: src -> wm -> (by key) win -> sink.

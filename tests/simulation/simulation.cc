@@ -129,6 +129,7 @@ Simulation::~Simulation() {
   workers_.clear();
   if (coordinator_ != nullptr) coordinator_->machine->Crash();
   coordinator_ = nullptr;
+  world_.events.Clear();  // What it owns reaches into disk and network.
 }
 
 void Simulation::StartCoordinator() {
