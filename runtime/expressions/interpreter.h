@@ -1,0 +1,51 @@
+// The reference interpreter's parts. Private to runtime/expressions. Pure functions of one row; an
+// error of the row is kOutOfRange. It is written to be read, not to be fast, and must not use
+// anything of value.h, text_values.h or time_pattern.h: it is what those are tested against.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/expressions/expression.h"
+
+namespace millrace::expressions::reference {
+
+struct CallInput {
+  const std::vector<Datum>& arguments;
+  TypeKind result;
+
+  const Datum& operator[](size_t i) const { return arguments[i]; }
+  size_t size() const { return arguments.size(); }
+};
+
+using Function = absl::StatusOr<Datum> (*)(const CallInput&);
+
+// Null: no such function. Strict functions are called only without NULL arguments.
+struct FunctionRow {
+  Function call = nullptr;
+  bool strict = true;
+};
+FunctionRow FindNumberFunction(std::string_view name);
+FunctionRow FindTextFunction(std::string_view name);
+FunctionRow FindTimeFunction(std::string_view name);
+
+// `from` is not NULL. A failed conversion is kOutOfRange.
+absl::StatusOr<Datum> Convert(const Datum& from, TypeKind to);
+// Of two values of one type, not NULL. Unordered doubles: none of the three holds.
+bool IsEqual(const Datum& a, const Datum& b);
+bool IsLess(const Datum& a, const Datum& b);
+
+Datum Null(TypeKind type);
+Datum Bool(bool value);
+Datum Int(TypeKind type, int64_t value);
+Datum Float(double value);
+Datum Text(TypeKind type, std::string value);
+absl::Status RowError(std::string message);
+// As Int, or an error when `value` does not fit the type.
+absl::StatusOr<Datum> Checked(TypeKind type, __int128 value);
+
+// Result NULL on malformed text.
+Datum ParseTimestampText(std::string_view text);
+
+}  // namespace millrace::expressions::reference
