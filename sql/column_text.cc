@@ -48,8 +48,7 @@ bool ParseColumnText(std::string_view original, v1::Field* out, SqlProblem* prob
   }
   out->set_name(NameOfToken(text, text.tokens[0]));
   if (text.IsWord(1, "AS")) {
-    out->mutable_computed()->set_sql(
-        std::string(StripSpaces(original.substr(text.tokens[1].end))));
+    out->mutable_computed()->set_sql(std::string(StripSpaces(original.substr(text.tokens[1].end))));
     return true;
   }
   size_t at = 1;
@@ -69,10 +68,9 @@ bool ParseColumnText(std::string_view original, v1::Field* out, SqlProblem* prob
     } else if (text.IsWord(at, "FROM")) {
       if (!ReadFrom(text, &at, out->mutable_path(), problem)) return false;
     } else {
-      *problem = {"MR1201",
-                  Concat("unexpected '", text.token_text(text.tokens[at]), "' in a column"),
-                  "after the type come NOT NULL, FROM 'path' or METADATA FROM 'name'",
-                  PlaceOf(text, at)};
+      *problem = {
+          "MR1201", Concat("unexpected '", text.token_text(text.tokens[at]), "' in a column"),
+          "after the type come NOT NULL, FROM 'path' or METADATA FROM 'name'", PlaceOf(text, at)};
       return false;
     }
   }

@@ -138,9 +138,10 @@ class YamlReader {
     if (field->real_containing_oneof() != nullptr) {
       if (oneof_field != nullptr) {
         Enter(key, field_path);
-        return Error("MR1007", field_path,
-                     Concat("'", name, "' and '", oneof_field->name(), "' exclude each other"),
-                     &type == v1::Node::descriptor() ? "a node does one thing; write two nodes" : "");
+        return Error(
+            "MR1007", field_path,
+            Concat("'", name, "' and '", oneof_field->name(), "' exclude each other"),
+            &type == v1::Node::descriptor() ? "a node does one thing; write two nodes" : "");
       }
       oneof_field = field;
     }
@@ -185,9 +186,9 @@ class YamlReader {
   void ReadText(const YAML::Node& node, Message& message, const std::string& path) {
     std::string_view form;
     if (!HasTextForm(message, &form)) {
-      return Error("MR1003", path, "expected fields, found a single value",
-                   Concat("write 'name: value' lines for the fields of ",
-                          message.GetDescriptor()->name()));
+      return Error(
+          "MR1003", path, "expected fields, found a single value",
+          Concat("write 'name: value' lines for the fields of ", message.GetDescriptor()->name()));
     }
     const std::optional<Scalar> scalar = ReadScalar(node, path);
     SqlProblem problem;
@@ -198,8 +199,8 @@ class YamlReader {
 
   // Messages that are little more than a list: columns of a schema, names of columns.
   void ReadSequenceForm(const YAML::Node& node, Message& message, const std::string& path) {
-    const char* list = message.GetDescriptor() == v1::Schema::descriptor()   ? "fields"
-                       : message.GetDescriptor() == v1::Fields::descriptor() ? "names"
+    const char* list = message.GetDescriptor() == v1::Schema::descriptor()    ? "fields"
+                       : message.GetDescriptor() == v1::Fields::descriptor()  ? "names"
                        : message.GetDescriptor() == v1::Project::descriptor() ? "columns"
                                                                               : nullptr;
     if (list == nullptr) {
@@ -284,8 +285,7 @@ class YamlReader {
 
   void SetString(Message& message, const FieldDescriptor& field, const Scalar& scalar) {
     std::string value = scalar.text;
-    if (field.type() == FieldDescriptor::TYPE_BYTES &&
-        !absl::Base64Unescape(scalar.text, &value)) {
+    if (field.type() == FieldDescriptor::TYPE_BYTES && !absl::Base64Unescape(scalar.text, &value)) {
       return Error("MR1003", scalar.path, "expected bytes in base64");
     }
     if (field.is_repeated()) {
@@ -424,7 +424,8 @@ void ReadText(std::string_view yaml, const Variables& variables, Diagnostics& di
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
     if (documents.size() != 1 || !documents[0].IsMap()) {
-      diagnostics.Error("MR1003", "", "", "a job file is one YAML document with the fields of a job",
+      diagnostics.Error("MR1003", "", "",
+                        "a job file is one YAML document with the fields of a job",
                         "it begins for example with 'name: my-job'");
       return;
     }

@@ -61,8 +61,9 @@ bool ReadType(std::string_view original, Message& message, SqlProblem* problem) 
     return false;
   }
   if (at == text.tokens.size()) return true;
-  *problem = {"MR1209", Concat("unexpected '", text.token_text(text.tokens[at]), "' after the type"),
-              "", PlaceOf(text, at)};
+  *problem = {"MR1209",
+              Concat("unexpected '", text.token_text(text.tokens[at]), "' after the type"), "",
+              PlaceOf(text, at)};
   return false;
 }
 
@@ -79,8 +80,7 @@ bool ReadSortKey(std::string_view original, Message& message, SqlProblem* proble
     if (text.IsWord(at, "ASC") || text.IsWord(at, "DESC")) {
       key.set_descending(text.IsWord(at++, "DESC"));
     }
-    if (text.IsWord(at, "NULLS") &&
-        (text.IsWord(at + 1, "FIRST") || text.IsWord(at + 1, "LAST"))) {
+    if (text.IsWord(at, "NULLS") && (text.IsWord(at + 1, "FIRST") || text.IsWord(at + 1, "LAST"))) {
       key.set_nulls_first(text.IsWord(at + 1, "FIRST"));
       at += 2;
     }

@@ -1,0 +1,270 @@
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "operators/catalog/catalog.h"
+#include "operators/catalog/text.h"
+#include "sql/expression_binder.h"
+#include "sql/node_compiler.h"
+#include "sql/type_names.h"
+
+namespace millrace {
+namespace {
+
+OptionMap OptionsOf(const google::protobuf::Map<std::string, std::string>& options) {
+  OptionMap out;
+  for (const auto& [name, value] : options) out.emplace(name, value);
+  return out;
+}
+
+// Connector, format and options against the catalog.
+bool CheckTable(const NodeContext& context, TableUse use, const std::string& connector,
+                const std::string& format, const OptionMap& options,
+                const std::vector<std::string>& columns) {
+  const std::string at = use == TableUse::kSource ? ".source" : ".sink";
+  if (connector.empty()) {
+    std::vector<std::string_view> names;
+    for (const ConnectorSpec& spec : ConnectorSpecs()) {
+      if (use == TableUse::kSource ? spec.has_source : spec.has_sink) names.push_back(spec.name);
+    }
+    context.Error("MR1301", at, "the connector is missing",
+                  Concat("connectors: ", Join(names, ", ")));
+    return false;
+  }
+  const auto spec = FindConnectorSpec(connector);
+  if (!spec.ok()) {
+    context.Error("MR1301", at + ".connector", std::string(MessageOf(spec.status())));
+    return false;
+  }
+  if (use == TableUse::kSource ? !(*spec)->has_source : !(*spec)->has_sink) {
+    context.Error("MR1303", at + ".connector",
+                  Concat("connector '", connector, "' cannot be a ",
+                         use == TableUse::kSource ? "source" : "sink"));
+    return false;
+  }
+  const auto problems = ValidateTable(connector, format, use, options, columns);
+  for (const OptionProblem& problem : problems) {
+    const bool about_format = problem.option == "format" || problem.option.empty();
+    context.Error(about_format ? "MR1305" : "MR1302",
+                  problem.option.empty()       ? at
+                  : problem.option == "format" ? at + ".format"
+                                               : Concat(at, ".options['", problem.option, "']"),
+                  problem.message, problem.hint);
+  }
+  return problems.empty();
+}
+
+// ---- schema of a source ----
+
+void AssignIds(v1::Schema& schema) {
+  std::set<uint32_t> taken;
+  for (const v1::Field& field : schema.fields()) taken.insert(field.id());
+  uint32_t next = 1;
+  for (v1::Field& field : *schema.mutable_fields()) {
+    if (field.id() != 0) continue;
+    while (taken.contains(next)) ++next;
+    field.set_id(next);
+    taken.insert(next);
+  }
+}
+
+bool CheckMetadata(const NodeContext& context, const ConnectorSpec& spec, const v1::Field& field,
+                   const std::string& at) {
+  std::vector<std::string_view> names;
+  for (const MetadataSpec& one : spec.metadata) {
+    names.push_back(one.name);
+    if (one.name != field.metadata()) continue;
+    if (static_cast<TypeKind>(field.type().kind()) == one.type) return true;
+    context.Error("MR1306", at,
+                  Concat("metadata '", one.name, "' is ", TypeName(one.type), ", not ",
+                         TypeText(field.type())));
+    return false;
+  }
+  const std::string_view nearest = NearestName(field.metadata(), names);
+  context.Error("MR1306", at,
+                Concat("connector '", spec.name, "' has no metadata '", field.metadata(), "'"),
+                names.empty()     ? "it has none"
+                : nearest.empty() ? Concat("metadata: ", Join(names, ", "))
+                                  : Concat("did you mean '", nearest, "'?"));
+  return false;
+}
+
+bool CheckField(const NodeContext& context, const ConnectorSpec& spec, const v1::Source& source,
+                const v1::Field& field, const std::string& at) {
+  if (field.name().empty()) {
+    context.Error("MR1401", at, "the column has no name");
+    return false;
+  }
+  const int kinds = (field.has_computed() ? 1 : 0) + (field.metadata().empty() ? 0 : 1) +
+                    (field.path().empty() ? 0 : 1);
+  if (kinds > 1) {
+    context.Error("MR1401", at, "a column is computed, metadata, or at a path: one of them");
+    return false;
+  }
+  if (field.has_computed()) return true;
+  if (field.type().kind() == v1::Type::KIND_UNSPECIFIED ||
+      !v1::Type::Kind_IsValid(field.type().kind())) {
+    context.Error("MR1401", at, Concat("column '", field.name(), "' has no type"));
+    return false;
+  }
+  if (!field.metadata().empty()) return CheckMetadata(context, spec, field, at);
+  if (!field.path().empty() && source.format() != "json" && spec.name != "nexmark") {
+    context.Error("MR1306", at,
+                  source.format().empty()
+                      ? Concat("connector '", spec.name, "' has no nested values")
+                      : Concat("format '", source.format(), "' has no nested values"),
+                  "leave FROM out");
+    return false;
+  }
+  return true;
+}
+
+// Types the computed columns over the others; they do not see each other.
+bool CompileComputed(const NodeContext& context, v1::Schema& schema) {
+  v1::Schema physical;
+  for (const v1::Field& field : schema.fields()) {
+    if (!field.has_computed()) *physical.add_fields() = field;
+  }
+  bool ok = true;
+  for (int i = 0; i < schema.fields_size(); ++i) {
+    v1::Field& field = *schema.mutable_fields(i);
+    if (!field.has_computed()) continue;
+    const std::string at = Concat(".schema.fields[", i, "].computed");
+    if (CompileExpression(context, at, physical, *field.mutable_computed())) {
+      *field.mutable_type() = field.computed().type();
+    } else {
+      ok = false;
+    }
+  }
+  return ok;
+}
+
+// What the format can hold: of the columns that are in the message.
+bool CheckFormatColumns(const NodeContext& context, const std::string& format,
+                        const v1::Schema& schema, const std::string& at) {
+  if (format != "raw") return true;
+  std::vector<const v1::Field*> fields;
+  for (const v1::Field& field : schema.fields()) {
+    if (!field.has_computed() && field.metadata().empty()) fields.push_back(&field);
+  }
+  const bool fits = fields.size() == 1 && (fields[0]->type().kind() == v1::Type::KIND_STRING ||
+                                           fields[0]->type().kind() == v1::Type::KIND_BYTES);
+  if (!fits) {
+    context.Error("MR1306", at, "format 'raw' has exactly one column, STRING or BYTES",
+                  Concat("found ", fields.size(), " columns in the message"));
+  }
+  return fits;
+}
+
+bool CompileSchema(const NodeContext& context, const ConnectorSpec& spec,
+                   const v1::Source& source) {
+  v1::Schema& schema = *context.node.mutable_schema();
+  if (schema.fields_size() == 0) {
+    context.Error("MR1401", "", "the source has no schema",
+                  "list its columns: schema: [auction BIGINT, price BIGINT]");
+    return false;
+  }
+  bool ok = true;
+  std::set<uint32_t> ids;
+  for (int i = 0; i < schema.fields_size(); ++i) {
+    const v1::Field& field = schema.fields(i);
+    const std::string at = Concat(".schema.fields[", i, "]");
+    ok &= CheckField(context, spec, source, field, at);
+    if (field.id() != 0 && !ids.insert(field.id()).second) {
+      context.Error("MR1401", at, Concat("two columns have the id ", field.id()));
+      ok = false;
+    }
+  }
+  ok &= CheckNames(context, ".schema", schema);
+  if (!ok) return false;
+  AssignIds(schema);
+  return CompileComputed(context, schema) &&
+         CheckFormatColumns(context, source.format(), schema, ".schema");
+}
+
+// ---- guarantee of a sink ----
+
+std::string_view GuaranteeName(v1::DeliveryGuarantee guarantee) {
+  return guarantee == v1::DELIVERY_GUARANTEE_EXACTLY_ONCE ? "exactly-once" : "at-least-once";
+}
+
+bool CompileGuarantee(const NodeContext& context, const ConnectorSpec& spec, v1::Sink& sink) {
+  v1::DeliveryGuarantee wanted = sink.guarantee();
+  const auto option = sink.options().find("sink.delivery-guarantee");
+  if (option != sink.options().end()) {
+    const auto by_option = EqualsIgnoringCase(option->second, "exactly-once")
+                               ? v1::DELIVERY_GUARANTEE_EXACTLY_ONCE
+                               : v1::DELIVERY_GUARANTEE_AT_LEAST_ONCE;
+    if (wanted != v1::DELIVERY_GUARANTEE_UNSPECIFIED && wanted != by_option) {
+      context.Error("MR1304", ".sink.guarantee",
+                    "the guarantee contradicts the option 'sink.delivery-guarantee'",
+                    "give one of the two");
+      return false;
+    }
+    wanted = by_option;
+  }
+  const auto strongest = spec.sink_guarantee == Guarantee::kExactlyOnce
+                             ? v1::DELIVERY_GUARANTEE_EXACTLY_ONCE
+                             : v1::DELIVERY_GUARANTEE_AT_LEAST_ONCE;
+  if (!v1::DeliveryGuarantee_IsValid(wanted) ||
+      (wanted == v1::DELIVERY_GUARANTEE_EXACTLY_ONCE && strongest != wanted)) {
+    context.Error("MR1304", ".sink.guarantee",
+                  Concat("connector '", spec.name, "' cannot be ", GuaranteeName(wanted)),
+                  Concat("write guarantee: ", GuaranteeName(strongest), ", or leave it out"));
+    return false;
+  }
+  sink.set_guarantee(wanted == v1::DELIVERY_GUARANTEE_UNSPECIFIED ? strongest : wanted);
+  return true;
+}
+
+// Columns of the message key: names separated by ';'.
+bool CheckKeyFields(const NodeContext& context, const v1::Sink& sink) {
+  const auto option = sink.options().find("key.fields");
+  if (option == sink.options().end()) return true;
+  std::string_view rest = option->second;
+  bool ok = true;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(';'), rest.size());
+    const std::string_view name = StripSpaces(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    SqlProblem problem;
+    if (FindColumn(context.input->schema, name, /*quoted=*/true, &problem) >= 0) continue;
+    context.Error(problem.code, ".sink.options['key.fields']", problem.message, problem.hint);
+    ok = false;
+  }
+  return ok;
+}
+
+}  // namespace
+
+std::optional<StreamFacts> CompileSource(const NodeContext& context) {
+  const v1::Source& source = context.node.source();
+  std::vector<std::string> columns;
+  for (const v1::Field& field : context.node.schema().fields()) columns.push_back(field.name());
+  bool ok = CheckTable(context, TableUse::kSource, source.connector(), source.format(),
+                       OptionsOf(source.options()), columns);
+  const auto spec = FindConnectorSpec(source.connector());
+  if (!spec.ok()) return std::nullopt;
+  ok &= CompileSchema(context, **spec, source);
+  if (!ok) return std::nullopt;
+  return StreamFacts{.schema = context.node.schema(), .near_source = true};
+}
+
+std::optional<StreamFacts> CompileSink(const NodeContext& context) {
+  v1::Sink& sink = *context.node.mutable_sink();
+  std::vector<std::string> columns;
+  for (const v1::Field& field : context.input->schema.fields()) columns.push_back(field.name());
+  bool ok = CheckTable(context, TableUse::kSink, sink.connector(), sink.format(),
+                       OptionsOf(sink.options()), columns);
+  const auto spec = FindConnectorSpec(sink.connector());
+  if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
+  ok &= CompileGuarantee(context, **spec, sink);
+  ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
+  ok &= CheckKeyFields(context, sink);
+  if (!ok) return std::nullopt;
+  return StreamFacts{};
+}
+
+}  // namespace millrace

@@ -1,0 +1,328 @@
+#include "sql/graph_compiler.h"
+
+#include <algorithm>
+#include <bit>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "operators/catalog/text.h"
+#include "runtime/columns/types.h"
+#include "sql/computed_columns.h"
+#include "sql/diagnostics.h"
+#include "sql/graph_structure.h"
+#include "sql/node_compiler.h"
+#include "sql/projection_pushdown.h"
+#include "sql/type_names.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kMaxParallelismDefault = 256;
+constexpr uint32_t kMaxParallelismLimit = 32'768;
+constexpr std::string_view kKnownFeatures[] = {"session_window"};
+
+// ---- the graph as a whole ----
+
+void CheckFormat(v1::JobGraph& graph, Diagnostics& diagnostics) {
+  if (graph.format() == 0) graph.set_format(kGraphFormat);
+  if (graph.format() != kGraphFormat) {
+    diagnostics.Error("MR1101", "", "format",
+                      Concat("format ", graph.format(), " of the job graph is unknown"),
+                      "this Millrace reads format 1; is it too old for the graph?");
+  }
+  for (int i = 0; i < graph.required_features_size(); ++i) {
+    const std::string& feature = graph.required_features(i);
+    if (std::find(std::begin(kKnownFeatures), std::end(kKnownFeatures), feature) !=
+        std::end(kKnownFeatures)) {
+      continue;
+    }
+    diagnostics.Error("MR1102", "", Concat("required_features[", i, "]"),
+                      Concat("feature '", feature, "' is unknown"),
+                      "is this Millrace too old for the graph?");
+  }
+}
+
+void CheckParallelism(v1::JobGraph& graph, Diagnostics& diagnostics) {
+  if (graph.max_parallelism() == 0) graph.set_max_parallelism(kMaxParallelismDefault);
+  const uint32_t max = graph.max_parallelism();
+  if (!std::has_single_bit(max) || max > kMaxParallelismLimit) {
+    diagnostics.Error(
+        "MR1110", "", "max_parallelism",
+        Concat("max_parallelism ", max, " is not a power of two up to ", kMaxParallelismLimit),
+        Concat("the default is ", kMaxParallelismDefault));
+    return;
+  }
+  const auto check = [&](uint32_t parallelism, const std::string& uid, const std::string& path) {
+    if (parallelism <= max) return;
+    diagnostics.Error(
+        "MR1110", uid, path,
+        Concat("parallelism ", parallelism, " is greater than max_parallelism ", max));
+  };
+  check(graph.parallelism(), "", "parallelism");
+  for (int i = 0; i < graph.nodes_size(); ++i) {
+    check(graph.nodes(i).parallelism(), graph.nodes(i).uid(), NodePath(i) + ".parallelism");
+  }
+}
+
+void CheckSettings(v1::Settings& settings, Diagnostics& diagnostics) {
+  const std::string& zone = settings.time_zone();
+  if (!zone.empty() && zone != "UTC") {
+    diagnostics.Error("MR1113", "", "settings.time_zone",
+                      Concat("time zone '", zone, "' is not supported"), "only UTC is");
+  }
+  settings.set_time_zone("UTC");
+  if (settings.key_hash() > 1) {
+    diagnostics.Error("MR1113", "", "settings.key_hash",
+                      Concat("key hash ", settings.key_hash(), " is unknown"), "1 is XXH64");
+  }
+  settings.set_key_hash(1);
+  const auto fill = [](uint32_t value, uint32_t otherwise) {
+    return value == 0 ? otherwise : value;
+  };
+  settings.set_checkpoint_interval_ms(fill(settings.checkpoint_interval_ms(), 1000));
+  settings.set_checkpoint_timeout_ms(fill(settings.checkpoint_timeout_ms(), 600'000));
+  settings.set_restart_attempts_max(fill(settings.restart_attempts_max(), 10));
+  settings.set_latency_target_ms(fill(settings.latency_target_ms(), 10));
+}
+
+// ---- nodes, in topological order ----
+
+v1::Schema DeadLetters() {
+  v1::Schema schema;
+  for (const Field& column : DeadLetterSchema()->fields()) {
+    v1::Field& field = *schema.add_fields();
+    field.set_id(column.id);
+    field.set_name(column.name);
+    field.mutable_type()->set_kind(static_cast<v1::Type::Kind>(column.type));
+    field.set_not_null(!column.nullable);
+  }
+  return schema;
+}
+
+class NodesCompiler {
+ public:
+  NodesCompiler(v1::JobGraph& graph, const GraphStructure& structure, Diagnostics& diagnostics)
+      : graph_(graph),
+        structure_(structure),
+        diagnostics_(diagnostics),
+        inputs_(static_cast<size_t>(graph.nodes_size())),
+        outputs_(static_cast<size_t>(graph.nodes_size())) {}
+
+  void Run() {
+    for (int node : structure_.order()) CompileNode(node);
+  }
+
+ private:
+  void CompileNode(int index) {
+    v1::Node& node = *graph_.mutable_nodes(index);
+    if (node.op_version() == 0) node.set_op_version(1);
+    std::optional<StreamFacts>& input = inputs_[static_cast<size_t>(index)];
+    input = InputOf(index);
+    // Without the columns of the input there is nothing to check; what is wrong was said before.
+    if (!node.has_source() && !input) return;
+    const NodeContext context{.node = node,
+                              .path = NodePath(index),
+                              .input = input ? &*input : nullptr,
+                              .diagnostics = diagnostics_};
+    std::optional<StreamFacts> output = CompileBody(context);
+    if (output) *node.mutable_schema() = output->schema;
+    outputs_[static_cast<size_t>(index)] = std::move(output);
+  }
+
+  static std::optional<StreamFacts> CompileBody(const NodeContext& context) {
+    switch (context.node.body_case()) {
+      case v1::Node::kSource:
+        return CompileSource(context);
+      case v1::Node::kSink:
+        return CompileSink(context);
+      case v1::Node::kFilter:
+        return CompileFilter(context);
+      case v1::Node::kProject:
+        return CompileProject(context);
+      case v1::Node::kWatermark:
+        return CompileWatermark(context);
+      case v1::Node::kWindowAggregate:
+        return CompileWindowAggregate(context);
+      case v1::Node::kWindowTopN:
+        return CompileWindowTopN(context);
+      case v1::Node::BODY_NOT_SET:
+        return std::nullopt;
+    }
+    return std::nullopt;
+  }
+
+  // The rows of an edge.
+  std::optional<StreamFacts> FactsOf(int edge) const {
+    const auto from = static_cast<size_t>(structure_.sender(edge));
+    switch (graph_.edges(edge).output()) {
+      case v1::OUTPUT_PORT_DEAD_LETTER:
+        return StreamFacts{.schema = DeadLetters()};
+      case v1::OUTPUT_PORT_LATE:
+        if (!inputs_[from]) return std::nullopt;
+        return StreamFacts{.schema = inputs_[from]->schema};
+      default:
+        return outputs_[from];
+    }
+  }
+
+  std::optional<StreamFacts> InputOf(int index) {
+    std::optional<StreamFacts> all;
+    for (int edge : structure_.edges_into(index)) {
+      const std::optional<StreamFacts> one = FactsOf(edge);
+      if (!one) return std::nullopt;
+      if (!all) {
+        all = one;
+      } else if (!Unite(*one, edge, *all)) {
+        return std::nullopt;
+      }
+    }
+    return all;
+  }
+
+  // Rows of two edges in one input: the columns are the same, and only what both promise holds.
+  bool Unite(const StreamFacts& other, int edge, StreamFacts& all) {
+    const v1::Edge& first = graph_.edges(structure_.edges_into(IndexOf(edge))[0]);
+    const auto differ = [&](const std::string& what) {
+      diagnostics_.Error("MR1114", graph_.edges(edge).to(), Concat("edges[", edge, "]"),
+                         Concat("the columns of '", graph_.edges(edge).from(), "' and '",
+                                first.from(), "' differ: ", what),
+                         "give both the same columns by a project node");
+      return false;
+    };
+    if (all.schema.fields_size() != other.schema.fields_size()) {
+      return differ(
+          Concat(other.schema.fields_size(), " and ", all.schema.fields_size(), " columns"));
+    }
+    for (int i = 0; i < all.schema.fields_size(); ++i) {
+      v1::Field& a = *all.schema.mutable_fields(i);
+      const v1::Field& b = other.schema.fields(i);
+      if (a.name() != b.name() || a.type().kind() != b.type().kind()) {
+        return differ(
+            Concat(b.name(), " ", TypeText(b.type()), " and ", a.name(), " ", TypeText(a.type())));
+      }
+      a.set_not_null(a.not_null() && b.not_null());
+      if (!other.event_times.contains(b.id())) all.event_times.erase(a.id());
+      if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
+    }
+    all.has_watermark &= other.has_watermark;
+    all.near_source &= other.near_source;
+    return true;
+  }
+
+  int IndexOf(int edge) const {
+    for (int i = 0; i < graph_.nodes_size(); ++i) {
+      const auto& into = structure_.edges_into(i);
+      if (std::find(into.begin(), into.end(), edge) != into.end()) return i;
+    }
+    return 0;
+  }
+
+  v1::JobGraph& graph_;
+  const GraphStructure& structure_;
+  Diagnostics& diagnostics_;
+  std::vector<std::optional<StreamFacts>> inputs_, outputs_;
+};
+
+// ---- edges ----
+
+// The columns by which the rows of a keyed node are spread: its state lies in their key groups.
+std::optional<v1::Fields> KeysOf(const v1::Node& node) {
+  if (node.has_window_aggregate()) return node.window_aggregate().keys();
+  if (!node.has_window_top_n()) return std::nullopt;
+  v1::Fields keys = node.window_top_n().window_end();
+  keys.MergeFrom(node.window_top_n().partition());
+  return keys;
+}
+
+uint32_t ParallelismOf(const v1::JobGraph& graph, const v1::Node& node) {
+  return node.parallelism() != 0 ? node.parallelism() : graph.parallelism();
+}
+
+void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& to, int index,
+               v1::Edge& edge, Diagnostics& diagnostics) {
+  const std::string path = Concat("edges[", index, "]");
+  if (edge.output() == v1::OUTPUT_PORT_UNSPECIFIED) edge.set_output(v1::OUTPUT_PORT_MAIN);
+  const bool same = ParallelismOf(graph, from) == ParallelismOf(graph, to);
+  if (const std::optional<v1::Fields> keys = KeysOf(to)) {
+    const bool is_hash = edge.has_hash() && (edge.hash().keys().ids_size() == 0 ||
+                                             std::equal(keys->ids().begin(), keys->ids().end(),
+                                                        edge.hash().keys().ids().begin(),
+                                                        edge.hash().keys().ids().end()));
+    if (edge.routing_case() != v1::Edge::ROUTING_NOT_SET && !is_hash) {
+      diagnostics.Error("MR1111", to.uid(), path,
+                        Concat("rows to '", to.uid(), "' must be spread by its keys"),
+                        "leave the routing out");
+    }
+    *edge.mutable_hash()->mutable_keys() = *keys;
+  } else if (edge.has_hash() && edge.hash().keys().ids_size() == 0) {
+    diagnostics.Error("MR1111", to.uid(), path, "hash routing needs keys");
+  } else if (edge.has_forward() && !same) {
+    diagnostics.Error(
+        "MR1111", to.uid(), path,
+        Concat("forward routing needs equal parallelism: '", from.uid(), "' has ",
+               ParallelismOf(graph, from), ", '", to.uid(), "' has ", ParallelismOf(graph, to)));
+  } else if (edge.routing_case() == v1::Edge::ROUTING_NOT_SET) {
+    if (same) {
+      edge.mutable_forward();
+    } else {
+      edge.mutable_rebalance();
+    }
+  }
+}
+
+// Explicit keys of an edge, by name or id; before the edge is routed.
+bool BindHashKeys(v1::JobGraph& graph, const GraphStructure& structure, int index,
+                  Diagnostics& diagnostics) {
+  v1::Edge& edge = *graph.mutable_edges(index);
+  if (!edge.has_hash()) return true;
+  v1::Node& from = *graph.mutable_nodes(structure.sender(index));
+  const NodeContext context{.node = from,
+                            .path = Concat("edges[", index, "]"),
+                            .input = nullptr,
+                            .diagnostics = diagnostics};
+  std::vector<int> columns;
+  return CompileFields(context, ".hash.keys", from.schema(), *edge.mutable_hash()->mutable_keys(),
+                       &columns);
+}
+
+void RouteEdges(v1::JobGraph& graph, const GraphStructure& structure, Diagnostics& diagnostics) {
+  for (int to = 0; to < graph.nodes_size(); ++to) {
+    for (int index : structure.edges_into(to)) {
+      if (!BindHashKeys(graph, structure, index, diagnostics)) continue;
+      RouteEdge(graph, graph.nodes(structure.sender(index)), graph.nodes(to), index,
+                *graph.mutable_edges(index), diagnostics);
+    }
+  }
+}
+
+}  // namespace
+
+bool CompiledGraph::has_errors() const { return HasErrors(diagnostics); }
+
+CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* positions) {
+  CompiledGraph out{.graph = graph, .diagnostics = {}};
+  Diagnostics diagnostics(positions);
+  CheckFormat(out.graph, diagnostics);
+  CheckParallelism(out.graph, diagnostics);
+  CheckSettings(*out.graph.mutable_settings(), diagnostics);
+  const GraphStructure structure(out.graph, diagnostics);
+  NodesCompiler(out.graph, structure, diagnostics).Run();
+  if (!diagnostics.has_errors()) RouteEdges(out.graph, structure, diagnostics);
+  if (!diagnostics.has_errors()) {
+    PushDownProjections(out.graph);
+    LowerComputedColumns(out.graph);
+  }
+  out.diagnostics = diagnostics.Take();
+  return out;
+}
+
+CompiledGraph CompileYaml(std::string_view yaml, const Variables& variables) {
+  LoadedGraph loaded = LoadGraph(yaml, variables);
+  if (HasErrors(loaded.diagnostics)) {
+    return {.graph = std::move(loaded.graph), .diagnostics = std::move(loaded.diagnostics)};
+  }
+  return CompileGraph(loaded.graph, &loaded.positions);
+}
+
+}  // namespace millrace

@@ -1,0 +1,111 @@
+#include <algorithm>
+#include <map>
+
+#include "operators/catalog/text.h"
+#include "sql/expression_binder.h"
+#include "sql/node_compiler.h"
+#include "sql/type_names.h"
+
+namespace millrace {
+
+bool CompileExpression(const NodeContext& context, const std::string& at, const v1::Schema& schema,
+                       v1::Expr& expr) {
+  SqlProblem problem;
+  if (expr.kind_case() == v1::Expr::KIND_NOT_SET) {
+    context.Error("MR1201", at, "the expression is missing");
+    return false;
+  }
+  if (!expr.has_sql()) {
+    if (CheckTypedExpression(expr, schema, &problem)) return true;
+    context.diagnostics.Error(problem, context.node.uid(), context.path + at, "");
+    return false;
+  }
+  const std::string text = expr.sql();
+  v1::Expr typed;
+  if (BindExpressionText(text, schema, &typed, &problem)) {
+    expr = std::move(typed);
+    return true;
+  }
+  context.diagnostics.Error(problem, context.node.uid(), context.path + at, text);
+  return false;
+}
+
+const v1::Field* FieldById(const v1::Schema& schema, uint32_t id) {
+  for (const v1::Field& field : schema.fields()) {
+    if (field.id() == id) return &field;
+  }
+  return nullptr;
+}
+
+uint32_t LargestId(const v1::Schema& schema) {
+  uint32_t largest = 0;
+  for (const v1::Field& field : schema.fields()) largest = std::max(largest, field.id());
+  return largest;
+}
+
+bool CompileFields(const NodeContext& context, const std::string& at, const v1::Schema& schema,
+                   v1::Fields& fields, std::vector<int>* columns) {
+  columns->clear();
+  bool ok = true;
+  if (fields.names_size() > 0 && fields.ids_size() > 0) {
+    context.Error("MR1203", at, "columns are given by name and by id", "give one of the two");
+    return false;
+  }
+  for (int i = 0; i < fields.names_size(); ++i) {
+    SqlProblem problem;
+    columns->push_back(FindColumn(schema, fields.names(i), /*quoted=*/false, &problem));
+    if (columns->back() >= 0) continue;
+    context.Error(problem.code, Concat(at, ".names[", i, "]"), problem.message, problem.hint);
+    ok = false;
+  }
+  for (uint32_t id : fields.ids()) {
+    const v1::Field* field = FieldById(schema, id);
+    if (field == nullptr) {
+      context.Error("MR1203", at, Concat("no column has the id ", id));
+      ok = false;
+    } else {
+      columns->push_back(static_cast<int>(field - &schema.fields(0)));
+    }
+  }
+  if (!ok) return false;
+  fields.Clear();
+  for (int column : *columns) fields.add_ids(schema.fields(column).id());
+  for (size_t i = 0; i < columns->size(); ++i) {
+    if (std::find(columns->begin(), columns->begin() + static_cast<long>(i), (*columns)[i]) ==
+        columns->begin() + static_cast<long>(i)) {
+      continue;
+    }
+    context.Error("MR1408", at,
+                  Concat("column '", schema.fields((*columns)[i]).name(), "' is given twice"));
+    return false;
+  }
+  return true;
+}
+
+bool CompileField(const NodeContext& context, const std::string& at, const v1::Schema& schema,
+                  v1::Fields& fields, int* column) {
+  std::vector<int> columns;
+  if (fields.names_size() + fields.ids_size() != 1) {
+    context.Error("MR1408", at,
+                  fields.names_size() + fields.ids_size() == 0 ? "a column is missing"
+                                                               : "expected exactly one column");
+    return false;
+  }
+  if (!CompileFields(context, at, schema, fields, &columns)) return false;
+  *column = columns[0];
+  return true;
+}
+
+bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema) {
+  std::map<std::string, int> seen;
+  bool ok = true;
+  for (const v1::Field& field : schema.fields()) {
+    if (++seen[field.name()] != 2) continue;
+    context.Error("MR1411", at, Concat("two columns are called '", field.name(), "'"),
+                  "rename one with AS");
+    ok = false;
+  }
+  return ok;
+}
+
+}  // namespace millrace

@@ -1,0 +1,132 @@
+#include <set>
+
+#include "operators/catalog/text.h"
+#include "sql/expression_binder.h"
+#include "sql/node_compiler.h"
+#include "sql/type_names.h"
+
+namespace millrace {
+namespace {
+
+bool IsPlainName(const std::string& name) { return !name.empty() && name.size() <= 256; }
+
+// Ids of the output columns: a bare column keeps its id unless it was taken, others get fresh ones.
+void AssignIds(const v1::Schema& input, v1::Project& project) {
+  std::set<uint32_t> taken;
+  for (const v1::NamedExpr& column : project.columns()) {
+    if (column.id() != 0) taken.insert(column.id());
+  }
+  uint32_t next = LargestId(input);
+  if (!taken.empty()) next = std::max(next, *taken.rbegin());
+  for (v1::NamedExpr& column : *project.mutable_columns()) {
+    if (column.id() != 0) continue;
+    const uint32_t own = column.expr().field_id();
+    column.set_id(own != 0 && taken.insert(own).second ? own : ++next);
+    taken.insert(column.id());
+  }
+}
+
+bool CompileColumns(const NodeContext& context, v1::Project& project) {
+  const v1::Schema& input = context.input->schema;
+  bool ok = true;
+  for (int i = 0; i < project.columns_size(); ++i) {
+    v1::NamedExpr& column = *project.mutable_columns(i);
+    const std::string at = Concat(".project.columns[", i, "]");
+    if (!CompileExpression(context, at + ".expr", input, *column.mutable_expr())) {
+      ok = false;
+      continue;
+    }
+    const v1::Field* bare = FieldById(input, column.expr().field_id());
+    if (column.name().empty() && bare != nullptr) column.set_name(bare->name());
+    if (IsPlainName(column.name())) continue;
+    context.Error("MR1411", at, "the column has no name", "write: expression AS name");
+    ok = false;
+  }
+  return ok;
+}
+
+bool UniqueIds(const NodeContext& context, const v1::Schema& schema) {
+  std::set<uint32_t> seen;
+  for (const v1::Field& field : schema.fields()) {
+    if (seen.insert(field.id()).second) continue;
+    context.Error("MR1411", ".project", Concat("two columns have the id ", field.id()));
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<StreamFacts> CompileFilter(const NodeContext& context) {
+  v1::Expr& predicate = *context.node.mutable_filter()->mutable_predicate();
+  if (!CompileExpression(context, ".filter.predicate", context.input->schema, predicate)) {
+    return std::nullopt;
+  }
+  if (predicate.type().kind() != v1::Type::KIND_BOOL) {
+    context.Error("MR1402", ".filter.predicate",
+                  Concat("a filter needs a BOOLEAN, not ", TypeText(predicate.type())),
+                  "compare the value with something");
+    return std::nullopt;
+  }
+  return *context.input;
+}
+
+std::optional<StreamFacts> CompileProject(const NodeContext& context) {
+  v1::Project& project = *context.node.mutable_project();
+  if (project.columns_size() == 0) {
+    context.Error("MR1401", ".project", "the projection has no columns");
+    return std::nullopt;
+  }
+  if (!CompileColumns(context, project)) return std::nullopt;
+  AssignIds(context.input->schema, project);
+  StreamFacts out{.schema = {},
+                  .has_watermark = context.input->has_watermark,
+                  .near_source = context.input->near_source};
+  for (const v1::NamedExpr& column : project.columns()) {
+    v1::Field& field = *out.schema.add_fields();
+    field.set_id(column.id());
+    field.set_name(column.name());
+    *field.mutable_type() = column.expr().type();
+    const uint32_t from = column.expr().field_id();
+    const v1::Field* bare = FieldById(context.input->schema, from);
+    if (bare == nullptr || !column.expr().has_field_id()) continue;
+    field.set_not_null(bare->not_null());
+    if (context.input->event_times.contains(from)) out.event_times.insert(column.id());
+    if (context.input->window_ends.contains(from)) out.window_ends.insert(column.id());
+  }
+  if (!CheckNames(context, ".project", out.schema) || !UniqueIds(context, out.schema)) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+std::optional<StreamFacts> CompileWatermark(const NodeContext& context) {
+  v1::Watermark& watermark = *context.node.mutable_watermark();
+  StreamFacts out = *context.input;
+  bool ok = true;
+  if (!context.input->near_source) {
+    context.Error("MR1404", ".watermark", "a watermark must follow its source",
+                  "only filter and project nodes may stand between a source and its watermark");
+    ok = false;
+  }
+  int column = -1;
+  if (!CompileField(context, ".watermark.time", out.schema, *watermark.mutable_time(), &column)) {
+    return std::nullopt;
+  }
+  const v1::Field& field = out.schema.fields(column);
+  if (field.type().kind() != v1::Type::KIND_TIMESTAMP) {
+    context.Error("MR1403", ".watermark.time",
+                  Concat("event time needs a TIMESTAMP; column '", field.name(), "' is ",
+                         TypeText(field.type())),
+                  "convert it in the source: ts AS TO_TIMESTAMP_LTZ(millis, 3)");
+    ok = false;
+  }
+  if (!ok) return std::nullopt;
+  if (watermark.future_skew_ms() == 0) watermark.set_future_skew_ms(300'000);
+  out.event_times = {field.id()};
+  out.has_watermark = true;
+  out.near_source = false;
+  return out;
+}
+
+}  // namespace millrace

@@ -1,0 +1,25 @@
+// What is known of the rows that flow along an edge while a graph is compiled.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "millrace/v1/graph.pb.h"
+
+namespace millrace {
+
+struct StreamFacts {
+  v1::Schema schema;
+  // Columns that no row of the stream undercuts by more than the watermark says: the column of a
+  // watermark node, and copies of it.
+  std::set<uint32_t> event_times;
+  // Columns that hold the end of a window whose rows are complete when the watermark reaches it.
+  std::set<uint32_t> window_ends;
+  bool has_watermark = false;
+  // Only filters and projections between here and the sources.
+  bool near_source = false;
+};
+
+}  // namespace millrace
