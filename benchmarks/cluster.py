@@ -1,0 +1,168 @@
+"""A Millrace cluster of real processes on loopback, for benchmarks and fault runs.
+
+Standard library only. Every process is started here and ended here, by its id.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build"))
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    """User and system time of a live process."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def peak_rss_mb(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
+
+
+class Kafka:
+    """A broker of dev/services, of its own name, or the one that MILLRACE_TEST_KAFKA names."""
+
+    def __init__(self, name):
+        self.name = name
+        self.address = os.environ.get("MILLRACE_TEST_KAFKA")
+        self.own = self.address is None
+
+    def __enter__(self):
+        if self.own:
+            services = str(ROOT / "dev" / "services")
+            subprocess.run([services, "up", "kafka", "--name", self.name], check=True)
+            text = subprocess.run([services, "env", "kafka", "--name", self.name], check=True,
+                                  capture_output=True, text=True).stdout
+            self.address = re.search(r"MILLRACE_TEST_KAFKA=(\S+)", text).group(1)
+        return self
+
+    def __exit__(self, *unused):
+        if self.own:
+            subprocess.run([str(ROOT / "dev" / "services"), "down", "kafka", "--name", self.name],
+                           check=True)
+
+    def create_topic(self, topic, partitions):
+        subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp",
+                        str(ROOT / ".dev/kafka/libs/*"), "org.apache.kafka.tools.TopicCommand",
+                        "--bootstrap-server", self.address, "--create", "--if-not-exists",
+                        "--topic", topic, "--partitions", str(partitions)],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def record_count(self, topic, partitions):
+        """Offsets at the end, summed; 0 when there is no such topic."""
+        total = 0
+        for partition in range(partitions):
+            done = subprocess.run(["kcat", "-b", self.address, "-Q", "-t",
+                                   f"{topic}:{partition}:-1"], capture_output=True, text=True)
+            match = re.search(r"offset (\d+)", done.stdout)
+            total += int(match.group(1)) if match else 0
+        return total
+
+    def read_committed(self, topic):
+        """Values of all committed records, as text lines."""
+        done = subprocess.run(["kcat", "-b", self.address, "-C", "-t", topic, "-o", "beginning",
+                               "-e", "-q", "-X", "isolation.level=read_committed"],
+                              check=True, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+
+class Cluster:
+    """One coordinator and some workers. Use as a context manager."""
+
+    def __init__(self, folder, workers=1, cores=1, memory_mb=1024, environment=None):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.count, self.cores, self.memory_mb = workers, cores, memory_mb
+        self.environment = {**os.environ, **(environment or {})}
+        self.grpc_port, self.http_port = free_port(), free_port()
+        self.coordinator = None
+        self.workers = [None] * workers
+
+    def __enter__(self):
+        self.start_coordinator()
+        for index in range(self.count):
+            self.start_worker(index)
+        return self
+
+    def __exit__(self, *unused):
+        for process in [*self.workers, self.coordinator]:
+            if process is not None and process.poll() is None:
+                process.terminate()
+        for process in [*self.workers, self.coordinator]:
+            if process is not None:
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _start(self, name, arguments):
+        with open(self.folder / f"{name}.log", "ab") as log:
+            return subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                    env=self.environment)
+
+    def start_coordinator(self):
+        self.coordinator = self._start("coordinator", [
+            str(BUILD / "coordinator/millrace-coordinator"), "--data-dir",
+            str(self.folder / "coordinator"), "--grpc-port", str(self.grpc_port), "--http-port",
+            str(self.http_port)])
+        self.wait_for_port(self.grpc_port)
+
+    def start_worker(self, index):
+        self.workers[index] = self._start(f"worker{index}", [
+            str(BUILD / "worker/millrace-worker"), "--coordinator", self.address, "--data-dir",
+            str(self.folder / f"worker{index}"), "--cores", str(self.cores), "--memory-mb",
+            str(self.memory_mb)])
+
+    def kill_worker(self, index):
+        self.workers[index].send_signal(signal.SIGKILL)
+        self.workers[index].wait()
+
+    def kill_coordinator(self):
+        self.coordinator.send_signal(signal.SIGKILL)
+        self.coordinator.wait()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @staticmethod
+    def wait_for_port(port, patience=30):
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def command(self, *arguments, check=True):
+        return subprocess.run([str(BUILD / "cli/millrace"), "--coordinator", self.address,
+                               *arguments], check=check, capture_output=True, text=True)
+
+    def submit(self, job_file, settings, *arguments):
+        flags = [flag for name, value in settings.items() for flag in ("--set", f"{name}={value}")]
+        done = self.command("submit", str(job_file), *flags, *arguments, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"submit failed:\n{done.stderr}")
+        return done.stdout.strip()
+
+    def cpu_seconds(self):
+        return sum(cpu_seconds(p.pid) for p in [self.coordinator, *self.workers]
+                   if p is not None and p.poll() is None)

@@ -1,0 +1,95 @@
+#include "cli/job_client_rpc.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+#include "coordinator/rpc_status_rpc.h"
+#include "millrace/v1/job_service.grpc.pb.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kMessageBytesMax = 256 << 20;
+// Stopping and savepoints wait for a checkpoint; the rest answers at once.
+constexpr absl::Duration kPatience = absl::Minutes(15);
+
+void Prepare(grpc::ClientContext& context, absl::Time deadline) {
+  context.set_wait_for_ready(false);
+  if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+}
+
+absl::Status Explain(const grpc::Status& status, const std::string& address) {
+  absl::Status result = FromGrpcStatus(status);
+  if (result.code() != absl::StatusCode::kUnavailable) return result;
+  return absl::UnavailableError("cannot reach the coordinator at " + address + " (" +
+                                std::string(result.message()) +
+                                "); is it running? see --coordinator");
+}
+
+}  // namespace
+
+struct JobClient::Stub {
+  std::string address;
+  std::unique_ptr<v1::JobService::Stub> rpc;
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*,
+                                                                             const Request&,
+                                                                             Response*),
+                                const Request& request) {
+    grpc::ClientContext context;
+    Prepare(context, absl::Now() + kPatience);
+    Response response;
+    const grpc::Status status = (rpc.get()->*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status, address);
+    return response;
+  }
+};
+
+JobClient::JobClient(const std::string& address) : stub_(std::make_unique<Stub>()) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  stub_->address = address;
+  stub_->rpc = v1::JobService::NewStub(
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+}
+
+JobClient::~JobClient() = default;
+
+#define MILLRACE_JOB_CALL(Method)                                     \
+  absl::StatusOr<v1::Method##Response> JobClient::Method(             \
+      const v1::Method##Request& request) {                           \
+    return stub_->Call(&v1::JobService::Stub::Method, request);       \
+  }
+MILLRACE_JOB_CALL(ValidateJob)
+MILLRACE_JOB_CALL(ExplainJob)
+MILLRACE_JOB_CALL(SubmitJob)
+MILLRACE_JOB_CALL(GetJob)
+MILLRACE_JOB_CALL(StopJob)
+MILLRACE_JOB_CALL(CancelJob)
+MILLRACE_JOB_CALL(CreateSavepoint)
+MILLRACE_JOB_CALL(ListCheckpoints)
+MILLRACE_JOB_CALL(ListJobs)
+MILLRACE_JOB_CALL(ListWorkers)
+MILLRACE_JOB_CALL(GetLogs)
+#undef MILLRACE_JOB_CALL
+
+absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time deadline,
+                                 const std::function<bool(const v1::Job&)>& on_job) {
+  grpc::ClientContext context;
+  Prepare(context, deadline);
+  auto reader = stub_->rpc->WatchJob(&context, request);
+  v1::WatchJobResponse response;
+  while (reader->Read(&response)) {
+    if (!on_job(response.job())) {
+      context.TryCancel();
+      (void)reader->Finish();  // Cancelled by us.
+      return absl::OkStatus();
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  return status.ok() ? absl::OkStatus() : Explain(status, stub_->address);
+}
+
+}  // namespace millrace

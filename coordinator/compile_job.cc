@@ -1,0 +1,27 @@
+#include "coordinator/compile_job.h"
+
+#include <utility>
+
+
+#include "sql/graph_compiler.h"
+
+namespace millrace {
+
+CompiledJob CompileJob(const v1::JobSource& source) {
+  CompiledGraph compiled;
+  if (source.has_graph()) {
+    compiled = CompileGraph(source.graph());
+  } else {
+    compiled =
+        CompileYaml(source.yaml(), Variables(source.variables().begin(), source.variables().end()));
+  }
+  CompiledJob job{.graph = {}, .diagnostics = std::move(compiled.diagnostics), .explanation = ""};
+  for (const v1::Diagnostic& diagnostic : job.diagnostics) {
+    if (diagnostic.severity() == v1::Diagnostic::SEVERITY_ERROR) return job;
+  }
+  job.graph = std::move(compiled.graph);
+
+  return job;
+}
+
+}  // namespace millrace
