@@ -94,8 +94,6 @@ class LogicNode : public Node {
       all_true_[w] &= truth & valid[word];
       any_false_[w] |= ~truth & valid[word];
     }
-    // A row that was false already stays false.
-    for (size_t w = 0; w < all_true_.size(); ++w) all_true_[w] &= ~any_false_[w];
   }
 
   void MergeSelected(const Value& value) {
