@@ -276,6 +276,11 @@ bool BindHashKeys(v1::JobGraph& graph, const GraphStructure& structure, int inde
                   Diagnostics& diagnostics) {
   v1::Edge& edge = *graph.mutable_edges(index);
   if (!edge.has_hash()) return true;
+  if (edge.output() > v1::OUTPUT_PORT_MAIN) {
+    diagnostics.Error("MR1111", edge.from(), Concat("edges[", index, "]"),
+                      "side outputs cannot be spread by keys", "leave the routing out");
+    return false;
+  }
   v1::Node& from = *graph.mutable_nodes(structure.sender(index));
   const NodeContext context{.node = from,
                             .path = Concat("edges[", index, "]"),

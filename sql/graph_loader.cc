@@ -192,6 +192,8 @@ class YamlReader {
     }
     const std::optional<Scalar> scalar = ReadScalar(node, path);
     SqlProblem problem;
+    if (!TextFormPath(message).empty())
+      positions_.AddAlias(path, Concat(path, TextFormPath(message)));
     if (scalar && !ReadTextForm(scalar->text, message, &problem)) {
       diagnostics_.Error(problem, "", path, scalar->text);
     }

@@ -93,17 +93,18 @@ bool ReadSortKey(std::string_view original, Message& message, SqlProblem* proble
 
 struct TextForm {
   std::string_view type;
+  std::string_view path;
   std::string_view form;
   bool (*read)(std::string_view text, Message& message, SqlProblem* problem);
 };
 constexpr TextForm kForms[] = {
-    {"millrace.v1.Aggregate", "count(*) AS num", &ReadAggregate},
-    {"millrace.v1.Expr", "price > 10", &ReadExpr},
-    {"millrace.v1.Field", "auction BIGINT NOT NULL", &ReadField},
-    {"millrace.v1.Fields", "auction", &ReadFields},
-    {"millrace.v1.NamedExpr", "price * 2 AS price2", &ReadNamedExpr},
-    {"millrace.v1.SortKey", "num DESC", &ReadSortKey},
-    {"millrace.v1.Type", "BIGINT", &ReadType},
+    {"millrace.v1.Aggregate", ".sql", "count(*) AS num", &ReadAggregate},
+    {"millrace.v1.Expr", "", "price > 10", &ReadExpr},
+    {"millrace.v1.Field", "", "auction BIGINT NOT NULL", &ReadField},
+    {"millrace.v1.Fields", ".names[0]", "auction", &ReadFields},
+    {"millrace.v1.NamedExpr", ".expr", "price * 2 AS price2", &ReadNamedExpr},
+    {"millrace.v1.SortKey", ".field", "num DESC", &ReadSortKey},
+    {"millrace.v1.Type", "", "BIGINT", &ReadType},
 };
 
 const TextForm* FormOf(const Message& message) {
@@ -120,6 +121,8 @@ bool HasTextForm(const Message& message, std::string_view* form) {
   if (found != nullptr) *form = found->form;
   return found != nullptr;
 }
+
+std::string_view TextFormPath(const Message& message) { return FormOf(message)->path; }
 
 bool ReadTextForm(std::string_view text, Message& message, SqlProblem* problem) {
   return FormOf(message)->read(text, message, problem);

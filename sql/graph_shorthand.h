@@ -16,6 +16,9 @@ namespace millrace {
 
 // True when messages of this type may be written as text; `form` says how, for messages.
 bool HasTextForm(const google::protobuf::Message& message, std::string_view* form);
+// The path within the message that takes up the text from its beginning: ".expr"; empty: the
+// message itself, or none.
+std::string_view TextFormPath(const google::protobuf::Message& message);
 
 // Fills `message` (of a type that HasTextForm) from the text.
 bool ReadTextForm(std::string_view text, google::protobuf::Message& message, SqlProblem* problem);

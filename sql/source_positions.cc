@@ -27,6 +27,11 @@ TextPosition PositionInText(std::string_view text, int64_t offset) {
   return at;
 }
 
+void SourcePositions::AddAlias(std::string_view path, std::string alias) {
+  const auto found = entries_.find(path);
+  if (found != entries_.end()) entries_[std::move(alias)] = found->second;
+}
+
 TextPosition SourcePositions::Find(std::string_view path, std::string_view text,
                                    int64_t offset) const {
   const auto exact = entries_.find(path);

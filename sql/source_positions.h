@@ -28,6 +28,8 @@ class SourcePositions {
     uint32_t block_indent = 0;
   };
   void Add(std::string path, Entry entry) { entries_[std::move(path)] = entry; }
+  // `alias` stands where `path` does.
+  void AddAlias(std::string_view path, std::string alias);
   bool empty() const { return entries_.empty(); }
 
   // The position of byte `offset` (-1: the beginning) of the text `text` at `path`, or of the
