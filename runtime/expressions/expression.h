@@ -45,7 +45,8 @@ absl::StatusOr<std::unique_ptr<Expression>> BindExpression(const v1::Expr& expr,
                                                            const Schema& schema);
 
 // The reference interpreter: one row at a time, written for clarity, sharing no kernel with the
-// above. Used by differential tests and to fold constants at submit.
+// above. Used by differential tests and to fold constants at submit. kOutOfRange: the row cannot be
+// evaluated (what Evaluate reports in RowErrors); any other error: the expression is malformed.
 struct Datum {
   TypeKind type = TypeKind::kInt64;
   bool is_null = true;

@@ -1,5 +1,7 @@
 // AND, OR, CASE and COALESCE: an operand that can fail is evaluated only for the rows that need it;
 // one that cannot is evaluated for all, unless few rows need it.
+#include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "runtime/expressions/node.h"
@@ -69,14 +71,15 @@ class LogicNode : public Node {
     all_true_.assign(words, ~uint64_t{0});
     any_false_.assign(words, 0);
     for (const NodePtr& operand : operands_) {
-      undecided_.clear();
-      for (size_t w = 0; w < words; ++w) {
-        const auto word = static_cast<int64_t>(w);
-        AppendBits(~any_false_[w] & WordMask(rows, word), word, undecided_);
+      const size_t undecided = CountUndecided(rows);
+      if (undecided == 0) break;
+      if (!WorthSelecting(*operand, undecided, rows)) {
+        Merge(operand->Evaluate(frame, errors));
+        continue;
       }
-      if (undecided_.empty()) break;
-      const Part part = EvaluateFor(*operand, frame, undecided_, errors);
-      part.selected ? MergeSelected(part.value) : Merge(part.value);
+      undecided_.clear();
+      for (int64_t w = 0; w < WordCount(rows); ++w) AppendBits(Undecided(rows, w), w, undecided_);
+      MergeSelected(EvaluateFor(*operand, frame, undecided_, errors).value);
     }
     return MakeBool(
         rows, [&](int64_t w) { return all_true_[static_cast<size_t>(w)] ^ flip_; },
@@ -86,6 +89,17 @@ class LogicNode : public Node {
   }
 
  private:
+  uint64_t Undecided(int64_t rows, int64_t word) const {
+    return ~any_false_[static_cast<size_t>(word)] & WordMask(rows, word);
+  }
+  size_t CountUndecided(int64_t rows) const {
+    size_t count = 0;
+    for (int64_t w = 0; w < WordCount(rows); ++w) {
+      count += static_cast<size_t>(std::popcount(Undecided(rows, w)));
+    }
+    return count;
+  }
+
   void Merge(const Value& value) {
     const BitWords values = BitWords::Values(value), valid = BitWords::Validity(value);
     for (size_t w = 0; w < all_true_.size(); ++w) {
@@ -131,7 +145,17 @@ class Assembly {
     }
     parts_.push_back(std::move(part));
   }
-  Value Finish(TypeKind type) const {
+  // The assembled column; the parts are let go.
+  Value Finish(TypeKind type) {
+    Value value = Assemble(type);
+    parts_.clear();
+    return value;
+  }
+
+ private:
+  static constexpr int32_t kNull = -1;
+
+  Value Assemble(TypeKind type) const {
     switch (type) {
       case TypeKind::kBool:
         return FinishBool();
@@ -145,9 +169,6 @@ class Assembly {
         return FinishFixed<int64_t>(type);
     }
   }
-
- private:
-  static constexpr int32_t kNull = -1;
 
   int64_t rows() const { return static_cast<int64_t>(part_of_.size()); }
   // The part of a row, or null when the row is NULL.
