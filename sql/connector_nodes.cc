@@ -249,7 +249,9 @@ std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   if (!spec.ok()) return std::nullopt;
   ok &= CompileSchema(context, **spec, source);
   if (!ok) return std::nullopt;
-  return StreamFacts{.schema = context.node.schema(), .near_source = true};
+  StreamFacts out{.schema = context.node.schema(), .near_source = true};
+  StripSourceFields(out.schema);
+  return out;
 }
 
 std::optional<StreamFacts> CompileSink(const NodeContext& context) {

@@ -217,7 +217,9 @@ class Binder {
     if (kind == "FuncCall") return BindFunction(body);
     for (const Unsupported& one : kUnsupported) {
       if (one.node == kind) {
-        return Fail(OffsetOf(body), "MR1202", std::string(one.what), std::string(one.hint));
+        const int64_t offset =
+            body.contains("arg") && OffsetOf(body) < 0 ? PlaceOf(body["arg"]) : OffsetOf(body);
+        return Fail(offset, "MR1202", std::string(one.what), std::string(one.hint));
       }
     }
     return Fail(OffsetOf(body), "MR1202", Concat("unsupported syntax (", kind, ")"));
@@ -362,11 +364,30 @@ class Binder {
       Bound match = BindCall("regexp", {left, &right}, offset);
       return match ? Not(*std::move(match), offset) : std::nullopt;
     }
+    if (left != nullptr && symbol == "||") return BindCall("concat", ChainOf(*left, right), offset);
     for (const Operator& one : kBinary) {
       if (left == nullptr || one.symbol != symbol) continue;
       return BindCall(one.function, {left, &right}, offset);
     }
     return Fail(offset, "MR1202", Concat("operator ", symbol, " is not supported"));
+  }
+
+  // The operands of a || b || c, which is one call.
+  static std::vector<const json*> ChainOf(const json& left, const json& right) {
+    std::vector<const json*> operands = {&right};
+    const json* node = &left;
+    while (node->contains("A_Expr")) {
+      const json& body = (*node)["A_Expr"];
+      if (body.value("kind", "") != "AEXPR_OP" || !body.contains("lexpr") ||
+          body["name"].back()["String"].value("sval", "") != "||") {
+        break;
+      }
+      operands.push_back(&body["rexpr"]);
+      node = &body["lexpr"];
+    }
+    operands.push_back(node);
+    std::reverse(operands.begin(), operands.end());
+    return operands;
   }
 
   Bound Not(v1::Expr input, int64_t offset) { return Call("not", {std::move(input)}, offset); }
@@ -711,24 +732,32 @@ class Binder {
     return true;
   }
 
+  Bound NotResolved(std::string_view name, const std::vector<std::optional<TypeKind>>& types,
+                    const absl::Status& status, int64_t offset) {
+    if (status.code() == absl::StatusCode::kNotFound) {
+      return Fail(offset, "MR1205", std::string(MessageOf(status)));
+    }
+    // Operators by their symbols: the user has not written the name of the function.
+    for (const Operator& one : kBinary) {
+      if (one.function != name) continue;
+      std::vector<std::string_view> names;
+      for (const auto& type : types) names.push_back(type ? TypeName(*type) : "NULL");
+      return Fail(offset, "MR1206",
+                  Concat("operator ", one.symbol, " does not accept (", Join(names, ", "), ")"),
+                  "CAST one side");
+    }
+    return Fail(offset, "MR1206", std::string(MessageOf(status)));
+  }
+
   Bound Call(std::string_view name, std::vector<v1::Expr> arguments, int64_t offset) {
     if (!ReadTextAsTime(name, arguments, offset)) return std::nullopt;
-    // a || b || c is one call.
-    if (name == "concat" && !arguments.empty() && arguments[0].call().function() == "concat") {
-      v1::Call first = std::move(*arguments[0].mutable_call());
-      arguments.erase(arguments.begin());
-      arguments.insert(arguments.begin(),
-                       std::make_move_iterator(first.mutable_arguments()->begin()),
-                       std::make_move_iterator(first.mutable_arguments()->end()));
-    }
     std::vector<std::optional<TypeKind>> types;
     for (const v1::Expr& argument : arguments) {
       types.push_back(IsUntypedNull(argument) ? std::nullopt : std::optional(KindOf(argument)));
     }
     const auto resolved = ResolveFunction(name, types);
     if (!resolved.ok()) {
-      const bool unknown = resolved.status().code() == absl::StatusCode::kNotFound;
-      return Fail(offset, unknown ? "MR1205" : "MR1206", std::string(MessageOf(resolved.status())));
+      return NotResolved(name, types, resolved.status(), offset);
     }
     v1::Expr expr;
     SetKind(resolved->result, expr);

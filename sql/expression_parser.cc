@@ -41,6 +41,12 @@ bool SyntaxError(const PgQueryError& error, const SqlText& text, SqlProblem* pro
 }
 
 bool NotOneExpression(const SqlText& text, SqlProblem* problem) {
+  // "offset + 1" is a SELECT without columns.
+  if (const std::string hint = ReservedHint(text, 0);
+      !hint.empty() && (text.IsWord(0, "OFFSET") || text.IsWord(0, "LIMIT"))) {
+    *problem = {"MR1201", "expected an expression", hint, 0};
+    return false;
+  }
   *problem = {"MR1202", "expected one expression and nothing else",
               "a comma, an alias, FROM and other clauses of SELECT have no place here", 0};
   return false;

@@ -138,6 +138,10 @@ std::string CallText(const v1::Expr& expr, const v1::Schema& schema) {
   const v1::Call& call = expr.call();
   std::vector<std::string> arguments;
   const bool infix = IsInfix(expr);
+  if (call.function() == "like" && call.arguments_size() == 3) {
+    return Concat(Operand(call.arguments(0), schema), " LIKE ", Operand(call.arguments(1), schema),
+                  " ESCAPE ", Operand(call.arguments(2), schema));
+  }
   for (const v1::Expr& argument : call.arguments()) {
     arguments.push_back(infix ? Operand(argument, schema) : ExpressionText(argument, schema));
   }

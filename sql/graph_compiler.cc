@@ -126,7 +126,7 @@ class NodesCompiler {
                               .input = input ? &*input : nullptr,
                               .diagnostics = diagnostics_};
     std::optional<StreamFacts> output = CompileBody(context);
-    if (output) *node.mutable_schema() = output->schema;
+    if (output && !node.has_source()) *node.mutable_schema() = output->schema;
     outputs_[static_cast<size_t>(index)] = std::move(output);
   }
 

@@ -215,20 +215,30 @@ class YamlReader {
   void ReadRepeated(const YAML::Node& node, Message& message, const FieldDescriptor& field,
                     const std::string& path) {
     if (!Enter(node, path) || node.IsNull()) return;
-    if (!node.IsSequence()) {
-      return Error("MR1003", path, Concat("'", field.name(), "' is a list"),
-                   "write its values as '- value' lines");
-    }
     int index = 0;
-    for (const YAML::Node& item : node) {
-      const std::string item_path = Concat(path, "[", index++, "]");
-      if (field.message_type() != nullptr) {
-        if (field.message_type() == v1::Node::descriptor()) node_ = index - 1;
-        ReadMessage(item, *message.GetReflection()->AddMessage(&message, &field), item_path);
-      } else {
-        ReadValue(item, message, field, item_path, false);
-      }
+    if (node.IsSequence()) {
+      for (const YAML::Node& item : node) ReadItem(item, message, field, path, index++);
+      return;
     }
+    // One value stands for a list of one where it cannot be anything else.
+    std::string_view form;
+    const bool plain = field.message_type() == nullptr ||
+                       HasTextForm(*MessagePrototype(*field.message_type()), &form);
+    if (node.IsScalar() && plain) return ReadItem(node, message, field, path, 0);
+    Error("MR1003", path, Concat("'", field.name(), "' is a list"),
+          "write its values as '- value' lines");
+  }
+
+  static const Message* MessagePrototype(const Descriptor& type) {
+    return google::protobuf::MessageFactory::generated_factory()->GetPrototype(&type);
+  }
+
+  void ReadItem(const YAML::Node& item, Message& message, const FieldDescriptor& field,
+                const std::string& path, int index) {
+    const std::string item_path = Concat(path, "[", index, "]");
+    if (field.message_type() == nullptr) return ReadValue(item, message, field, item_path, false);
+    if (field.message_type() == v1::Node::descriptor()) node_ = index;
+    ReadMessage(item, *message.GetReflection()->AddMessage(&message, &field), item_path);
   }
 
   void ReadMap(const YAML::Node& node, Message& message, const FieldDescriptor& field,

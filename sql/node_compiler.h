@@ -50,6 +50,8 @@ bool CompileField(const NodeContext& context, const std::string& at, const v1::S
                   v1::Fields& fields, int* column);
 const v1::Field* FieldById(const v1::Schema& schema, uint32_t id);
 uint32_t LargestId(const v1::Schema& schema);
+// Leaves id, name, type and not_null: where a column comes from matters to its source only.
+void StripSourceFields(v1::Schema& schema);
 // Reports names that occur twice.
 bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema);
 

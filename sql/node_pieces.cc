@@ -59,12 +59,13 @@ bool CompileFields(const NodeContext& context, const std::string& at, const v1::
     ok = false;
   }
   for (uint32_t id : fields.ids()) {
-    const v1::Field* field = FieldById(schema, id);
-    if (field == nullptr) {
+    int column = 0;
+    while (column < schema.fields_size() && schema.fields(column).id() != id) ++column;
+    if (column < schema.fields_size()) {
+      columns->push_back(column);
+    } else {
       context.Error("MR1203", at, Concat("no column has the id ", id));
       ok = false;
-    } else {
-      columns->push_back(static_cast<int>(field - &schema.fields(0)));
     }
   }
   if (!ok) return false;
@@ -94,6 +95,14 @@ bool CompileField(const NodeContext& context, const std::string& at, const v1::S
   if (!CompileFields(context, at, schema, fields, &columns)) return false;
   *column = columns[0];
   return true;
+}
+
+void StripSourceFields(v1::Schema& schema) {
+  for (v1::Field& field : *schema.mutable_fields()) {
+    field.clear_computed();
+    field.clear_metadata();
+    field.clear_path();
+  }
 }
 
 bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema) {

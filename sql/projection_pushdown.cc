@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "sql/node_compiler.h"
+
 namespace millrace {
 namespace {
 
@@ -139,6 +141,7 @@ class Pushdown {
         continue;
       }
       *to.mutable_schema() = from.schema();
+      StripSourceFields(*to.mutable_schema());
       Narrow(to);
     }
   }
