@@ -249,7 +249,7 @@ std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   if (!spec.ok()) return std::nullopt;
   ok &= CompileSchema(context, **spec, source);
   if (!ok) return std::nullopt;
-  StreamFacts out{.schema = context.node.schema(), .near_source = true};
+  StreamFacts out{.schema = context.node.schema(), .chain_source = context.node.uid()};
   StripSourceFields(out.schema);
   return out;
 }

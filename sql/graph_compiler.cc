@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -86,6 +87,10 @@ void CheckSettings(v1::Settings& settings, Diagnostics& diagnostics) {
   settings.set_latency_target_ms(fill(settings.latency_target_ms(), 10));
 }
 
+uint32_t ParallelismOf(const v1::JobGraph& graph, const v1::Node& node) {
+  return node.parallelism() != 0 ? node.parallelism() : graph.parallelism();
+}
+
 // ---- nodes, in topological order ----
 
 v1::Schema DeadLetters() {
@@ -126,6 +131,7 @@ class NodesCompiler {
                               .input = input ? &*input : nullptr,
                               .diagnostics = diagnostics_};
     std::optional<StreamFacts> output = CompileBody(context);
+    if (output && node.has_watermark()) CheckOnlyWatermark(index, input->chain_source);
     if (output && !node.has_source()) *node.mutable_schema() = output->schema;
     outputs_[static_cast<size_t>(index)] = std::move(output);
   }
@@ -152,15 +158,35 @@ class NodesCompiler {
     return std::nullopt;
   }
 
+  // A source keeps one watermark per split.
+  void CheckOnlyWatermark(int index, const std::string& source) {
+    const std::string& uid = graph_.nodes(index).uid();
+    const auto [first, fresh] = watermark_of_.emplace(source, uid);
+    if (fresh) return;
+    diagnostics_.Error(
+        "MR1404", uid, NodePath(index) + ".watermark",
+        Concat("source '", source, "' has a watermark already: node '", first->second, "'"),
+        "branch off behind the watermark");
+  }
+
+  // True when the two ends of the edge run in the same tasks.
+  bool IsChained(int edge_index, int to) const {
+    const v1::Edge& edge = graph_.edges(edge_index);
+    const v1::Node& from = graph_.nodes(structure_.sender(edge_index));
+    return structure_.edges_into(to).size() == 1 &&
+           (edge.has_forward() || edge.routing_case() == v1::Edge::ROUTING_NOT_SET) &&
+           ParallelismOf(graph_, from) == ParallelismOf(graph_, graph_.nodes(to));
+  }
+
   // The rows of an edge.
   std::optional<StreamFacts> FactsOf(int edge) const {
     const auto from = static_cast<size_t>(structure_.sender(edge));
     switch (graph_.edges(edge).output()) {
       case v1::OUTPUT_PORT_DEAD_LETTER:
-        return StreamFacts{.schema = DeadLetters()};
+        return StreamFacts{.schema = DeadLetters(), .chain_source = {}};
       case v1::OUTPUT_PORT_LATE:
         if (!inputs_[from]) return std::nullopt;
-        return StreamFacts{.schema = inputs_[from]->schema};
+        return StreamFacts{.schema = inputs_[from]->schema, .chain_source = {}};
       default:
         return outputs_[from];
     }
@@ -173,16 +199,17 @@ class NodesCompiler {
       if (!one) return std::nullopt;
       if (!all) {
         all = one;
-      } else if (!Unite(*one, edge, *all)) {
+      } else if (!Unite(*one, edge, index, *all)) {
         return std::nullopt;
       }
+      if (!IsChained(edge, index)) all->chain_source.clear();
     }
     return all;
   }
 
   // Rows of two edges in one input: the columns are the same, and only what both promise holds.
-  bool Unite(const StreamFacts& other, int edge, StreamFacts& all) {
-    const v1::Edge& first = graph_.edges(structure_.edges_into(IndexOf(edge))[0]);
+  bool Unite(const StreamFacts& other, int edge, int to, StreamFacts& all) {
+    const v1::Edge& first = graph_.edges(structure_.edges_into(to)[0]);
     const auto differ = [&](const std::string& what) {
       diagnostics_.Error("MR1114", graph_.edges(edge).to(), Concat("edges[", edge, "]"),
                          Concat("the columns of '", graph_.edges(edge).from(), "' and '",
@@ -206,22 +233,14 @@ class NodesCompiler {
       if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
     }
     all.has_watermark &= other.has_watermark;
-    all.near_source &= other.near_source;
     return true;
-  }
-
-  int IndexOf(int edge) const {
-    for (int i = 0; i < graph_.nodes_size(); ++i) {
-      const auto& into = structure_.edges_into(i);
-      if (std::find(into.begin(), into.end(), edge) != into.end()) return i;
-    }
-    return 0;
   }
 
   v1::JobGraph& graph_;
   const GraphStructure& structure_;
   Diagnostics& diagnostics_;
   std::vector<std::optional<StreamFacts>> inputs_, outputs_;
+  std::map<std::string, std::string> watermark_of_;  // Source → watermark node.
 };
 
 // ---- edges ----
@@ -233,10 +252,6 @@ std::optional<v1::Fields> KeysOf(const v1::Node& node) {
   v1::Fields keys = node.window_top_n().window_end();
   keys.MergeFrom(node.window_top_n().partition());
   return keys;
-}
-
-uint32_t ParallelismOf(const v1::JobGraph& graph, const v1::Node& node) {
-  return node.parallelism() != 0 ? node.parallelism() : graph.parallelism();
 }
 
 void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& to, int index,

@@ -26,7 +26,7 @@ v1::OutputPort PortOf(const v1::Edge& edge) {
 bool HasPort(const v1::Node& node, v1::OutputPort port) {
   if (node.has_sink()) return false;
   if (port == v1::OUTPUT_PORT_LATE) return node.has_window_aggregate() || node.has_window_top_n();
-  if (port == v1::OUTPUT_PORT_DEAD_LETTER) return !node.has_watermark() && !node.has_window_top_n();
+  if (port == v1::OUTPUT_PORT_DEAD_LETTER) return !node.has_window_top_n();
   return port == v1::OUTPUT_PORT_MAIN;
 }
 

@@ -81,7 +81,7 @@ std::optional<StreamFacts> CompileProject(const NodeContext& context) {
   AssignIds(context.input->schema, project);
   StreamFacts out{.schema = {},
                   .has_watermark = context.input->has_watermark,
-                  .near_source = context.input->near_source};
+                  .chain_source = context.input->chain_source};
   for (const v1::NamedExpr& column : project.columns()) {
     v1::Field& field = *out.schema.add_fields();
     field.set_id(column.id());
@@ -104,9 +104,11 @@ std::optional<StreamFacts> CompileWatermark(const NodeContext& context) {
   v1::Watermark& watermark = *context.node.mutable_watermark();
   StreamFacts out = *context.input;
   bool ok = true;
-  if (!context.input->near_source) {
-    context.Error("MR1404", ".watermark", "a watermark must follow its source",
-                  "only filter and project nodes may stand between a source and its watermark");
+  if (context.input->chain_source.empty()) {
+    context.Error(
+        "MR1404", ".watermark", "a watermark must follow its source",
+        "between a source and its watermark may stand only filter and project nodes, each "
+        "with one input and the parallelism of the source");
     ok = false;
   }
   int column = -1;
@@ -125,7 +127,7 @@ std::optional<StreamFacts> CompileWatermark(const NodeContext& context) {
   if (watermark.future_skew_ms() == 0) watermark.set_future_skew_ms(300'000);
   out.event_times = {field.id()};
   out.has_watermark = true;
-  out.near_source = false;
+  out.chain_source.clear();
   return out;
 }
 

@@ -18,8 +18,9 @@ struct StreamFacts {
   // Columns that hold the end of a window whose rows are complete when the watermark reaches it.
   std::set<uint32_t> window_ends;
   bool has_watermark = false;
-  // Only filters and projections between here and the sources.
-  bool near_source = false;
+  // Uid of the source whose chain this is: only filters and projections of the same tasks are
+  // between here and there. Empty elsewhere.
+  std::string chain_source;
 };
 
 }  // namespace millrace

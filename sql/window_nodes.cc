@@ -299,7 +299,7 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
   }
   if (!ok) return std::nullopt;
   StreamFacts out = *context.input;
-  out.near_source = false;
+  out.chain_source.clear();
   // The rows of a window come when the watermark has passed their event times.
   out.event_times.clear();
   if (!body.rank_name().empty()) {
