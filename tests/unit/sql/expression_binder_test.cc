@@ -6,6 +6,8 @@
 #include <string>
 
 #include "millrace/v1/graph.pb.h"
+#include "runtime/columns/types.h"
+#include "runtime/expressions/expression.h"
 #include "sql/column_text.h"
 #include "sql/expression_text.h"
 #include "sql/sql_text.h"
@@ -61,6 +63,26 @@ std::string BindAggregateAndPrint(const GoldenCase& one) {
 
 TEST(ExpressionBinderTest, BindsExpressions) {
   CheckGoldenFile("expressions.test", &BindAndPrint, 60);
+}
+
+// Binder and engine agree: whatever is bound here, a worker can run.
+TEST(ExpressionBinderTest, TheEngineAcceptsWhatIsBound) {
+  const v1::Schema schema = Bids();
+  const SchemaPtr columns = Schema::FromProto(schema);
+  CheckGoldenFile(
+      "expressions.test",
+      [&](const GoldenCase& one) {
+        v1::Expr expr;
+        SqlProblem problem;
+        EXPECT_TRUE(BindExpressionText(one.input, schema, &expr, &problem)) << problem.message;
+        const auto bound = BindExpression(expr, *columns);
+        EXPECT_TRUE(bound.ok()) << one.input << bound.status();
+        if (bound.ok()) {
+          EXPECT_EQ(static_cast<int>((*bound)->type()), static_cast<int>(expr.type().kind()));
+        }
+        return one.expected;
+      },
+      60);
 }
 
 TEST(ExpressionBinderTest, ReportsProblemsOfExpressions) {
