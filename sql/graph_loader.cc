@@ -1,9 +1,11 @@
 #include "sql/graph_loader.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -425,6 +427,30 @@ class YamlReader {
   std::vector<Input> inputs_;
 };
 
+class NoEvents : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::LoadAll would do, but on some malformed texts it finds documents without end.
+bool HasSecondDocument(std::string_view yaml) {
+  std::istringstream in{std::string(yaml)};
+  YAML::Parser parser(in);
+  NoEvents events;
+  return parser.HandleNextDocument(events) && parser.HandleNextDocument(events);
+}
+
 void ReadText(std::string_view yaml, const Variables& variables, Diagnostics& diagnostics,
               LoadedGraph& out) {
   if (yaml.size() > kGraphTextBytesMax) {
@@ -434,14 +460,14 @@ void ReadText(std::string_view yaml, const Variables& variables, Diagnostics& di
   }
   // yaml-cpp reports by exceptions; they end here.
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() != 1 || !documents[0].IsMap()) {
+    const YAML::Node document = YAML::Load(std::string(yaml));
+    if (HasSecondDocument(yaml) || !document.IsMap()) {
       diagnostics.Error("MR1003", "", "",
                         "a job file is one YAML document with the fields of a job",
                         "it begins for example with 'name: my-job'");
       return;
     }
-    YamlReader(yaml, variables, out.positions, diagnostics).ReadGraph(documents[0], out.graph);
+    YamlReader(yaml, variables, out.positions, diagnostics).ReadGraph(document, out.graph);
   } catch (const YAML::Exception& error) {
     if (!error.mark.is_null()) {
       out.positions.Add("", {.begin = {static_cast<uint32_t>(error.mark.line + 1),
