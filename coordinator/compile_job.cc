@@ -2,7 +2,7 @@
 
 #include <utility>
 
-
+#include "sql/explain.h"
 #include "sql/graph_compiler.h"
 
 namespace millrace {
@@ -20,7 +20,7 @@ CompiledJob CompileJob(const v1::JobSource& source) {
     if (diagnostic.severity() == v1::Diagnostic::SEVERITY_ERROR) return job;
   }
   job.graph = std::move(compiled.graph);
-
+  job.explanation = ExplainGraph(job.graph);
   return job;
 }
 

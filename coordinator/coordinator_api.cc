@@ -237,6 +237,10 @@ void Coordinator::OnCompiled(v1::SubmitJobRequest request, CompiledJob compiled,
   spec.set_format(kFormat);
   *spec.mutable_graph() = std::move(compiled.graph);
   if (request.parallelism() > 0) spec.mutable_graph()->set_parallelism(request.parallelism());
+  if (request.checkpoint_interval_ms() > 0) {
+    spec.mutable_graph()->mutable_settings()->set_checkpoint_interval_ms(
+        request.checkpoint_interval_ms());
+  }
   spec.set_created_unix_us(loop_.UnixMicros());
   spec.set_savepoint(request.savepoint());
   v1::RequestRecord record;

@@ -30,6 +30,7 @@
 #include "millrace/v1/worker_service.pb.h"
 #include "runtime/base/ids.h"
 #include "runtime/base/log.h"
+#include "runtime/metrics/metrics.h"
 
 namespace millrace {
 
@@ -71,8 +72,13 @@ struct JobCounters {
   uint64_t epochs_completed = 0;
   uint64_t epochs_abandoned = 0;
   uint64_t messages_fenced = 0;  // Of other attempts: dropped.
-  double last_epoch_seconds = 0;
+  // Shared with a scrape that is under way.
+  std::shared_ptr<DurationHistogram> epoch_seconds = std::make_shared<DurationHistogram>();
 };
+
+// With the defaults filled in.
+absl::Duration CheckpointInterval(const v1::Settings& settings);
+absl::Duration CheckpointTimeout(const v1::Settings& settings);
 
 class JobController {
  public:
@@ -107,6 +113,7 @@ class JobController {
   const v1::JobGraph& graph() const;
   v1::JobState state() const { return status_.state(); }
   const JobCounters& counters() const { return counters_; }
+  bool epoch_in_flight() const { return attempt_.epoch.phase != EpochPhase::kNone; }
   bool live() const;
   // How many tasks of the running attempt are on that worker.
   uint32_t TasksOn(const std::string& worker_id) const;

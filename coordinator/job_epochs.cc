@@ -15,15 +15,19 @@ namespace {
 constexpr uint32_t kIntervalMsDefault = 1000;
 constexpr uint32_t kTimeoutMsDefault = 600'000;
 
-absl::Duration IntervalOf(const v1::Settings& settings) {
+}  // namespace
+
+absl::Duration CheckpointInterval(const v1::Settings& settings) {
   const uint32_t ms = settings.checkpoint_interval_ms();
   return absl::Milliseconds(ms == 0 ? kIntervalMsDefault : ms);
 }
 
-absl::Duration TimeoutOf(const v1::Settings& settings) {
+absl::Duration CheckpointTimeout(const v1::Settings& settings) {
   const uint32_t ms = settings.checkpoint_timeout_ms();
   return absl::Milliseconds(ms == 0 ? kTimeoutMsDefault : ms);
 }
+
+namespace {
 
 absl::Status ReachBeforeCompleted() {
   MILLRACE_FAILPOINT("checkpoint.before_completed");
@@ -74,8 +78,8 @@ uint64_t JobController::CommittedEpoch() const {
 void JobController::Advance() {
   if (fenced_ || attempt_.phase != AttemptPhase::kRunning) return;
   if (NextEndStep(ViewOfEnd()) == EndStep::kEnd) return FinishStop();
-  const absl::Duration interval = IntervalOf(graph().settings());
-  const absl::Duration timeout = TimeoutOf(graph().settings());
+  const absl::Duration interval = CheckpointInterval(graph().settings());
+  const absl::Duration timeout = CheckpointTimeout(graph().settings());
   switch (NextCheckpointStep(ViewOfEpoch(), interval, timeout)) {
     case CheckpointStep::kWait:
       return ArmTimer(TimeToNextStep(ViewOfEpoch(), interval, timeout));
@@ -119,7 +123,7 @@ void JobController::TriggerEpoch() {
   trigger.set_epoch(epoch.epoch);
   trigger.set_drain(epoch.last && (end.exhausted || status_.stop_drain()));
   SendToAttempt(message);
-  ArmTimer(TimeoutOf(graph().settings()));
+  ArmTimer(CheckpointTimeout(graph().settings()));
 }
 
 void JobController::OnEpochAck(const std::string& worker_id, const v1::EpochAck& message) {
@@ -193,7 +197,7 @@ void JobController::OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRec
   if (token != token_ || fenced_) return;
   if (!record.ok()) {
     AbandonEpoch(absl::StrCat("cannot write the manifest: ", record.status().ToString()));
-    return ArmTimer(IntervalOf(graph().settings()));
+    return ArmTimer(CheckpointInterval(graph().settings()));
   }
   metadata_.CreateEpoch(
       *record, [this, token, record = *record, last] { OnEpochRecorded(token, record, last); });
@@ -205,7 +209,7 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   const uint64_t number = record.epoch();
   MILLRACE_CHECK(epochs_.empty() || epochs_.rbegin()->first < number);
   ++counters_.epochs_completed;
-  counters_.last_epoch_seconds = static_cast<double>(record.duration_us()) / 1e6;
+  counters_.epoch_seconds->Observe(static_cast<double>(record.duration_us()) / 1e6);
   failures_in_row_ = 0;
   epochs_[number] = std::move(record);
   LogDebug("epoch completed", {{"job", job_id()}, {"epoch", number}});
