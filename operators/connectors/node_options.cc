@@ -1,0 +1,23 @@
+#include "operators/connectors/node_options.h"
+
+#include "millrace/v1/graph.pb.h"
+#include "operators/catalog/text.h"
+
+namespace millrace {
+
+absl::StatusOr<OptionMap> ReadNodeOptions(const v1::Node& node) {
+  const bool source = node.has_source();
+  const auto& given = source ? node.source().options() : node.sink().options();
+  const OptionMap options(given.begin(), given.end());
+  std::vector<std::string> problems;
+  for (const OptionProblem& problem :
+       ValidateTable(source ? node.source().connector() : node.sink().connector(),
+                     source ? node.source().format() : node.sink().format(),
+                     source ? TableUse::kSource : TableUse::kSink, options)) {
+    problems.push_back(problem.Text());
+  }
+  if (!problems.empty()) return absl::InvalidArgumentError(Join(problems, "\n"));
+  return options;
+}
+
+}  // namespace millrace
