@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -150,7 +151,7 @@ class Command {
     options.parallelism = flags_.parallelism;
     options.savepoint = flags_.savepoint;
     options.request_id = RequestId();
-    return SubmitCommand(client_, options, flags_.format);
+    return SubmitCommand(Client(), options, flags_.format);
   }
 
   int Generate() {
@@ -160,15 +161,15 @@ class Command {
     return ExitCodeFor(status);
   }
 
-  int Get(GetKind kind) { return GetCommand(client_, kind, flags_.job, flags_.format); }
-  int Describe() { return DescribeCommand(client_, flags_.job, flags_.format); }
-  int Wait() { return WaitCommand(client_, flags_.job, flags_.timeout_seconds); }
+  int Get(GetKind kind) { return GetCommand(Client(), kind, flags_.job, flags_.format); }
+  int Describe() { return DescribeCommand(Client(), flags_.job, flags_.format); }
+  int Wait() { return WaitCommand(Client(), flags_.job, flags_.timeout_seconds); }
   int Stop() {
-    return StopCommand(client_, flags_.job, flags_.drain, flags_.savepoint, RequestId());
+    return StopCommand(Client(), flags_.job, flags_.drain, flags_.savepoint, RequestId());
   }
-  int Cancel() { return CancelCommand(client_, flags_.job, RequestId()); }
-  int Savepoint() { return SavepointCommand(client_, flags_.job, flags_.directory, RequestId()); }
-  int Logs() { return LogsCommand(client_, flags_.job, flags_.lines); }
+  int Cancel() { return CancelCommand(Client(), flags_.job, RequestId()); }
+  int Savepoint() { return SavepointCommand(Client(), flags_.job, flags_.directory, RequestId()); }
+  int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines); }
 
  private:
   bool ReadSource(v1::JobSource& source) {
@@ -189,8 +190,14 @@ class Command {
                         absl::Hex(env.env().random.Next()));
   }
 
+  // Made by the first call, when the flags are known.
+  JobClient& Client() {
+    if (!client_) client_.emplace(flags_.coordinator);
+    return *client_;
+  }
+
   const Flags& flags_;
-  JobClient client_{flags_.coordinator};
+  std::optional<JobClient> client_;
 };
 
 void AddJobFile(CLI::App* command, Flags& flags) {
@@ -231,8 +238,8 @@ int Main(int argc, char** argv) {
     sub->callback([&exit_code, run] { exit_code = run(); });
     return sub;
   };
-  CLI::App* sub = on(app.add_subcommand("run", "run a job in this process"),
-                     [&] { return command.Run(); });
+  CLI::App* sub =
+      on(app.add_subcommand("run", "run a job in this process"), [&] { return command.Run(); });
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
@@ -259,10 +266,11 @@ int Main(int argc, char** argv) {
   AddJobName(on(get->add_subcommand("checkpoints", "checkpoints of a job"),
                 [&] { return command.Get(GetKind::kCheckpoints); }),
              flags);
-  AddJobName(on(app.add_subcommand("describe", "one job in detail"),
-                [&] { return command.Describe(); }),
-             flags);
-  sub = on(app.add_subcommand("wait", "wait until a job has ended"), [&] { return command.Wait(); });
+  AddJobName(
+      on(app.add_subcommand("describe", "one job in detail"), [&] { return command.Describe(); }),
+      flags);
+  sub =
+      on(app.add_subcommand("wait", "wait until a job has ended"), [&] { return command.Wait(); });
   AddJobName(sub, flags);
   sub->add_option("--timeout", flags.timeout_seconds, "seconds; 0 = for ever");
   sub = on(app.add_subcommand("stop", "stop a job after a last checkpoint"),
@@ -273,7 +281,8 @@ int Main(int argc, char** argv) {
   AddJobName(on(app.add_subcommand("cancel", "end a job at once, without a checkpoint"),
                 [&] { return command.Cancel(); }),
              flags);
-  sub = on(app.add_subcommand("savepoint", "write a savepoint"), [&] { return command.Savepoint(); });
+  sub =
+      on(app.add_subcommand("savepoint", "write a savepoint"), [&] { return command.Savepoint(); });
   AddJobName(sub, flags);
   sub->add_option("DIR", flags.directory, "folder for the savepoint")->required();
   sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
@@ -299,9 +308,8 @@ int Main(int argc, char** argv) {
     return static_cast<int>(kExitOk);
   });
 
-  app.parse_complete_callback([&] {
-    InitLogging(flags.verbose ? LogLevel::kInfo : LogLevel::kWarning, false);
-  });
+  app.parse_complete_callback(
+      [&] { InitLogging(flags.verbose ? LogLevel::kInfo : LogLevel::kWarning, false); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
