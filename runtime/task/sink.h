@@ -30,7 +30,7 @@ struct OperatorCounters;
 
 struct SinkContext {
   const v1::Node& node;
-  SchemaPtr schema;
+  SchemaPtr schema;  // Of the rows that are written: the columns of the node's input.
   OperatorCounters& counters;
   Env& env;
   std::string job_id;

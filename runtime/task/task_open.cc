@@ -206,6 +206,11 @@ void Task::AddDiscoveredSplits(std::vector<Split> discovered) {
 }
 
 absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
+  // A sink has no columns of its own: it is given those of its input.
+  const std::vector<SchemaPtr> inputs = InputSchemas(options_.graph, node.uid);
+  if (inputs.empty() || inputs[0] == nullptr) {
+    return absl::InternalError(absl::StrCat("the plan has no input for sink ", node.uid));
+  }
   MILLRACE_ASSIGN_OR_RETURN(node.sink, options_.factory.MakeSink(*node.proto));
   node.outbox = std::make_unique<SegmentOutbox>(
       SegmentOutboxOptions{.storage = options_.storage,
@@ -214,7 +219,7 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
                            .name_prefix = SegmentPrefix()});
   node.sink_context =
       std::make_unique<SinkContext>(SinkContext{.node = *node.proto,
-                                                .schema = node.schema,
+                                                .schema = inputs[0],
                                                 .counters = node.counters,
                                                 .env = env_,
                                                 .job_id = options_.job_id,
