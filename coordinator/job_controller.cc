@@ -376,7 +376,7 @@ v1::Job JobController::Describe() const {
     }
     status.set_tasks(node.parallelism());
     bool first = true;
-    for (const auto& [key, progress] : attempt_.progress) {
+    for (const auto& [key, progress] : progress_) {
       if (key.second != node.uid()) continue;
       status.set_rows_in(status.rows_in() + progress.rows_in());
       status.set_rows_out(status.rows_out() + progress.rows_out());
@@ -432,8 +432,7 @@ std::vector<v1::JobLogLine> JobController::LastLogLines(size_t lines_max) const 
 
 void JobController::OnProgress(const v1::TaskProgress& progress) {
   if (!IsCurrent(progress.attempt())) return;
-  attempt_.progress[{TaskId{progress.task().chain(), progress.task().index()}, progress.uid()}] =
-      progress;
+  progress_[{TaskId{progress.task().chain(), progress.task().index()}, progress.uid()}] = progress;
 }
 
 }  // namespace millrace

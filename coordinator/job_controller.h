@@ -154,7 +154,6 @@ class JobController {
     int64_t last_begin_ns = 0;
     uint64_t next_epoch = 1;
     uint64_t final_epoch = 0;  // 0 = none is recorded.
-    std::map<std::pair<TaskId, std::string>, v1::TaskProgress> progress;
   };
   struct Savepoint {
     std::string directory;
@@ -213,6 +212,8 @@ class JobController {
   bool fenced_ = false;
 
   Attempt attempt_;
+  // Of the newest attempt; kept when it is over, so that an ended job still tells what it did.
+  std::map<std::pair<TaskId, std::string>, v1::TaskProgress> progress_;
   // Raised whenever the attempt changes: letters of an earlier one are ignored.
   uint64_t token_ = 0;
   uint64_t timer_ = 0;  // The newest timer; older ones are ignored.

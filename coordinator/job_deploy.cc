@@ -83,6 +83,7 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
 }
 
 void JobController::SetTasks(const std::vector<v1::Task>& tasks) {
+  progress_.clear();
   const absl::StatusOr<ChainPlan> plan = PlanChains(status_.planned(), 1);
   MILLRACE_CHECK(plan.ok());
   std::set<uint32_t> source_chains;

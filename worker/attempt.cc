@@ -271,18 +271,20 @@ void Attempt::CompleteEpoch(Epoch epoch) {
 
 void Attempt::AddProgress(v1::Heartbeat& heartbeat) const {
   if (!started_) return;
-  for (const auto& [id, hosted] : tasks_) {
-    for (const Task::NodeView& view : hosted.task->Views()) {
-      v1::TaskProgress& progress = *heartbeat.add_progress();
-      *progress.mutable_attempt() = deploy_.attempt();
-      *progress.mutable_task() = hosted.spec->key();
-      progress.set_uid(view.uid);
-      progress.set_rows_in(view.counters->rows_in.value());
-      progress.set_rows_out(view.counters->rows_out.value());
-      progress.set_rows_late(view.counters->rows_late.value());
-      progress.set_rows_dead_lettered(view.counters->rows_dead_lettered.value());
-      progress.set_watermark_us(static_cast<int64_t>(view.watermark_us->value()));
-    }
+  for (const auto& [id, hosted] : tasks_) AddProgress(hosted, heartbeat);
+}
+
+void Attempt::AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const {
+  for (const Task::NodeView& view : hosted.task->Views()) {
+    v1::TaskProgress& progress = *heartbeat.add_progress();
+    *progress.mutable_attempt() = deploy_.attempt();
+    *progress.mutable_task() = hosted.spec->key();
+    progress.set_uid(view.uid);
+    progress.set_rows_in(view.counters->rows_in.value());
+    progress.set_rows_out(view.counters->rows_out.value());
+    progress.set_rows_late(view.counters->rows_late.value());
+    progress.set_rows_dead_lettered(view.counters->rows_dead_lettered.value());
+    progress.set_watermark_us(static_cast<int64_t>(view.watermark_us->value()));
   }
 }
 
@@ -329,7 +331,13 @@ void Attempt::OnFailed(TaskId id, std::string_view uid, const absl::Status& stat
 }
 
 void Attempt::OnSnapshot(TaskId id, Epoch epoch, v1::TaskSnapshot snapshot, EpochTimes times) {
-  Post([epoch, times, snapshot = std::move(snapshot)](Attempt& attempt) {
+  Post([id, epoch, times, snapshot = std::move(snapshot)](Attempt& attempt) {
+    // First the counters: those of a job that ends with this epoch are then complete.
+    if (const Hosted* hosted = attempt.FindHosted(id)) {
+      v1::ConnectRequest progress;
+      attempt.AddProgress(*hosted, *progress.mutable_heartbeat());
+      attempt.worker_.Report(std::move(progress));
+    }
     v1::ConnectRequest message;
     v1::EpochAck& ack = *message.mutable_epoch_ack();
     *ack.mutable_attempt() = attempt.deploy_.attempt();
