@@ -51,7 +51,8 @@ JobController::JobController(JobOptions options, Loop& loop, MetadataStore& stor
       metadata_(loop, store, stored_.spec.job_id(), options_.coordinator_id, stored_.versions,
                 [this](absl::Status status) { OnLost(status); }),
       status_(stored_.status),
-      generation_(stored_.generation) {
+      generation_(stored_.generation),
+      end_stored_(IsTerminal(status_.state())) {
   for (const v1::EpochRecord& record : stored_.epochs) epochs_[record.epoch()] = record;
   epochs_reserved_durably_ = status_.epochs_reserved();
 }
@@ -102,7 +103,8 @@ void JobController::SetState(v1::JobState state) {
   status_.set_state(state);
   status_.set_since_unix_us(loop_.UnixMicros());
   PutStatus([] {});
-  NotifyWatchers();
+  // An end is told when it is durable: OnStoredEnd.
+  if (live()) NotifyWatchers();
 }
 
 void JobController::PutStatus(JobMetadata::Done done) {
@@ -222,6 +224,8 @@ void JobController::FinishStop() {
 }
 
 void JobController::OnStoredEnd(v1::JobState state) {
+  end_stored_ = true;
+  NotifyWatchers();
   const absl::Status ended = EndedStatus(job_id(), state);
   const v1::EpochRecord* newest = newest_epoch();
   if (state == v1::JOB_STATE_STOPPED || state == v1::JOB_STATE_FINISHED) {
@@ -314,11 +318,10 @@ void JobController::CreateSavepoint(const std::string& directory,
 }
 
 void JobController::Watch(std::shared_ptr<JobWatcher> watcher) {
-  if (!watcher->OnJob(Describe())) return;
-  if (live()) {
+  if (end_stored_) {
+    if (watcher->OnJob(Describe())) watcher->OnEnd(absl::OkStatus());
+  } else if (!live() || watcher->OnJob(Describe())) {
     watchers_.push_back(std::move(watcher));
-  } else {
-    watcher->OnEnd(absl::OkStatus());
   }
 }
 

@@ -210,6 +210,7 @@ class JobController {
   v1::JobStatus status_;
   uint64_t generation_;  // Of the store; an attempt with a lower one is over.
   bool fenced_ = false;
+  bool end_stored_;  // The terminal state is durable.
 
   Attempt attempt_;
   // Of the newest attempt; kept when it is over, so that an ended job still tells what it did.
