@@ -184,6 +184,13 @@ bool CompileSchema(const NodeContext& context, const ConnectorSpec& spec,
          CheckFormatColumns(context, source.format(), schema, ".schema");
 }
 
+// Columns that only the connector can check.
+bool NeedsConnector(const v1::Schema& schema) {
+  return std::any_of(schema.fields().begin(), schema.fields().end(), [](const v1::Field& field) {
+    return !field.metadata().empty() || !field.path().empty();
+  });
+}
+
 // ---- guarantee of a sink ----
 
 std::string_view GuaranteeName(v1::DeliveryGuarantee guarantee) {
@@ -243,12 +250,13 @@ std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   const v1::Source& source = context.node.source();
   std::vector<std::string> columns;
   for (const v1::Field& field : context.node.schema().fields()) columns.push_back(field.name());
-  bool ok = CheckTable(context, TableUse::kSource, source.connector(), source.format(),
-                       OptionsOf(source.options()), columns);
+  // A problem of the connector does not hide those of the nodes that read the columns.
+  (void)CheckTable(context, TableUse::kSource, source.connector(), source.format(),
+                   OptionsOf(source.options()), columns);
   const auto spec = FindConnectorSpec(source.connector());
-  if (!spec.ok()) return std::nullopt;
-  ok &= CompileSchema(context, **spec, source);
-  if (!ok) return std::nullopt;
+  if (!spec.ok() && NeedsConnector(context.node.schema())) return std::nullopt;
+  static constexpr ConnectorSpec kUnknown = {};
+  if (!CompileSchema(context, spec.ok() ? **spec : kUnknown, source)) return std::nullopt;
   StreamFacts out{.schema = context.node.schema(), .chain_source = context.node.uid()};
   StripSourceFields(out.schema);
   return out;
