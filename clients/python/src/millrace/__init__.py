@@ -1,0 +1,23 @@
+"""Client of the Millrace stream processor: submit jobs, watch them, stop them.
+
+    from millrace import Client
+
+    with Client("127.0.0.1:7070") as client:
+        job_id = client.submit(open("job.yaml").read())
+        print(client.wait(job_id).state)
+
+The messages are those of proto/millrace/v1: `graph_pb2`, `checkpoint_pb2` and `job_service_pb2` in
+`millrace.v1`. A graph may be built as `JobGraph` message instead of YAML.
+"""
+
+from millrace.client import Client
+from millrace.errors import (ConflictError, DeadlineError, InvalidJobError, MillraceError,
+                             NotFoundError, Problem, UnavailableError)
+from millrace.v1.graph_pb2 import JobGraph
+from millrace.v1.job_service_pb2 import Job, JobState
+
+__version__ = "0.1.0"
+__all__ = [
+    "Client", "ConflictError", "DeadlineError", "InvalidJobError", "Job", "JobGraph", "JobState",
+    "MillraceError", "NotFoundError", "Problem", "UnavailableError",
+]
