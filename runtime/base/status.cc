@@ -50,6 +50,11 @@ absl::Status StatusFromErrno(int error_number, std::string_view attempted) {
     case EPERM:
     case EROFS:
       return absl::PermissionDeniedError(message);
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return absl::FailedPreconditionError(message);  // Stays so: no reason to try again.
     default:
       return absl::UnavailableError(message);
   }
