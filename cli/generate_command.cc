@@ -51,10 +51,9 @@ absl::Status ToKafka(const GenerateOptions& options, const std::string& target, 
   if (slash == std::string::npos || slash + 1 == target.size()) {
     return absl::InvalidArgumentError("--to kafka: wants kafka:BROKERS/TOPIC");
   }
-  MILLRACE_ASSIGN_OR_RETURN(
-      std::unique_ptr<BulkProducer> producer,
-      BulkProducer::Open(target.substr(0, slash), target.substr(slash + 1), options.partitions,
-                         clock));
+  MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<BulkProducer> producer,
+                            BulkProducer::Open(target.substr(0, slash), target.substr(slash + 1),
+                                               options.partitions, clock));
   NexmarkGenerator generator({.seed = options.seed, .rate = options.rate});
   std::string event;
   for (uint64_t i = 0; i < options.events; ++i) {

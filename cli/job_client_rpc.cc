@@ -57,10 +57,9 @@ JobClient::JobClient(const std::string& address) : stub_(std::make_unique<Stub>(
 
 JobClient::~JobClient() = default;
 
-#define MILLRACE_JOB_CALL(Method)                                     \
-  absl::StatusOr<v1::Method##Response> JobClient::Method(             \
-      const v1::Method##Request& request) {                           \
-    return stub_->Call(&v1::JobService::Stub::Method, request);       \
+#define MILLRACE_JOB_CALL(Method)                                                              \
+  absl::StatusOr<v1::Method##Response> JobClient::Method(const v1::Method##Request& request) { \
+    return stub_->Call(&v1::JobService::Stub::Method, request);                                \
   }
 MILLRACE_JOB_CALL(ValidateJob)
 MILLRACE_JOB_CALL(ExplainJob)

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -96,6 +97,12 @@ std::string FileStem(const std::string& file) {
   return name == "-" ? "stdin" : name.substr(0, name.rfind('.'));
 }
 
+// A folder as the coordinator must name it, which has another working folder.
+std::string Absolute(const std::string& folder) {
+  if (folder.empty() || folder.find("://") != std::string::npos) return folder;
+  return std::filesystem::absolute(folder).lexically_normal().string();
+}
+
 class Command {
  public:
   explicit Command(const Flags& flags) : flags_(flags) {}
@@ -107,9 +114,18 @@ class Command {
     google::protobuf::RepeatedPtrField<v1::Diagnostic> diagnostics(compiled.diagnostics.begin(),
                                                                    compiled.diagnostics.end());
     PrintDiagnostics(diagnostics, flags_.file);
+    bool valid = true;
     for (const v1::Diagnostic& d : diagnostics) {
-      if (d.severity() == v1::Diagnostic::SEVERITY_ERROR) return kExitFailed;
+      valid &= d.severity() != v1::Diagnostic::SEVERITY_ERROR;
     }
+    if (!explain && flags_.format == OutputFormat::kJson) {
+      v1::ValidateJobResponse response;
+      response.set_valid(valid);
+      *response.mutable_diagnostics() = std::move(diagnostics);
+      PrintJson(response);
+      return valid ? kExitOk : kExitFailed;
+    }
+    if (!valid) return kExitFailed;
     if (explain) {
       if (flags_.format == OutputFormat::kJson) {
         PrintJson(compiled.graph);
@@ -130,6 +146,7 @@ class Command {
         !ParseInterval(flags_.checkpoint_interval, interval_ms)) {
       return kExitUsage;
     }
+    options.file = flags_.file;
     options.job_name = FileStem(flags_.file);
     options.work_dir = flags_.work_dir;
     options.parallelism = flags_.parallelism;
@@ -149,7 +166,7 @@ class Command {
     }
     options.file = flags_.file;
     options.parallelism = flags_.parallelism;
-    options.savepoint = flags_.savepoint;
+    options.savepoint = Absolute(flags_.savepoint);
     options.request_id = RequestId();
     return SubmitCommand(Client(), options, flags_.format);
   }
@@ -158,18 +175,22 @@ class Command {
     RealEnv env({});
     const absl::Status status = GenerateNexmark(flags_.generate, env.env());
     if (!status.ok()) PrintError(status, "");
-    return ExitCodeFor(status);
+    return absl::IsInvalidArgument(status) ? kExitUsage : ExitCodeFor(status);
   }
 
   int Get(GetKind kind) { return GetCommand(Client(), kind, flags_.job, flags_.format); }
   int Describe() { return DescribeCommand(Client(), flags_.job, flags_.format); }
-  int Wait() { return WaitCommand(Client(), flags_.job, flags_.timeout_seconds); }
+  int Wait() { return WaitCommand(Client(), flags_.job, flags_.timeout_seconds, flags_.format); }
   int Stop() {
-    return StopCommand(Client(), flags_.job, flags_.drain, flags_.savepoint, RequestId());
+    return StopCommand(Client(), flags_.job, flags_.drain, Absolute(flags_.savepoint), RequestId(),
+                       flags_.format);
   }
   int Cancel() { return CancelCommand(Client(), flags_.job, RequestId()); }
-  int Savepoint() { return SavepointCommand(Client(), flags_.job, flags_.directory, RequestId()); }
-  int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines); }
+  int Savepoint() {
+    return SavepointCommand(Client(), flags_.job, Absolute(flags_.directory), RequestId(),
+                            flags_.format);
+  }
+  int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines, flags_.format); }
 
  private:
   bool ReadSource(v1::JobSource& source) {
@@ -293,11 +314,16 @@ int Main(int argc, char** argv) {
   generate->require_subcommand(1);
   sub = on(generate->add_subcommand("nexmark", "events of the Nexmark benchmark"),
            [&] { return command.Generate(); });
-  sub->add_option("--events", flags.generate.events, "how many")->required();
-  sub->add_option("--seed", flags.generate.seed)->capture_default_str();
+  sub->add_option("--events", flags.generate.events, "how many")
+      ->required()
+      ->check(CLI::NonNegativeNumber);
+  sub->add_option("--seed", flags.generate.seed)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   sub->add_option("--rate", flags.generate.rate, "events per second of event time")
       ->capture_default_str();
-  sub->add_option("--first", flags.generate.first, "number of the first event");
+  sub->add_option("--first", flags.generate.first, "number of the first event")
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--to", flags.generate.to, "file:PATH, kafka:BROKERS/TOPIC, or -")->required();
   sub->add_option("--partitions", flags.generate.partitions, "of a topic that is made")
       ->capture_default_str();

@@ -15,7 +15,8 @@ namespace {
 
 void PrintDiagnostic(const v1::Diagnostic& diagnostic, const std::string& file) {
   std::string where = file;
-  if (diagnostic.line() > 0) absl::StrAppend(&where, ":", diagnostic.line(), ":", diagnostic.column());
+  if (diagnostic.line() > 0)
+    absl::StrAppend(&where, ":", diagnostic.line(), ":", diagnostic.column());
   const bool warning = diagnostic.severity() == v1::Diagnostic::SEVERITY_WARNING;
   std::fprintf(stderr, "%s: %s %s: %s\n", where.c_str(), warning ? "warning" : "error",
                diagnostic.code().c_str(), diagnostic.message().c_str());
@@ -36,8 +37,7 @@ std::string JobStateText(v1::JobState state) {
 
 std::string TimeText(int64_t unix_us) {
   if (unix_us == 0) return "-";
-  return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", absl::FromUnixMicros(unix_us),
-                          absl::UTCTimeZone());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", absl::FromUnixMicros(unix_us), absl::UTCTimeZone());
 }
 
 std::string BytesText(uint64_t bytes) {
@@ -75,7 +75,8 @@ void PrintJson(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
-  (void)google::protobuf::util::MessageToJsonString(message, &text, options);  // Cannot fail for ours.
+  (void)google::protobuf::util::MessageToJsonString(message, &text,
+                                                    options);  // Cannot fail for ours.
   std::printf("%s\n", text.c_str());
 }
 

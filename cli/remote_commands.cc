@@ -26,9 +26,12 @@ int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
       std::printf("%s\n", job.job_id().c_str());
       continue;
     }
-    std::vector<std::string> row = {job.job_id(),           job.name(),
-                                    JobStateText(job.state()), Number(job.parallelism()),
-                                    Number(job.restarts()), Number(job.last_epoch()),
+    std::vector<std::string> row = {job.job_id(),
+                                    job.name(),
+                                    JobStateText(job.state()),
+                                    Number(job.parallelism()),
+                                    Number(job.restarts()),
+                                    Number(job.last_epoch()),
                                     TimeText(job.state_since_unix_us())};
     if (format == OutputFormat::kWide) {
       row.push_back(BytesText(job.last_epoch_bytes()));
@@ -37,8 +40,8 @@ int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
     rows.push_back(std::move(row));
   }
   if (format == OutputFormat::kName) return kExitOk;
-  std::vector<std::string> head = {"JOB", "NAME", "STATE", "PARALLELISM", "RESTARTS", "EPOCH",
-                                   "SINCE"};
+  std::vector<std::string> head = {"JOB",      "NAME",  "STATE", "PARALLELISM",
+                                   "RESTARTS", "EPOCH", "SINCE"};
   if (format == OutputFormat::kWide) {
     head.insert(head.end(), {"SIZE", "LAST ERROR"});
   }
@@ -137,8 +140,7 @@ int DescribeCommand(JobClient& client, const std::string& job, OutputFormat form
   std::printf("\n");
   std::vector<std::vector<std::string>> rows;
   for (const v1::NodeStatus& node : j.nodes()) {
-    const bool has_watermark = node.watermark_us() != 0 &&
-                               node.watermark_us() > INT64_MIN / 2 &&
+    const bool has_watermark = node.watermark_us() != 0 && node.watermark_us() > INT64_MIN / 2 &&
                                node.watermark_us() < INT64_MAX / 2;
     rows.push_back({node.uid(), node.operator_(), Number(node.tasks()), Number(node.rows_in()),
                     Number(node.rows_out()), Number(node.rows_late()),
@@ -149,28 +151,34 @@ int DescribeCommand(JobClient& client, const std::string& job, OutputFormat form
   return kExitOk;
 }
 
-int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds) {
+int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds,
+                OutputFormat format) {
   v1::WatchJobRequest request;
   request.set_job(job);
   v1::JobState last = v1::JOB_STATE_UNSPECIFIED;
-  std::string error;
-  const absl::Time deadline = timeout_seconds == 0 ? absl::InfiniteFuture()
-                                                   : absl::Now() + absl::Seconds(timeout_seconds);
+  v1::Job ended;
+  const absl::Time deadline =
+      timeout_seconds == 0 ? absl::InfiniteFuture() : absl::Now() + absl::Seconds(timeout_seconds);
   const absl::Status status = client.WatchJob(request, deadline, [&](const v1::Job& seen) {
     if (seen.state() != last) std::fprintf(stderr, "%s\n", JobStateText(seen.state()).c_str());
     last = seen.state();
-    error = seen.last_error();
+    ended = seen;
     return true;
   });
   if (!status.ok()) return Failed(status);
-  std::printf("%s\n", JobStateText(last).c_str());
+  if (format == OutputFormat::kJson) {
+    PrintJson(ended);
+  } else {
+    std::printf("%s\n", JobStateText(last).c_str());
+  }
   if (last != v1::JOB_STATE_FAILED) return kExitOk;
-  std::fprintf(stderr, "error: the job failed: %s\n", error.c_str());
+  std::fprintf(stderr, "error: the job failed: %s\n", ended.last_error().c_str());
   return kExitJobFailed;
 }
 
 int StopCommand(JobClient& client, const std::string& job, bool drain,
-                const std::string& savepoint_directory, const std::string& request_id) {
+                const std::string& savepoint_directory, const std::string& request_id,
+                OutputFormat format) {
   v1::StopJobRequest request;
   request.set_request_id(request_id);
   request.set_job(job);
@@ -180,6 +188,10 @@ int StopCommand(JobClient& client, const std::string& job, bool drain,
   if (!response.ok()) return Failed(response.status());
   std::fprintf(stderr, "stopped at epoch %llu\n",
                static_cast<unsigned long long>(response->epoch()));
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+    return kExitOk;
+  }
   if (!response->savepoint().empty()) std::printf("%s\n", response->savepoint().c_str());
   return kExitOk;
 }
@@ -193,23 +205,32 @@ int CancelCommand(JobClient& client, const std::string& job, const std::string& 
 }
 
 int SavepointCommand(JobClient& client, const std::string& job, const std::string& directory,
-                     const std::string& request_id) {
+                     const std::string& request_id, OutputFormat format) {
   v1::CreateSavepointRequest request;
   request.set_request_id(request_id);
   request.set_job(job);
   request.set_directory(directory);
   absl::StatusOr<v1::CreateSavepointResponse> response = client.CreateSavepoint(request);
   if (!response.ok()) return Failed(response.status());
-  std::printf("%s\n", response->savepoint().c_str());
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+  } else {
+    std::printf("%s\n", response->savepoint().c_str());
+  }
   return kExitOk;
 }
 
-int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max) {
+int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max,
+                OutputFormat format) {
   v1::GetLogsRequest request;
   request.set_job(job);
   request.set_lines_max(lines_max);
   absl::StatusOr<v1::GetLogsResponse> response = client.GetLogs(request);
   if (!response.ok()) return Failed(response.status());
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+    return kExitOk;
+  }
   for (const v1::JobLogLine& line : response->lines()) {
     std::printf("%s %-7s %s%s%s %s\n", TimeText(line.unix_us()).c_str(), line.level().c_str(),
                 line.source().c_str(), line.uid().empty() ? "" : " ", line.uid().c_str(),

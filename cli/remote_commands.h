@@ -28,12 +28,14 @@ int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat 
 int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFormat format);
 int DescribeCommand(JobClient& client, const std::string& job, OutputFormat format);
 // Until the job has ended; `timeout_seconds` 0 = for ever.
-int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds);
+int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds,
+                OutputFormat format);
 int StopCommand(JobClient& client, const std::string& job, bool drain,
-                const std::string& savepoint_directory, const std::string& request_id);
+                const std::string& savepoint_directory, const std::string& request_id,
+                OutputFormat format);
 int CancelCommand(JobClient& client, const std::string& job, const std::string& request_id);
 int SavepointCommand(JobClient& client, const std::string& job, const std::string& directory,
-                     const std::string& request_id);
-int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max);
+                     const std::string& request_id, OutputFormat format);
+int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max, OutputFormat format);
 
 }  // namespace millrace

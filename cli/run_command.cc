@@ -59,15 +59,31 @@ class LastState : public JobWatcher {
   std::optional<absl::Status> ended_;
 };
 
-absl::Status UseFolder(const std::string& work_dir, const std::string& job_text, Disk& disk) {
+constexpr uint64_t kJobBytesMax = 16 << 20;
+
+// What makes a job of `run` another one: its text, and what --set has made of it.
+std::string VariablesText(const RunOptions& options) {
+  std::string text;
+  for (const auto& [name, value] : options.variables)
+    absl::StrAppend(&text, name, "=", value, "\n");
+  return text;
+}
+
+absl::Status UseFolder(const std::string& work_dir, const RunOptions& options, Disk& disk) {
   MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(work_dir));
-  const std::string path = work_dir + "/job.yaml";
-  if (!disk.Exists(path)) return disk.WriteAtomically(path, job_text);
-  MILLRACE_ASSIGN_OR_RETURN(const std::string before, disk.ReadAll(path, 16 << 20));
-  if (before == job_text) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("folder ", work_dir, " belongs to another job (see ", path,
-                   "); use another --work-dir, or remove the folder to begin anew"));
+  const std::string job = work_dir + "/job.yaml";
+  const std::string variables = work_dir + "/job.variables";
+  if (!disk.Exists(job)) {
+    MILLRACE_RETURN_IF_ERROR(disk.WriteAtomically(variables, VariablesText(options)));
+    return disk.WriteAtomically(job, options.job_text);
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const std::string text, disk.ReadAll(job, kJobBytesMax));
+  MILLRACE_ASSIGN_OR_RETURN(const std::string set, disk.ReadAll(variables, kJobBytesMax));
+  if (text == options.job_text && set == VariablesText(options)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "folder ", work_dir, " belongs to another job", text == options.job_text ? ", by --set" : "",
+      " (see ", text == options.job_text ? variables : job,
+      "); use another --work-dir, or remove the folder to begin anew"));
 }
 
 // One process's coordinator and worker, driven by one thread.
@@ -85,10 +101,9 @@ class Embedded {
                            .registration_grace = absl::ZeroDuration()},
         env_, *store_, &CompileJob, wake);
     MILLRACE_RETURN_IF_ERROR(coordinator_->Start());
-    const int cores =
-        options_.parallelism > 0
-            ? static_cast<int>(options_.parallelism)
-            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    const int cores = options_.parallelism > 0
+                          ? static_cast<int>(options_.parallelism)
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     worker_ = std::make_unique<Worker>(
         WorkerOptions{.worker_id = absl::StrCat("embedded-", absl::Hex(env_.random.Next())),
                       .data_address = "127.0.0.1:0",
@@ -178,12 +193,12 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   MILLRACE_ASSIGN_OR_RETURN(v1::SubmitJobResponse response,
                             (embedded.Call<v1::SubmitJobRequest, v1::SubmitJobResponse>(
                                 &JobApi::SubmitJob, std::move(request))));
-  PrintDiagnostics(response.diagnostics(), options.job_name);
+  PrintDiagnostics(response.diagnostics(), options.file);
   return response.job_id();
 }
 
-int ReportFailure(const absl::Status& status, const std::string& job_name) {
-  PrintError(status, job_name);
+int ReportFailure(const absl::Status& status, const std::string& file) {
+  PrintError(status, file);
   return ExitCodeFor(status);
 }
 
@@ -192,18 +207,18 @@ int ReportFailure(const absl::Status& status, const std::string& job_name) {
 int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atomic_t* stop) {
   const std::string work_dir =
       options.work_dir.empty() ? "./.millrace/" + options.job_name : options.work_dir;
-  if (absl::Status status = UseFolder(work_dir, options.job_text, env.disk); !status.ok()) {
-    return ReportFailure(status, options.job_name);
+  if (absl::Status status = UseFolder(work_dir, options, env.disk); !status.ok()) {
+    return ReportFailure(status, options.file);
   }
   Embedded embedded(options, work_dir, env);
   if (absl::Status status = embedded.Start(); !status.ok()) {
-    return ReportFailure(status, options.job_name);
+    return ReportFailure(status, options.file);
   }
   const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options);
   if (!job_id.ok()) {
     // Nothing runs in the folder yet: it may be used for the corrected job.
     (void)env.disk.Remove(work_dir + "/job.yaml");
-    return ReportFailure(job_id.status(), options.job_name);
+    return ReportFailure(job_id.status(), options.file);
   }
   auto last = std::make_shared<LastState>();
   v1::WatchJobRequest watch;

@@ -1,5 +1,5 @@
-// millrace run: a coordinator and a worker in one process, over in-process links: the same code as a
-// cluster, with nothing to install or configure.
+// millrace run: a coordinator and a worker in one process, over in-process links: the same code as
+// a cluster, with nothing to install or configure.
 #pragma once
 
 #include <csignal>
@@ -13,13 +13,14 @@
 namespace millrace {
 
 struct RunOptions {
-  std::string job_text;        // YAML.
-  std::string job_name;        // Of the file; names the default folder.
+  std::string job_text;  // YAML.
+  std::string file;      // As messages name it.
+  std::string job_name;  // Of the file; names the default folder.
   std::map<std::string, std::string> variables;
-  std::string work_dir;        // Empty = ./.millrace/<job_name>.
-  uint32_t parallelism = 0;    // 0 = what the job says, else one task per core.
+  std::string work_dir;                 // Empty = ./.millrace/<job_name>.
+  uint32_t parallelism = 0;             // 0 = what the job says, else one task per core.
   uint32_t checkpoint_interval_ms = 0;  // 0 = what the job says.
-  int http_port = -1;          // -1 = no metrics server.
+  int http_port = -1;                   // -1 = no metrics server.
   uint64_t memory_mb = 1024;
 };
 
