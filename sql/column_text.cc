@@ -3,7 +3,7 @@
 #include <string>
 
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "sql/sql_text.h"
 #include "sql/type_names.h"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "sql/expression_binder.h"
 #include "sql/node_compiler.h"
 #include "sql/type_names.h"

@@ -4,7 +4,7 @@
 #include <tuple>
 #include <utility>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 

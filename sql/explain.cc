@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "sql/expression_text.h"
 #include "sql/type_names.h"

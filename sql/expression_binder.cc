@@ -14,7 +14,7 @@
 #include "millrace/v1/graph.pb.h"
 #include "nlohmann/json.hpp"
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_parser.h"

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "sql/type_names.h"
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "sql/computed_columns.h"
 #include "sql/diagnostics.h"

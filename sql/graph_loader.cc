@@ -10,7 +10,7 @@
 
 #include "absl/strings/escaping.h"
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "sql/diagnostics.h"
 #include "sql/graph_shorthand.h"
 #include "sql/sql_text.h"

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

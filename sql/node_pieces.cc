@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <map>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "sql/expression_binder.h"
 #include "sql/node_compiler.h"
 #include "sql/type_names.h"

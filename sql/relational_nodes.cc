@@ -1,6 +1,6 @@
 #include <set>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "sql/expression_binder.h"
 #include "sql/node_compiler.h"
 #include "sql/type_names.h"

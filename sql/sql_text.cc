@@ -4,7 +4,7 @@
 #include <array>
 #include <cctype>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

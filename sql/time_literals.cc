@@ -3,7 +3,7 @@
 #include <limits>
 #include <string>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

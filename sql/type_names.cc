@@ -6,7 +6,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 
 namespace millrace {

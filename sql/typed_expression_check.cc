@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_binder.h"

@@ -1,6 +1,6 @@
 #include "sql/variables.h"
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "sql/expression_binder.h"
 #include "sql/graph_compiler.h"

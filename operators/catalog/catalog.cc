@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "operators/catalog/text.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

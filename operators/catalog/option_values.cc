@@ -2,7 +2,7 @@
 #include <numeric>
 
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "operators/catalog/text.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {

@@ -1,7 +1,7 @@
 #include "operators/connectors/node_options.h"
 
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 

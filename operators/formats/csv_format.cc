@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
 #include "operators/formats/base64.h"
 #include "operators/formats/format_errors.h"
 #include "operators/formats/formats.h"
@@ -14,6 +13,7 @@
 #include "operators/formats/time_text.h"
 #include "operators/formats/utf8.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

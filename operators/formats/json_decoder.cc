@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
 #include "operators/formats/base64.h"
 #include "operators/formats/format_errors.h"
 #include "operators/formats/formats.h"
 #include "operators/formats/time_text.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "millrace/v1/checkpoint.pb.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/little_endian.h"
 #include "runtime/checkpoint/segment_file.h"
 #include "runtime/checkpoint/storage.h"
@@ -19,12 +19,12 @@ constexpr size_t kCrcBytes = 4;
 constexpr uint64_t kManifestBytesMax = 256 << 20;
 
 absl::Status Damaged(std::string_view name, std::string_view fault) {
-  return absl::DataLossError(ConcatText("manifest ", name, " is damaged: ", fault));
+  return absl::DataLossError(Concat("manifest ", name, " is damaged: ", fault));
 }
 
 absl::Status Newer(std::string_view name, uint32_t format, uint32_t known) {
-  return absl::FailedPreconditionError(ConcatText("manifest ", name, " has format ", format,
-                                                  ", newer than what this build reads: ", known));
+  return absl::FailedPreconditionError(Concat("manifest ", name, " has format ", format,
+                                              ", newer than what this build reads: ", known));
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ absl::StatusOr<WrittenManifest> WriteManifest(CheckpointStorage& storage, const 
   const std::string bytes = EncodeManifest(manifest);
   if (bytes.size() > kManifestBytesMax) {
     return absl::InvalidArgumentError(
-        ConcatText("manifest ", name, " is too large: bytes=", bytes.size()));
+        Concat("manifest ", name, " is too large: bytes=", bytes.size()));
   }
   MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<CheckpointStorage::Writer> file, storage.Create(name));
   MILLRACE_RETURN_IF_ERROR(file->Append(bytes));

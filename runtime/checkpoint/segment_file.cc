@@ -6,7 +6,7 @@
 #include "millrace/v1/checkpoint.pb.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/little_endian.h"
 
 namespace millrace {
@@ -42,8 +42,8 @@ class FileSegmentWriter final : public SegmentWriter {
 
   absl::Status Append(std::string_view record) override {
     if (record.size() > kSegmentRecordBytesMax) {
-      return absl::InvalidArgumentError(ConcatText("a record is too long for segment ",
-                                                   segment_.name(), ": bytes=", record.size()));
+      return absl::InvalidArgumentError(
+          Concat("a record is too long for segment ", segment_.name(), ": bytes=", record.size()));
     }
     AppendLittleEndian(static_cast<uint32_t>(record.size()), buffer_);
     buffer_.append(record);
@@ -93,7 +93,7 @@ class FileSegmentWriter final : public SegmentWriter {
 
 absl::Status Damaged(const v1::Segment& segment, std::string_view fault) {
   return absl::DataLossError(
-      ConcatText("segment ", segment.name(), " of ", segment.uid(), " is damaged: ", fault));
+      Concat("segment ", segment.name(), " of ", segment.uid(), " is damaged: ", fault));
 }
 
 class FileSegmentReader final : public SegmentReader {
@@ -104,10 +104,10 @@ class FileSegmentReader final : public SegmentReader {
   absl::Status Verify() {
     const uint64_t size = file_->size();
     if (segment_.bytes() != 0 && size != segment_.bytes()) {
-      return Damaged(segment_, ConcatText("it has ", size, " bytes instead of ", segment_.bytes()));
+      return Damaged(segment_, Concat("it has ", size, " bytes instead of ", segment_.bytes()));
     }
     if (size < kHeaderBytes + kFooterBytes) {
-      return Damaged(segment_, ConcatText("it is too short: bytes=", size));
+      return Damaged(segment_, Concat("it is too short: bytes=", size));
     }
     MILLRACE_RETURN_IF_ERROR(VerifyHeader(size));
     return VerifyFooter(size);
@@ -122,7 +122,7 @@ class FileSegmentReader final : public SegmentReader {
     MILLRACE_ASSIGN_OR_RETURN(std::string_view head, Bytes(position_, 4));
     const auto length = ReadLittleEndian<uint32_t>(head.data());
     if (length > kSegmentRecordBytesMax || length > end_ - position_ - 4) {
-      return Damaged(segment_, ConcatText("a record has ", length, " bytes at ", position_));
+      return Damaged(segment_, Concat("a record has ", length, " bytes at ", position_));
     }
     MILLRACE_ASSIGN_OR_RETURN(*record, Bytes(position_ + 4, length));
     position_ += 4 + length;
@@ -138,8 +138,8 @@ class FileSegmentReader final : public SegmentReader {
     const auto version = ReadLittleEndian<uint32_t>(p + 4);
     if (version > kVersion) {
       return absl::FailedPreconditionError(
-          ConcatText("segment ", segment_.name(), " has format ", version,
-                     ", newer than what this build reads: ", kVersion));
+          Concat("segment ", segment_.name(), " has format ", version,
+                 ", newer than what this build reads: ", kVersion));
     }
     if (version == 0) return Damaged(segment_, "its format is 0");
     const auto kind = ReadLittleEndian<uint32_t>(p + 8);
@@ -156,12 +156,12 @@ class FileSegmentReader final : public SegmentReader {
                               Bytes(kHeaderBytes, uid_bytes + name_bytes));
     if (kind != static_cast<uint32_t>(segment_.kind()) || epoch != segment_.epoch() ||
         text.substr(0, uid_bytes) != segment_.uid() || text.substr(uid_bytes) != segment_.name()) {
-      return Damaged(segment_, ConcatText("it belongs to somebody else: kind=", kind,
-                                          " epoch=", epoch, " uid=", text.substr(0, uid_bytes),
-                                          " name=", text.substr(uid_bytes)));
+      return Damaged(segment_,
+                     Concat("it belongs to somebody else: kind=", kind, " epoch=", epoch,
+                            " uid=", text.substr(0, uid_bytes), " name=", text.substr(uid_bytes)));
     }
     if (first > segment_.key_group_first() || last < segment_.key_group_last()) {
-      return Damaged(segment_, ConcatText("it has key groups ", first, " to ", last));
+      return Damaged(segment_, Concat("it has key groups ", first, " to ", last));
     }
     position_ = kHeaderBytes + uid_bytes + name_bytes;
     end_ = size - kFooterBytes;
@@ -198,7 +198,7 @@ class FileSegmentReader final : public SegmentReader {
       block_.resize(std::min<uint64_t>(std::max(length, kReadBytes), size - at));
       block_at_ = at;
       MILLRACE_RETURN_IF_ERROR(Annotate(file_->Read(at, block_.size(), block_.data()),
-                                        ConcatText("cannot read segment ", segment_.name())));
+                                        Concat("cannot read segment ", segment_.name())));
     }
     return std::string_view(block_).substr(at - block_at_, length);
   }

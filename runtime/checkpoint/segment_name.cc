@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "millrace/v1/checkpoint.pb.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/segment_file.h"
 
 namespace millrace {
@@ -46,8 +46,8 @@ std::string EscapeUid(std::string_view uid) {
 }  // namespace
 
 std::string SegmentName(const SegmentOwner& owner, int kind, Epoch epoch, uint64_t sequence) {
-  return ConcatText(owner.prefix, ".", EscapeUid(owner.uid), ".", KindName(kind), ".e",
-                    epoch.number, ".n", sequence);
+  return Concat(owner.prefix, ".", EscapeUid(owner.uid), ".", KindName(kind), ".e", epoch.number,
+                ".n", sequence);
 }
 
 }  // namespace millrace

@@ -9,7 +9,7 @@
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {
@@ -23,8 +23,8 @@ absl::Status CheckName(std::string_view name) {
   };
   if (name.empty() || name.size() > kStorageNameBytesMax || name.front() == '.' ||
       !std::all_of(name.begin(), name.end(), allowed)) {
-    return absl::InvalidArgumentError(ConcatText("not a name of a file in checkpoint storage: ",
-                                                 name.substr(0, kStorageNameBytesMax)));
+    return absl::InvalidArgumentError(Concat("not a name of a file in checkpoint storage: ",
+                                             name.substr(0, kStorageNameBytesMax)));
   }
   return absl::OkStatus();
 }
@@ -46,11 +46,11 @@ class LocalWriter final : public CheckpointStorage::Writer {
   }
 
   absl::Status Append(std::string_view bytes) override {
-    return Annotate(file_->Append(bytes), ConcatText("cannot write segment ", name_));
+    return Annotate(file_->Append(bytes), Concat("cannot write segment ", name_));
   }
 
   absl::Status Publish() override {
-    return Annotate(PublishFile(), ConcatText("cannot publish ", name_));
+    return Annotate(PublishFile(), Concat("cannot publish ", name_));
   }
 
  private:
@@ -58,7 +58,7 @@ class LocalWriter final : public CheckpointStorage::Writer {
     MILLRACE_FAILPOINT("segment.before_sync");
     MILLRACE_RETURN_IF_ERROR(file_->Sync());
     MILLRACE_RETURN_IF_ERROR(file_->Close());
-    const std::string path = ConcatText(folder_, "/", name_);
+    const std::string path = Concat(folder_, "/", name_);
     // A link, not a rename: it fails when the name is taken.
     if (absl::Status linked = disk_.HardLink(temporary_, path); !linked.ok()) {
       return disk_.Exists(path) ? absl::AlreadyExistsError("the name is taken") : linked;
@@ -84,18 +84,18 @@ class LocalStorage final : public CheckpointStorage {
   absl::StatusOr<std::unique_ptr<Writer>> Create(const std::string& name) override {
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
     // Relaxed: only uniqueness matters.
-    std::string temporary = ConcatText(folder_, "/", kTemporaryPrefix, name, "-",
-                                       next_.fetch_add(1, std::memory_order_relaxed));
+    std::string temporary = Concat(folder_, "/", kTemporaryPrefix, name, "-",
+                                   next_.fetch_add(1, std::memory_order_relaxed));
     absl::StatusOr<std::unique_ptr<WritableFile>> file = disk_.Create(temporary);
-    if (!file.ok()) return Annotate(file.status(), ConcatText("cannot create segment ", name));
+    if (!file.ok()) return Annotate(file.status(), Concat("cannot create segment ", name));
     return std::make_unique<LocalWriter>(disk_, folder_, name, std::move(temporary),
                                          *std::move(file));
   }
 
   absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& name) override {
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
-    absl::StatusOr<std::unique_ptr<ReadableFile>> file = disk_.Open(ConcatText(folder_, "/", name));
-    if (!file.ok()) return Annotate(file.status(), ConcatText("cannot open ", name));
+    absl::StatusOr<std::unique_ptr<ReadableFile>> file = disk_.Open(Concat(folder_, "/", name));
+    if (!file.ok()) return Annotate(file.status(), Concat("cannot open ", name));
     return file;
   }
 
@@ -107,7 +107,7 @@ class LocalStorage final : public CheckpointStorage {
 
   absl::Status Remove(const std::string& name) override {
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
-    return disk_.Remove(ConcatText(folder_, "/", name));
+    return disk_.Remove(Concat(folder_, "/", name));
   }
 
  private:
@@ -122,8 +122,7 @@ absl::StatusOr<std::unique_ptr<CheckpointStorage>> OpenCheckpointStorage(std::st
                                                                          Disk& disk) {
   constexpr std::string_view kScheme = "file://";
   if (!uri.starts_with("file:///")) {
-    return absl::InvalidArgumentError(
-        ConcatText("checkpoint storage must be file:///FOLDER: ", uri));
+    return absl::InvalidArgumentError(Concat("checkpoint storage must be file:///FOLDER: ", uri));
   }
   std::string_view folder = uri.substr(kScheme.size());
   while (folder.size() > 1 && folder.back() == '/') folder.remove_suffix(1);

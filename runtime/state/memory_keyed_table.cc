@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {
@@ -76,13 +76,12 @@ absl::StatusOr<bool> MemoryKeyedTable::Get(uint32_t key_group, std::string_view 
 absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
                                    std::string_view value) {
   if (key.size() + value.size() > kRowBytesMax) {
-    return absl::InvalidArgumentError(ConcatText("a row is too long for state table ",
-                                                 identity_.name,
-                                                 ": bytes=", key.size() + value.size()));
+    return absl::InvalidArgumentError(Concat("a row is too long for state table ", identity_.name,
+                                             ": bytes=", key.size() + value.size()));
   }
   if (!store_.key_groups().Contains(key_group)) {
     return absl::InvalidArgumentError(
-        ConcatText("key group ", key_group, " is not the task's: table ", identity_.name));
+        Concat("key group ", key_group, " is not the task's: table ", identity_.name));
   }
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
   Set(RowKey(key_group, key), {.value = std::string(value)}, /*dirty=*/true);

@@ -7,7 +7,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {
@@ -200,7 +200,7 @@ absl::Status MemoryPaneTable::Upsert(int64_t pane, const EncodedKeys& keys,
                                      std::span<uint8_t*> values) {
   if (horizon_set_ && pane <= horizon_) {
     return absl::FailedPreconditionError(
-        ConcatText("pane ", pane, " of state table ", identity_.name, " was dropped already"));
+        Concat("pane ", pane, " of state table ", identity_.name, " was dropped already"));
   }
   if (values.empty()) return absl::OkStatus();
   const auto found = panes_.find(pane);
@@ -388,13 +388,13 @@ absl::Status MemoryPaneTable::RestoreRow(std::string_view row_key, std::string_v
   const int64_t number = PaneOfRow(row_key);
   const uint32_t incarnation = IncarnationOfRow(row_key);
   const std::string_view key = KeyOfPaneRow(row_key);
-  // The key group may be another key's (see PaneTable::Upsert); the rest of the hash is the key's own.
+  // The key group may be another key's (see PaneTable::Upsert); the rest of the hash is the key's
+  // own.
   const uint64_t own_hash = HashKey(key);
   const uint64_t hash = own_hash - own_hash % store_.max_parallelism() + KeyGroupOfRow(row_key);
   if (value.size() != identity_.width || incarnation == 0 || incarnation == UINT32_MAX ||
       KeyGroupOfRow(row_key) >= store_.max_parallelism()) {
-    return absl::DataLossError(
-        ConcatText("a row of state table ", identity_.name, " is malformed"));
+    return absl::DataLossError(Concat("a row of state table ", identity_.name, " is malformed"));
   }
   incarnation_ = std::max(incarnation_, incarnation + 1);
   Pane& pane = panes_[number];

@@ -9,7 +9,7 @@
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/segment_file.h"
 #include "runtime/checkpoint/storage.h"
 #include "runtime/state/cold_store.h"
@@ -49,8 +49,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     for (const v1::Segment& segment : options_.restore) {
       if (segment.kind() != v1::Segment::KIND_STATE_DELTA &&
           segment.kind() != v1::Segment::KIND_STATE_BASE) {
-        return absl::InvalidArgumentError(
-            ConcatText("segment ", segment.name(), " holds no state"));
+        return absl::InvalidArgumentError(Concat("segment ", segment.name(), " holds no state"));
       }
       v1::Segment mine = segment;
       mine.set_key_group_first(
@@ -240,10 +239,10 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     if (!added) {
       if (at->second == identity) return identity;
       return absl::InvalidArgumentError(
-          ConcatText("state table ", identity.name, " of ", options_.uid,
-                     at->second.name == identity.name ? " exists with another kind or width"
-                                                      : " has the same id as table ",
-                     at->second.name == identity.name ? "" : at->second.name));
+          Concat("state table ", identity.name, " of ", options_.uid,
+                 at->second.name == identity.name ? " exists with another kind or width"
+                                                  : " has the same id as table ",
+                 at->second.name == identity.name ? "" : at->second.name));
     }
     if (identity.kind == TableKind::kPane) {
       pane_tables_[identity.id] = std::make_unique<MemoryPaneTable>(*this, identity);
@@ -257,7 +256,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     std::string value;
     return ReadSegment(storage_, segment, [&](std::string_view bytes) {
       return Annotate(RestoreRecord(segment, bytes, value),
-                      ConcatText("cannot restore segment ", segment.name()));
+                      Concat("cannot restore segment ", segment.name()));
     });
   }
 
@@ -318,7 +317,7 @@ absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions opt
   if (options.key_groups.first > options.key_groups.last ||
       options.key_groups.last >= options.max_parallelism || options.max_parallelism > 65536) {
     return absl::InvalidArgumentError(
-        ConcatText("the key groups of ", options.uid, " are out of range"));
+        Concat("the key groups of ", options.uid, " are out of range"));
   }
   auto store = std::make_unique<SegmentedStateStore>(std::move(options));
   MILLRACE_RETURN_IF_ERROR(store->Restore());

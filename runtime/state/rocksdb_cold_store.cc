@@ -17,7 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "runtime/base/env.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/state/cold_store.h"
 #include "runtime/state/state_format.h"
 
@@ -33,7 +33,7 @@ std::string_view FromSlice(const rocksdb::Slice& slice) { return {slice.data(), 
 
 absl::Status FromRocksdb(const rocksdb::Status& status, std::string_view attempted) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message = ConcatText("cannot ", attempted, ": ", status.ToString());
+  const std::string message = Concat("cannot ", attempted, ": ", status.ToString());
   if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
   if (status.IsCorruption()) return absl::DataLossError(message);
   return absl::UnavailableError(message);
@@ -171,7 +171,7 @@ class RocksdbColdStore final : public ColdStore {
     }
 
     absl::Status BeginFile() {
-      files_.push_back(ConcatText(store_.folder_, "/run-", store_.next_file_++, ".evicted"));
+      files_.push_back(Concat(store_.folder_, "/run-", store_.next_file_++, ".evicted"));
       file_ = std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), store_.options_);
       return FromRocksdb(file_->Open(files_.back()), "create a cold file");
     }

@@ -8,7 +8,7 @@
 #include "millrace/v1/checkpoint.pb.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/checkpoint/concat.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/storage.h"
 #include "runtime/state/state_format.h"
 
@@ -42,7 +42,7 @@ struct MergeInput {
           const auto [at, added] = tables.try_emplace(row.table.id, row.table);
           if (!added && at->second != row.table) {
             return absl::DataLossError(
-                ConcatText("segment ", segment.name(), " redefines table ", row.table.name));
+                Concat("segment ", segment.name(), " redefines table ", row.table.name));
           }
           continue;
         }
@@ -56,8 +56,7 @@ struct MergeInput {
       }
       const auto table = tables.find(row.table_id);
       if (row.key <= previous || table == tables.end()) {
-        return absl::DataLossError(
-            ConcatText("segment ", segment.name(), " has rows out of order"));
+        return absl::DataLossError(Concat("segment ", segment.name(), " has rows out of order"));
       }
       MILLRACE_RETURN_IF_ERROR(CheckRow(table->second, row));
       previous.assign(row.key);

@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
 #include "operators/connectors/generated_source.h"
 #include "operators/connectors/node_options.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

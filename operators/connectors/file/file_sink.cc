@@ -6,11 +6,11 @@
 
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
 #include "operators/connectors/file/file_connector.h"
 #include "operators/connectors/node_options.h"
 #include "operators/formats/format.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/outbox.h"
 #include "runtime/task/counters.h"
 

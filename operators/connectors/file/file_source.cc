@@ -5,12 +5,12 @@
 #include <optional>
 
 #include "millrace/v1/graph.pb.h"
-#include "operators/catalog/text.h"
 #include "operators/connectors/file/file_connector.h"
 #include "operators/connectors/node_options.h"
 #include "operators/formats/format.h"
 #include "operators/formats/format_errors.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {

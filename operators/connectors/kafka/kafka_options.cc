@@ -9,9 +9,9 @@
 #include "absl/strings/str_split.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

@@ -4,11 +4,11 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/catalog/catalog.h"
-#include "operators/catalog/text.h"
 #include "operators/connectors/generated_source.h"
 #include "operators/connectors/nexmark/generator.h"
 #include "operators/connectors/node_options.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {

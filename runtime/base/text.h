@@ -7,7 +7,6 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -15,13 +14,16 @@
 
 namespace millrace {
 
+template <typename T>
+concept TextPiece = std::integral<T> || std::convertible_to<const T&, std::string_view>;
+
 inline void AppendText(std::string& out, std::string_view piece) { out.append(piece); }
 inline void AppendText(std::string& out, std::integral auto number) {
   out.append(std::to_string(number));
 }
 
 // The pieces (text and whole numbers) one after the other.
-template <typename... Pieces>
+template <TextPiece... Pieces>
 std::string Concat(const Pieces&... pieces) {
   std::string out;
   (AppendText(out, pieces), ...);
