@@ -77,8 +77,8 @@ class NodeTable : public NodeFactory {
 
   bool IsBlocking(const v1::Node& node) const override {
     if (!node.has_source() && !node.has_sink()) return false;
-    const auto connector = FindConnector(node.has_source() ? node.source().connector()
-                                                           : node.sink().connector());
+    const auto connector =
+        FindConnector(node.has_source() ? node.source().connector() : node.sink().connector());
     return connector.ok() && (*connector)->blocking;
   }
 

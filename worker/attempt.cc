@@ -110,27 +110,27 @@ absl::Status Attempt::MakeTask(const v1::Task& spec) {
   }
   std::shared_ptr<TaskRunner> runner = worker_.RunnerFor(blocking);
   const TaskId id{.chain = spec.key().chain(), .index = spec.key().index()};
-  std::shared_ptr<Task> task = Task::Make(
-      {.env = parts_->env,
-       .factory = parts_->factory,
-       .graph = deploy_.graph(),
-       .chain = *chain,
-       .restore = deploy_.restore(),
-       .storage = *storage_,
-       .budget = parts_->budget,
-       .listener = *this,
-       .wake = runner->waker(),
-       .keep_alive = shared_from_this(),
-       .job_id = key_.job_id,
-       .generation = Generation{key_.generation},
-       .attempt = key_.attempt,
-       .id = id,
-       .key_groups = {spec.key_group_first(), spec.key_group_last()},
-       .cold_folder =
-           absl::StrCat(parts_->options.data_folder, "/state/", key_.job_id, "/g", key_.generation,
-                        "-a", key_.attempt, "/c", id.chain, "-t", id.index),
-       .interactive = parts_->options.interactive},
-      MakeInputs(spec, *chain, runner->waker()));
+  std::shared_ptr<Task> task =
+      Task::Make({.env = parts_->env,
+                  .factory = parts_->factory,
+                  .graph = deploy_.graph(),
+                  .chain = *chain,
+                  .restore = deploy_.restore(),
+                  .storage = *storage_,
+                  .budget = parts_->budget,
+                  .listener = *this,
+                  .wake = runner->waker(),
+                  .keep_alive = shared_from_this(),
+                  .job_id = key_.job_id,
+                  .generation = Generation{key_.generation},
+                  .attempt = key_.attempt,
+                  .id = id,
+                  .key_groups = {spec.key_group_first(), spec.key_group_last()},
+                  .cold_folder = absl::StrCat(parts_->options.data_folder, "/state/", key_.job_id,
+                                              "/g", key_.generation, "-a", key_.attempt, "/c",
+                                              id.chain, "-t", id.index),
+                  .interactive = parts_->options.interactive},
+                 MakeInputs(spec, *chain, runner->waker()));
   Hosted hosted{.spec = &spec, .task = std::move(task), .runner = runner, .state = {}};
   *hosted.state.mutable_attempt() = deploy_.attempt();
   *hosted.state.mutable_task() = spec.key();
@@ -154,9 +154,8 @@ std::vector<TaskInput> Attempt::MakeInputs(const v1::Task& spec, const v1::Chain
       }
       const v1::Task* sender = FindTask(upstream.id(), from);
       MILLRACE_CHECK(sender != nullptr);
-      const ChannelKey channel{.edge = static_cast<uint32_t>(e),
-                               .from = from,
-                               .to = spec.key().index()};
+      const ChannelKey channel{
+          .edge = static_cast<uint32_t>(e), .from = from, .to = spec.key().index()};
       TaskInput input{.input = static_cast<int>(edge.to_input()), .receiver = nullptr};
       if (sender->worker_id() == parts_->options.worker_id) {
         LocalChannel local = MakeLocalChannel(
@@ -185,9 +184,8 @@ std::vector<std::unique_ptr<ChannelSender>> Attempt::MakeSenders(const Hosted& h
   std::vector<std::unique_ptr<ChannelSender>> senders;
   for (uint32_t to :
        Receivers(RoutingOf(edge), hosted.spec->key().index(), downstream.parallelism())) {
-    const ChannelKey channel{.edge = static_cast<uint32_t>(e),
-                             .from = hosted.spec->key().index(),
-                             .to = to};
+    const ChannelKey channel{
+        .edge = static_cast<uint32_t>(e), .from = hosted.spec->key().index(), .to = to};
     const v1::Task* receiver = FindTask(downstream.id(), to);
     MILLRACE_CHECK(receiver != nullptr);
     if (receiver->worker_id() == parts_->options.worker_id) {
@@ -197,8 +195,8 @@ std::vector<std::unique_ptr<ChannelSender>> Attempt::MakeSenders(const Hosted& h
       local_senders_.erase(it);
     } else {
       senders.push_back(parts_->data_plane->OpenSender(
-          key_, channel, receiver->data_address(),
-          {.bytes_max = parts_->options.channel_bytes_max}, hosted.runner->waker()));
+          key_, channel, receiver->data_address(), {.bytes_max = parts_->options.channel_bytes_max},
+          hosted.runner->waker()));
     }
   }
   return senders;
@@ -218,10 +216,10 @@ std::vector<TaskOutput> Attempt::MakeOutputs(const Hosted& hosted) {
       options.key_columns.push_back(schema->IndexOfId(id));
       MILLRACE_CHECK(options.key_columns.back() >= 0);
     }
-    outputs.push_back({.uid = edge.from(),
-                       .port = PortOf(edge),
-                       .router = std::make_unique<Router>(std::move(options),
-                                                          MakeSenders(hosted, e))});
+    outputs.push_back(
+        {.uid = edge.from(),
+         .port = PortOf(edge),
+         .router = std::make_unique<Router>(std::move(options), MakeSenders(hosted, e))});
   }
   return outputs;
 }

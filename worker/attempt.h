@@ -1,7 +1,8 @@
 // One attempt to run a job, as far as this worker takes part: its tasks and their channels.
 //
 // Threading: the worker's loop, but for the TaskListener methods, which post to it.
-// Ownership: the worker; tasks borrow graph, manifest and storage from here, so an attempt lives until
+// Ownership: the worker; tasks borrow graph, manifest and storage from here, so an attempt lives
+// until
 //            its last task is gone.
 #pragma once
 

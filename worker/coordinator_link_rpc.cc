@@ -139,8 +139,8 @@ void CoordinatorLink::Start() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000);
-  state_->stub = v1::WorkerService::NewStub(grpc::CreateCustomChannel(
-      state_->address, grpc::InsecureChannelCredentials(), arguments));
+  state_->stub = v1::WorkerService::NewStub(
+      grpc::CreateCustomChannel(state_->address, grpc::InsecureChannelCredentials(), arguments));
   Dial(state_);
 }
 

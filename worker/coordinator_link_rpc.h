@@ -1,7 +1,8 @@
 // The worker's end of the control stream: dials the coordinator, again and again with back-off, and
 // hands messages to the worker.
 //
-// Threading: Start once; the callbacks of gRPC's threads post to the worker. The destructor ends the
+// Threading: Start once; the callbacks of gRPC's threads post to the worker. The destructor ends
+// the
 //            stream and waits for it.
 #pragma once
 

@@ -47,8 +47,9 @@ int Run(const Flags& flags) {
   RealEnv real_env({.io_threads = 4});
   Env env = real_env.env();
   MetricsRegistry registry;
-  const int cores = flags.cores > 0 ? flags.cores
-                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int cores = flags.cores > 0
+                        ? flags.cores
+                        : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   auto waker = std::make_shared<Waker>();
   int next_core = 0;
   // The port is in the registration, so the server starts first; its collectors come later.
@@ -63,17 +64,18 @@ int Run(const Flags& flags) {
     std::fprintf(stderr, "error: %s\n", http_address.status().ToString().c_str());
     return 1;
   }
-  Worker worker({.worker_id = absl::StrCat("w-", absl::Hex(env.random.Next())),
-                 .data_address = absl::StrCat(flags.bind, ":", flags.data_port),
-                 .http_address = *http_address,
-                 .data_folder = flags.data_dir,
-                 .state_memory_bytes = flags.memory_mb << 20},
-                env, AllNodes(), cores,
-                [&] {
-                  const int core = flags.pin && next_core < cores ? next_core++ : -1;
-                  return std::make_shared<TaskThread>(env.clock, core);
-                },
-                [waker] { waker->Wake(); });
+  Worker worker(
+      {.worker_id = absl::StrCat("w-", absl::Hex(env.random.Next())),
+       .data_address = absl::StrCat(flags.bind, ":", flags.data_port),
+       .http_address = *http_address,
+       .data_folder = flags.data_dir,
+       .state_memory_bytes = flags.memory_mb << 20},
+      env, AllNodes(), cores,
+      [&] {
+        const int core = flags.pin && next_core < cores ? next_core++ : -1;
+        return std::make_shared<TaskThread>(env.clock, core);
+      },
+      [waker] { waker->Wake(); });
   if (absl::Status status = worker.Start(); !status.ok()) {
     std::fprintf(stderr, "error: cannot start: %s\n", status.ToString().c_str());
     return 1;

@@ -36,8 +36,8 @@ absl::Status Worker::Start() {
   const std::string folder = parts_->options.data_folder + "/state";
   MILLRACE_RETURN_IF_ERROR(parts_->env.disk.RemoveFolder(folder));
   MILLRACE_RETURN_IF_ERROR(parts_->env.disk.MakeFolders(folder));
-  MILLRACE_ASSIGN_OR_RETURN(parts_->data_plane, DataPlane::Start(parts_->env.network,
-                                                                 parts_->options.data_address));
+  MILLRACE_ASSIGN_OR_RETURN(parts_->data_plane,
+                            DataPlane::Start(parts_->env.network, parts_->options.data_address));
   return absl::OkStatus();
 }
 
@@ -165,7 +165,8 @@ void Worker::StopOne(const AttemptKey& key) {
   if (it == attempts_.end()) return;
   std::shared_ptr<Attempt> attempt = std::move(it->second);
   attempts_.erase(it);
-  LogInfo("stopping", {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
+  LogInfo("stopping",
+          {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
   // A task in the middle of a step may take a while: not on this loop.
   parts_->env.executor.RunBlocking([attempt = std::move(attempt)] { attempt->Stop(); });
 }
@@ -203,8 +204,7 @@ void Worker::AddLogLine(v1::AttemptId attempt, v1::LogLine line) {
   });
 }
 
-void Worker::VisitTasks(
-    const std::function<void(const std::string& job_id, Task&)>& visit) const {
+void Worker::VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const {
   for (const auto& [key, attempt] : attempts_) attempt->VisitTasks(visit);
 }
 

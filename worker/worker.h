@@ -2,7 +2,8 @@
 // threads, connects their channels, and reports what happens.
 //
 // Threading: one event loop (RunPosted, by the worker's main thread or the simulator). OnMessage,
-//            OnConnected and OnDisconnected from any thread: they post. Tasks report by posting too.
+//            OnConnected and OnDisconnected from any thread: they post. Tasks report by posting
+//            too.
 // Ownership: the worker owns runners, data plane and attempts; Env, factory and runners' clock are
 //            borrowed.
 #pragma once
@@ -28,10 +29,10 @@ class Attempt;
 class Task;
 
 struct WorkerOptions {
-  std::string worker_id;       // Names this incarnation.
+  std::string worker_id;  // Names this incarnation.
   std::string data_address = "127.0.0.1:0";
-  std::string http_address;    // Only reported.
-  std::string data_folder;     // Cold state; wiped at start.
+  std::string http_address;  // Only reported.
+  std::string data_folder;   // Cold state; wiped at start.
   uint64_t state_memory_bytes = uint64_t{1} << 30;
   size_t channel_bytes_max = 1 << 20;
   bool interactive = false;

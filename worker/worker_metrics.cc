@@ -53,20 +53,20 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
     const auto number = [](const TaskCounter& counter) {
       return static_cast<double>(counter.value());
     };
-    view.nodes.push_back({.uid = node.uid,
-                          .rows_in = number(c.rows_in),
-                          .rows_out = number(c.rows_out),
-                          .late = number(c.rows_late),
-                          .dead = number(c.rows_dead_lettered),
-                          .bytes_in = number(c.bytes_in),
-                          .bytes_out = number(c.bytes_out),
-                          .lag = number(c.lag_rows),
-                          .sink_errors = number(c.sink_errors),
-                          .future = number(c.rows_future),
-                          .watermark_s = static_cast<double>(watermark) / 1e6,
-                          .is_source = task.has_source() && view.nodes.empty(),
-                          .has_watermark = watermark != EventTime::Min().us &&
-                                           watermark != EventTime::Max().us});
+    view.nodes.push_back(
+        {.uid = node.uid,
+         .rows_in = number(c.rows_in),
+         .rows_out = number(c.rows_out),
+         .late = number(c.rows_late),
+         .dead = number(c.rows_dead_lettered),
+         .bytes_in = number(c.bytes_in),
+         .bytes_out = number(c.bytes_out),
+         .lag = number(c.lag_rows),
+         .sink_errors = number(c.sink_errors),
+         .future = number(c.rows_future),
+         .watermark_s = static_cast<double>(watermark) / 1e6,
+         .is_source = task.has_source() && view.nodes.empty(),
+         .has_watermark = watermark != EventTime::Min().us && watermark != EventTime::Max().us});
   }
   return view;
 }
@@ -94,9 +94,10 @@ void Write(const TaskView& task, MetricsSink& sink) {
     sink.Counter("millrace_operator_bytes_in_total", "Bytes that came in.", labels, node.bytes_in);
     sink.Counter("millrace_operator_bytes_out_total", "Bytes that went out.", labels,
                  node.bytes_out);
-    sink.Counter("millrace_operator_late_records_dropped_total",
-                 "Rows that came after their window was closed; in the late output if there is one.",
-                 labels, node.late);
+    sink.Counter(
+        "millrace_operator_late_records_dropped_total",
+        "Rows that came after their window was closed; in the late output if there is one.", labels,
+        node.late);
     sink.Counter("millrace_dlq_records_total", "Records sent to the dead-letter output.", labels,
                  node.dead);
     sink.Counter("millrace_operator_future_records_total",

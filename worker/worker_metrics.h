@@ -6,8 +6,8 @@ namespace millrace {
 class MetricsRegistry;
 class Worker;
 
-// Registers a collector. At a scrape it asks the worker's loop by letter and waits for its answer, at
-// most a second. `worker` must outlive the registry's use.
+// Registers a collector. At a scrape it asks the worker's loop by letter and waits for its answer,
+// at most a second. `worker` must outlive the registry's use.
 void ExportWorkerMetrics(Worker& worker, MetricsRegistry& registry);
 
 }  // namespace millrace

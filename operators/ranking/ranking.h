@@ -7,8 +7,8 @@
 
 namespace millrace {
 
-// The first `limit` rows by `order` of each window (rows of equal window_end) and partition; emitted
-// when the watermark reaches the window's end. Rows of a window that was emitted are late.
+// The first `limit` rows by `order` of each window (rows of equal window_end) and partition;
+// emitted when the watermark reaches the window's end. Rows of a window that was emitted are late.
 std::unique_ptr<Operator> MakeWindowTopN();
 
 }  // namespace millrace

@@ -22,8 +22,9 @@ struct SortColumn {
   bool nulls_first;
 };
 
-// Rows come routed by (window end, partition). They are kept per such group in memory, cut back to the candidates now and then; at a
-// barrier the changed groups are written to the state table: ordered window end, partition -> rows.
+// Rows come routed by (window end, partition). They are kept per such group in memory, cut back to
+// the candidates now and then; at a barrier the changed groups are written to the state table:
+// ordered window end, partition -> rows.
 class WindowTopN : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
@@ -43,8 +44,8 @@ class WindowTopN : public Operator {
     watermark_ = context.restored_watermark;
     MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("rows"));
     absl::Status status;
-    MILLRACE_RETURN_IF_ERROR(table_->ScanAll(
-        [&](uint32_t key_group, std::string_view key, std::string_view value) {
+    MILLRACE_RETURN_IF_ERROR(
+        table_->ScanAll([&](uint32_t key_group, std::string_view key, std::string_view value) {
           absl::StatusOr<Batch> rows = DecodeBatch(schema_, Buffer::CopyOf(value), 0);
           if (!rows.ok()) {
             status = rows.status();
@@ -61,8 +62,8 @@ class WindowTopN : public Operator {
 
   absl::Status Process(int, const Batch& batch, Emitter& out) override {
     EncodeKeys(batch, key_columns_, keys_);
-    // A late row belongs to a window that was emitted; the watermark operator lets none through unless
-    // the upstream operator emits late results.
+    // A late row belongs to a window that was emitted; the watermark operator lets none through
+    // unless the upstream operator emits late results.
     const auto* ends = batch.column(end_column_).values<int64_t>();
     std::map<std::string_view, std::vector<int32_t>> rows_of;
     std::vector<int32_t> late;
@@ -76,8 +77,8 @@ class WindowTopN : public Operator {
     for (const auto& [key, rows] : rows_of) {
       // Rows of one window end and partition; the state key is the encoded tuple, end first.
       Group& group = groups_[std::string(key)];
-      group.key_group = KeyGroupOf(keys_.hashes[static_cast<size_t>(rows[0])],
-                                   context_->max_parallelism);
+      group.key_group =
+          KeyGroupOf(keys_.hashes[static_cast<size_t>(rows[0])], context_->max_parallelism);
       MILLRACE_CHECK(context_->key_groups.Contains(group.key_group));
       group.changed = true;
       group.rows += static_cast<int64_t>(rows.size());

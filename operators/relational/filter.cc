@@ -1,7 +1,7 @@
+#include "millrace/v1/graph.pb.h"
 #include "operators/relational/relational.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/expression.h"
-#include "millrace/v1/graph.pb.h"
 
 namespace millrace {
 namespace {
@@ -11,8 +11,8 @@ class Filter : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
     context_ = &context;
-    MILLRACE_ASSIGN_OR_RETURN(predicate_, BindExpression(context.node.filter().predicate(),
-                                                         *context.input_schemas[0]));
+    MILLRACE_ASSIGN_OR_RETURN(
+        predicate_, BindExpression(context.node.filter().predicate(), *context.input_schemas[0]));
     return absl::OkStatus();
   }
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 
+#include "millrace/v1/graph.pb.h"
 #include "operators/relational/relational.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/expression.h"
-#include "millrace/v1/graph.pb.h"
 
 namespace millrace {
 namespace {

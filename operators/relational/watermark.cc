@@ -1,18 +1,18 @@
 #include <algorithm>
 
+#include "millrace/v1/graph.pb.h"
 #include "operators/relational/relational.h"
 #include "runtime/expressions/expression.h"
 #include "runtime/task/counters.h"
 #include "runtime/task/split_watermarks.h"
-#include "millrace/v1/graph.pb.h"
 
 namespace millrace {
 namespace {
 
 constexpr int64_t kDefaultFutureSkewMs = 300'000;
 
-// Rows without an event time are dead letters. Rows further in the future than the allowed skew pass,
-// but do not move the watermark: one bad clock must not close everybody's windows.
+// Rows without an event time are dead letters. Rows further in the future than the allowed skew
+// pass, but do not move the watermark: one bad clock must not close everybody's windows.
 class Watermark : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {

@@ -99,8 +99,7 @@ absl::StatusOr<std::shared_ptr<const AggregateLayout>> AggregateLayout::Make(
     }
     // DISTINCT changes nothing for extremes.
     const bool extreme = kind == AggregateKind::kMin || kind == AggregateKind::kMax;
-    slot.by_value_set =
-        extreme ? IsVariableWidth(slot.argument_type) : aggregate.distinct();
+    slot.by_value_set = extreme ? IsVariableWidth(slot.argument_type) : aggregate.distinct();
     slot.offset = static_cast<uint32_t>(layout->width_);
     if (!slot.by_value_set || !extreme) layout->width_ += WidthOf(slot);
     layout->has_value_sets_ |= slot.by_value_set;
@@ -191,11 +190,11 @@ bool AggregateLayout::AppendResult(size_t index, const uint8_t* accumulator,
   }
   auto sum = Load<Int128>(at + 8);
   if (slot.kind == AggregateKind::kAvg) sum /= count;  // Integer AVG truncates, as in Flink SQL.
-  const bool fits = slot.result_type == TypeKind::kInt32
-                        ? sum >= std::numeric_limits<int32_t>::min() &&
-                              sum <= std::numeric_limits<int32_t>::max()
-                        : sum >= std::numeric_limits<int64_t>::min() &&
-                              sum <= std::numeric_limits<int64_t>::max();
+  const bool fits =
+      slot.result_type == TypeKind::kInt32
+          ? sum >= std::numeric_limits<int32_t>::min() && sum <= std::numeric_limits<int32_t>::max()
+          : sum >= std::numeric_limits<int64_t>::min() &&
+                sum <= std::numeric_limits<int64_t>::max();
   if (!fits) {
     out.AppendNull();
     return false;

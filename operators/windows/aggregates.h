@@ -4,8 +4,8 @@
 // text, work on the set of values: the operator keeps (key, aggregate, value) rows and feeds each
 // value once (`AddValue`) when the window is read.
 // Layout of a slot: int64 count of the rows that contributed; then for SUM and AVG a 128-bit sum
-// (exact for integers, so that overflow is found at the end, not on the way) or a double; for MIN and
-// MAX the value as int64 or double. All zero bytes = nothing yet.
+// (exact for integers, so that overflow is found at the end, not on the way) or a double; for MIN
+// and MAX the value as int64 or double. All zero bytes = nothing yet.
 #pragma once
 
 #include <cstdint>
@@ -63,8 +63,7 @@ class AggregateLayout : public AccumulatorLayout {
 // Threading: the task thread.
 class AggregateInputs {
  public:
-  static absl::StatusOr<AggregateInputs> Make(const v1::WindowAggregate& node,
-                                              const Schema& input);
+  static absl::StatusOr<AggregateInputs> Make(const v1::WindowAggregate& node, const Schema& input);
 
   // Evaluates arguments and filters for all rows of `batch`.
   absl::Status Evaluate(const Batch& batch, RowErrors& errors);

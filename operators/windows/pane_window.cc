@@ -44,9 +44,8 @@ class PaneWindow : public Operator {
     RowErrors errors;
     MILLRACE_RETURN_IF_ERROR(inputs_->Evaluate(input, errors));
     if (!errors.empty()) {
-      const Batch good =
-          DeadLetterRows(context_->node.uid(), "MR4004", input, errors, context_->counters,
-                         context_->clock, out);
+      const Batch good = DeadLetterRows(context_->node.uid(), "MR4004", input, errors,
+                                        context_->counters, context_->clock, out);
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
     AssignPanes(input, out);
@@ -202,7 +201,7 @@ class PaneWindow : public Operator {
   std::optional<ValueSets> value_sets_;
 
   EventTime watermark_ = EventTime::Min();
-  int64_t fired_us_ = EventTime::Min().us;  // Within a watermark that is still being handled.
+  int64_t fired_us_ = EventTime::Min().us;     // Within a watermark that is still being handled.
   std::unique_ptr<PaneTable::Cursor> cursor_;  // The window being read.
   WindowBounds window_{};
 

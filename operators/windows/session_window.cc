@@ -22,8 +22,8 @@ struct Session {
   std::string accumulator;
 };
 
-// State: "sessions": group key, start -> end, accumulator. "ends": end, group key, start -> nothing,
-// so that the sessions that a watermark closes are found in order.
+// State: "sessions": group key, start -> end, accumulator. "ends": end, group key, start ->
+// nothing, so that the sessions that a watermark closes are found in order.
 class SessionWindow : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
@@ -55,9 +55,8 @@ class SessionWindow : public Operator {
     RowErrors errors;
     MILLRACE_RETURN_IF_ERROR(inputs_->Evaluate(input, errors));
     if (!errors.empty()) {
-      const Batch good =
-          DeadLetterRows(context_->node.uid(), "MR4004", input, errors, context_->counters,
-                         context_->clock, out);
+      const Batch good = DeadLetterRows(context_->node.uid(), "MR4004", input, errors,
+                                        context_->counters, context_->clock, out);
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
     EncodeKeys(input, key_columns_, keys_);
@@ -144,8 +143,8 @@ class SessionWindow : public Operator {
     return false;
   }
 
-  // Fills touching_ with the key's sessions that a row at `time_us` belongs to. Windows that only touch
-  // merge too, as in Flink.
+  // Fills touching_ with the key's sessions that a row at `time_us` belongs to. Windows that only
+  // touch merge too, as in Flink.
   absl::Status FindTouching(uint32_t group, std::string_view key, int64_t time_us) {
     touching_.clear();
     return sessions_->Scan(group, key, [&](std::string_view row_key, std::string_view value) {
@@ -194,13 +193,13 @@ class SessionWindow : public Operator {
       const std::string accumulator = value.substr(8);
       bool fits = true;
       for (size_t slot = 0; slot < layout_->slots().size(); ++slot) {
-        fits &= layout_->AppendResult(
-            slot, reinterpret_cast<const uint8_t*>(accumulator.data()),
-            builder.column(static_cast<int>(2 + key_columns_.size() + slot)));
+        fits &=
+            layout_->AppendResult(slot, reinterpret_cast<const uint8_t*>(accumulator.data()),
+                                  builder.column(static_cast<int>(2 + key_columns_.size() + slot)));
       }
       if (!fits) {
-        errors.entries.push_back({static_cast<int32_t>(builder.rows() - 1),
-                                  "the sum is out of range for its type"});
+        errors.entries.push_back(
+            {static_cast<int32_t>(builder.rows() - 1), "the sum is out of range for its type"});
       }
       MILLRACE_RETURN_IF_ERROR(sessions_->Delete(group, session_key));
       MILLRACE_RETURN_IF_ERROR(ends_->Delete(group, end_key));

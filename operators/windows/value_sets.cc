@@ -39,8 +39,8 @@ absl::Status ValueSets::Add(int64_t pane, const EncodedKeys& keys, std::span<con
   for (uint32_t slot = 0; slot < layout_.slots().size(); ++slot) {
     if (!layout_.slots()[slot].by_value_set) continue;
     const Column& argument = inputs.argument(slot);
-    const Batch value(Schema::Make({{.name = "value", .type = argument.type()}}),
-                      argument.length(), {argument});
+    const Batch value(Schema::Make({{.name = "value", .type = argument.type()}}), argument.length(),
+                      {argument});
     EncodeKeys(value, std::vector<int>{0}, values_);
     row_keys_.bytes.clear();
     row_keys_.offsets.assign(1, 0);

@@ -28,8 +28,8 @@ class ValueSets {
   // Adds the arguments of `rows` of the evaluated batch; `keys` are the groups of all its rows.
   absl::Status Add(int64_t pane, const EncodedKeys& keys, std::span<const int32_t> rows,
                    const AggregateInputs& inputs);
-  // Folds the values of the window that consists of `panes`; before AppendResult. Needs memory for one
-  // result per group of the window.
+  // Folds the values of the window that consists of `panes`; before AppendResult. Needs memory for
+  // one result per group of the window.
   absl::Status Read(std::span<const int64_t> panes);
   // As AggregateLayout::AppendResult.
   bool AppendResult(size_t slot, std::string_view group, ColumnBuilder& out) const;

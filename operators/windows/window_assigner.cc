@@ -9,7 +9,8 @@
 namespace millrace {
 namespace {
 
-// Largest multiple of `step` (shifted by `offset`) that is <= `value`; right for negative values too.
+// Largest multiple of `step` (shifted by `offset`) that is <= `value`; right for negative values
+// too.
 int64_t FloorTo(int64_t value, int64_t step, int64_t offset) {
   const int64_t rest = (value - offset) % step;
   return value - (rest < 0 ? rest + step : rest);
@@ -35,8 +36,8 @@ absl::StatusOr<WindowAssigner> WindowAssigner::Make(const v1::Window& window) {
   }
   if (assigner.size_us_ <= 0 || assigner.step_us_ <= 0 || assigner.step_us_ > assigner.size_us_ ||
       (assigner.cumulate_ && assigner.size_us_ % assigner.step_us_ != 0)) {
-    return absl::InvalidArgumentError(absl::StrCat("bad window: size_ms=", window.size_ms(),
-                                                   " slide_ms=", window.slide_ms()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("bad window: size_ms=", window.size_ms(), " slide_ms=", window.slide_ms()));
   }
   assigner.pane_us_ = std::gcd(assigner.size_us_, assigner.step_us_);
   return assigner;

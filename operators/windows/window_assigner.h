@@ -30,8 +30,8 @@ class WindowAssigner {
   // The first and last window that contain the pane, by their ends.
   int64_t FirstWindowEnd(int64_t pane) const;
   int64_t LastWindowEnd(int64_t pane) const;
-  // The first window end > `after_us` of a window that contains the pane; the caller checks it against
-  // LastWindowEnd.
+  // The first window end > `after_us` of a window that contains the pane; the caller checks it
+  // against LastWindowEnd.
   int64_t NextWindowEnd(int64_t pane, int64_t after_us) const;
   // The window with this end. Its panes are those with start_us < pane <= end_us.
   WindowBounds WindowEndingAt(int64_t end_us) const;

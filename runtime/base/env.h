@@ -23,8 +23,8 @@ namespace millrace {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual absl::Time Now() = 0;            // Wall clock; may jump.
-  virtual int64_t MonotonicNanos() = 0;    // Never goes back; for intervals.
+  virtual absl::Time Now() = 0;          // Wall clock; may jump.
+  virtual int64_t MonotonicNanos() = 0;  // Never goes back; for intervals.
 };
 
 // A file being written, sequentially. Not thread-safe. Bytes are durable only after Sync().
@@ -54,10 +54,11 @@ class Disk {
   virtual absl::Status MakeFolders(const std::string& path) = 0;  // Like mkdir -p, durable.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;  // Syncs folder.
   virtual absl::Status HardLink(const std::string& from, const std::string& to) = 0;
-  virtual absl::Status Remove(const std::string& path) = 0;  // OK when it is not there.
+  virtual absl::Status Remove(const std::string& path) = 0;        // OK when it is not there.
   virtual absl::Status RemoveFolder(const std::string& path) = 0;  // With all it contains.
   virtual absl::Status SyncFolder(const std::string& path) = 0;
-  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& path) = 0;  // Sorted names.
+  virtual absl::StatusOr<std::vector<std::string>> List(
+      const std::string& path) = 0;  // Sorted names.
   virtual bool Exists(const std::string& path) = 0;
 
   // Convenience over the above. WriteAtomically: temporary file, Sync, Rename, SyncFolder.
@@ -96,7 +97,7 @@ struct ConnectionHandlers {
 
 class Listener {
  public:
-  virtual ~Listener() = default;  // Stops listening.
+  virtual ~Listener() = default;            // Stops listening.
   virtual std::string address() const = 0;  // host:port that it really listens on.
 };
 

@@ -38,12 +38,11 @@ class Failpoints {
 }  // namespace millrace
 
 // In a function that returns Status or StatusOr.
-#define MILLRACE_FAILPOINT(name)                                                     \
-  do {                                                                               \
-    if (::millrace::Failpoints::AnyArmed()) [[unlikely]] {                           \
-      if (absl::Status failpoint_ = ::millrace::Failpoints::Reach(name);             \
-          !failpoint_.ok()) {                                                        \
-        return failpoint_;                                                           \
-      }                                                                              \
-    }                                                                                \
+#define MILLRACE_FAILPOINT(name)                                                             \
+  do {                                                                                       \
+    if (::millrace::Failpoints::AnyArmed()) [[unlikely]] {                                   \
+      if (absl::Status failpoint_ = ::millrace::Failpoints::Reach(name); !failpoint_.ok()) { \
+        return failpoint_;                                                                   \
+      }                                                                                      \
+    }                                                                                        \
   } while (false)

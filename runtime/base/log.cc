@@ -17,11 +17,11 @@ struct Logger {
   std::shared_ptr<spdlog::logger> text;
   bool json = false;
   absl::Mutex mutex;
-  std::function<void(LogLevel, std::string_view, const LogFields&)> observer
-      ABSL_GUARDED_BY(mutex);
+  std::function<void(LogLevel, std::string_view, const LogFields&)> observer ABSL_GUARDED_BY(mutex);
 
-  Logger() : text(std::make_shared<spdlog::logger>(
-                 "millrace", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
+  Logger()
+      : text(std::make_shared<spdlog::logger>("millrace",
+                                              std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
     text->set_pattern("%Y-%m-%dT%H:%M:%S.%fZ %L %v", spdlog::pattern_time_type::utc);
   }
 };

@@ -42,7 +42,9 @@ void InitLogging(LogLevel level_min, bool json);
 void SetLogObserver(
     std::function<void(LogLevel, std::string_view message, const LogFields& fields)> observer);
 
-inline void LogInfo(std::string_view message, LogFields f = {}) { Log(LogLevel::kInfo, message, f); }
+inline void LogInfo(std::string_view message, LogFields f = {}) {
+  Log(LogLevel::kInfo, message, f);
+}
 inline void LogWarning(std::string_view m, LogFields f = {}) { Log(LogLevel::kWarning, m, f); }
 inline void LogError(std::string_view m, LogFields f = {}) { Log(LogLevel::kError, m, f); }
 inline void LogDebug(std::string_view m, LogFields f = {}) { Log(LogLevel::kDebug, m, f); }

@@ -32,9 +32,7 @@ class RealClock : public Clock {
 // SplitMix64 (Steele, Lea, Flood 2014), seeded by the kernel.
 class RealRandom : public Random {
  public:
-  RealRandom() {
-    MILLRACE_CHECK(getrandom(&state_, sizeof(state_), 0) == sizeof(state_));
-  }
+  RealRandom() { MILLRACE_CHECK(getrandom(&state_, sizeof(state_), 0) == sizeof(state_)); }
   uint64_t Next() override ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     uint64_t z = (state_ += 0x9E3779B97F4A7C15);

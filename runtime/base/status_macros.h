@@ -10,11 +10,11 @@
 #define MILLRACE_STATUS_CONCAT_INNER_(a, b) a##b
 #define MILLRACE_STATUS_CONCAT_(a, b) MILLRACE_STATUS_CONCAT_INNER_(a, b)
 
-#define MILLRACE_RETURN_IF_ERROR(expression)                                   \
-  do {                                                                         \
+#define MILLRACE_RETURN_IF_ERROR(expression)                                    \
+  do {                                                                          \
     if (absl::Status millrace_status_ = (expression); !millrace_status_.ok()) { \
-      return millrace_status_;                                                 \
-    }                                                                          \
+      return millrace_status_;                                                  \
+    }                                                                           \
   } while (false)
 
 #define MILLRACE_ASSIGN_OR_RETURN(lhs, expression) \

@@ -109,7 +109,8 @@ class TcpConnection : public Connection, public std::enable_shared_from_this<Tcp
 
 class TcpNetwork : public Network {
  public:
-  TcpNetwork() : epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  TcpNetwork()
+      : epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     MILLRACE_CHECK(epoll_ >= 0 && event_ >= 0);
     Watch(event_, EPOLLIN);
     thread_ = std::thread([this] { Run(); });
@@ -312,8 +313,7 @@ absl::Status TcpConnection::Write() {
 absl::StatusOr<std::unique_ptr<Listener>> TcpNetwork::Listen(const std::string& address,
                                                              Accept accept) {
   MILLRACE_ASSIGN_OR_RETURN(Address where, Resolve(address));
-  const int fd =
-      socket(where.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = socket(where.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return StatusFromErrno(errno, "cannot make a socket");
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -326,9 +326,9 @@ absl::StatusOr<std::unique_ptr<Listener>> TcpNetwork::Listen(const std::string& 
   sockaddr_storage bound{};
   socklen_t size = sizeof(bound);
   getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
-  const uint16_t port = ntohs(bound.ss_family == AF_INET6
-                                  ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
-                                  : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  const uint16_t port =
+      ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
+                                        : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
   const std::string real = address.substr(0, address.rfind(':') + 1) + std::to_string(port);
   Post([this, fd, accept = std::move(accept)]() mutable {
     listeners_[fd] = std::move(accept);

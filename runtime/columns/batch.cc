@@ -56,7 +56,8 @@ Batch Take(const Batch& batch, std::span<const int32_t> rows) {
 
 Batch CopyRange(const Batch& batch, int64_t begin, int64_t count) {
   std::vector<int32_t> rows(static_cast<size_t>(count));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int32_t>(begin) + static_cast<int32_t>(i);
+  for (size_t i = 0; i < rows.size(); ++i)
+    rows[i] = static_cast<int32_t>(begin) + static_cast<int32_t>(i);
   return Take(batch, rows);
 }
 

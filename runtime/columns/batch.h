@@ -13,10 +13,10 @@
 namespace millrace {
 
 // One column of a batch; immutable, cheap to copy (three shared pointers).
-// Layout: validity = bitmap, LSB first, 1 = not NULL, null pointer = no NULLs. values = FixedWidth()
-// bytes per row, or a bitmap for BOOL, or the concatenated bytes of strings; offsets = length + 1
-// int32. There are no slice offsets: row 0 is always bit 0 / value 0. Values under NULL are
-// unspecified but readable. Bits after the last row are unspecified.
+// Layout: validity = bitmap, LSB first, 1 = not NULL, null pointer = no NULLs. values =
+// FixedWidth() bytes per row, or a bitmap for BOOL, or the concatenated bytes of strings; offsets =
+// length + 1 int32. There are no slice offsets: row 0 is always bit 0 / value 0. Values under NULL
+// are unspecified but readable. Bits after the last row are unspecified.
 class Column {
  public:
   Column() = default;
@@ -95,8 +95,8 @@ class ColumnBuilder {
 
   void AppendNull();
   void AppendBool(bool value);
-  void AppendInt32(int32_t value);   // INT32, DATE.
-  void AppendInt64(int64_t value);   // INT64, TIMESTAMP, INTERVAL.
+  void AppendInt32(int32_t value);  // INT32, DATE.
+  void AppendInt64(int64_t value);  // INT64, TIMESTAMP, INTERVAL.
   void AppendFloat64(double value);
   void AppendString(std::string_view value);  // STRING, BYTES.
   // The value of `row` of a column of the same type.

@@ -70,13 +70,12 @@ EncodedBatch EncodeBatch(const Batch& batch) {
   for (const Column& column : batch.columns()) {
     const BufferPtr& offsets = column.offsets_buffer();
     AppendHead(
-        ColumnHead{
-            .type = static_cast<uint32_t>(column.type()),
-            .reserved = 0,
-            .null_count = column.null_count(),
-            .validity_bytes = column.has_nulls() ? column.validity_buffer()->size() : 0,
-            .values_bytes = column.values_buffer()->size(),
-            .offsets_bytes = offsets == nullptr ? 0 : offsets->size()},
+        ColumnHead{.type = static_cast<uint32_t>(column.type()),
+                   .reserved = 0,
+                   .null_count = column.null_count(),
+                   .validity_bytes = column.has_nulls() ? column.validity_buffer()->size() : 0,
+                   .values_bytes = column.values_buffer()->size(),
+                   .offsets_bytes = offsets == nullptr ? 0 : offsets->size()},
         encoded.head);
     if (column.has_nulls()) add(column.validity_buffer());
     add(column.values_buffer());
@@ -138,8 +137,8 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
           type == TypeKind::kBool ? (rows + 7) / 8 : rows * static_cast<uint64_t>(FixedWidth(type));
       if (values->size() < needed) return Malformed("values of a column");
     }
-    columns.emplace_back(type, head.rows, column.null_count, std::move(validity),
-                         std::move(values), std::move(offsets));
+    columns.emplace_back(type, head.rows, column.null_count, std::move(validity), std::move(values),
+                         std::move(offsets));
   }
   Batch batch(schema, head.rows, std::move(columns));
   batch.split = static_cast<uint32_t>(head.split);

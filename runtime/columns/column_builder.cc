@@ -156,9 +156,9 @@ void ColumnBuilder::AppendTaken(const Column& column, std::span<const int32_t> r
     for (int64_t i = 0; i < count; ++i) {
       const int64_t at = begin + i;
       const auto mask = static_cast<uint8_t>(1 << (at & 7));
-      bits[at >> 3] = static_cast<uint8_t>(
-          column.BoolAt(rows[static_cast<size_t>(i)]) ? bits[at >> 3] | mask
-                                                      : bits[at >> 3] & ~mask);
+      bits[at >> 3] =
+          static_cast<uint8_t>(column.BoolAt(rows[static_cast<size_t>(i)]) ? bits[at >> 3] | mask
+                                                                           : bits[at >> 3] & ~mask);
     }
   } else if (FixedWidth(type_) == 8) {
     auto* to = reinterpret_cast<uint64_t*>(values_->mutable_data()) + begin;
@@ -209,7 +209,8 @@ void ColumnBuilder::Truncate(int64_t length) {
     for (int64_t row = length; row < length_; ++row) {
       if (!Column::Bit(validity_->data(), row)) --null_count_;
     }
-    // Bits after the end are written anew by every append: set by AppendValid, cleared by AppendNull.
+    // Bits after the end are written anew by every append: set by AppendValid, cleared by
+    // AppendNull.
   }
   length_ = length;
   if (IsVariableWidth(type_) && offsets_ != nullptr) {

@@ -168,8 +168,7 @@ absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> 
         break;
       case TypeKind::kInt32:
       case TypeKind::kDate:
-        column->AppendInt32(
-            static_cast<int32_t>(ReadBigEndian<uint32_t>(bytes.data()) ^ kSign32));
+        column->AppendInt32(static_cast<int32_t>(ReadBigEndian<uint32_t>(bytes.data()) ^ kSign32));
         break;
       case TypeKind::kFloat64:
         column->AppendFloat64(FromOrderedBits(ReadBigEndian<uint64_t>(bytes.data())));

@@ -16,7 +16,7 @@ class Schema;
 
 // Numbers are those of proto Type.Kind.
 enum class TypeKind : uint8_t {
-  kBool = 1,       // Bitmap.
+  kBool = 1,  // Bitmap.
   kInt32 = 2,
   kInt64 = 3,
   kFloat64 = 4,

@@ -1,6 +1,6 @@
-// A channel is the path of batches from one task to another: in one process a lock-free ring, between
-// workers a TCP connection. Either way it is credit-based: the sender may overfill by what one call of
-// an operator emits, then it must wait until the receiver has taken enough.
+// A channel is the path of batches from one task to another: in one process a lock-free ring,
+// between workers a TCP connection. Either way it is credit-based: the sender may overfill by what
+// one call of an operator emits, then it must wait until the receiver has taken enough.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ struct ChannelItem {
   enum class Kind : uint8_t {
     kBatch = 1,
     kWatermark = 2,  // `watermark`: no row with a smaller event time follows.
-    kIdle = 3,       // No longer counts in the receiver's minimum until the next batch or watermark.
-    kBarrier = 4,    // Ends `epoch`.
+    kIdle = 3,     // No longer counts in the receiver's minimum until the next batch or watermark.
+    kBarrier = 4,  // Ends `epoch`.
   };
   Kind kind = Kind::kBatch;
   Batch batch;

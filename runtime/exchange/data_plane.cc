@@ -297,8 +297,7 @@ struct DataPlane::Outbound {
   }
 };
 
-DataPlane::DataPlane(Network& network)
-    : network_(network), shared_(std::make_shared<Shared>()) {}
+DataPlane::DataPlane(Network& network) : network_(network), shared_(std::make_shared<Shared>()) {}
 
 DataPlane::~DataPlane() {
   listener_.reset();
@@ -313,18 +312,17 @@ absl::StatusOr<std::unique_ptr<DataPlane>> DataPlane::Start(Network& network,
     auto inbound = std::make_shared<Inbound>();
     inbound->shared = shared;
     inbound->connection = connection;
-    return ConnectionHandlers{
-        .on_frame =
-            [inbound](BufferPtr frame) {
-              if (!inbound->OnFrame(frame).ok()) {
-                if (auto open = inbound->connection.lock()) open->Close();
-              }
-            },
-        .on_closed =
-            [inbound](absl::Status reason) {
-              for (auto& [key, core] : inbound->seen) core->OnClosed(reason);
-              inbound->seen.clear();
-            }};
+    return ConnectionHandlers{.on_frame =
+                                  [inbound](BufferPtr frame) {
+                                    if (!inbound->OnFrame(frame).ok()) {
+                                      if (auto open = inbound->connection.lock()) open->Close();
+                                    }
+                                  },
+                              .on_closed =
+                                  [inbound](absl::Status reason) {
+                                    for (auto& [key, core] : inbound->seen) core->OnClosed(reason);
+                                    inbound->seen.clear();
+                                  }};
   };
   absl::StatusOr<std::unique_ptr<Listener>> listener = network.Listen(address, std::move(accept));
   if (!listener.ok()) return listener.status();
@@ -338,8 +336,7 @@ std::unique_ptr<ChannelReceiver> DataPlane::OpenReceiver(const AttemptKey& attem
                                                          ChannelKey channel, SchemaPtr schema,
                                                          ChannelLimits limits,
                                                          std::function<void()> wake) {
-  auto core =
-      std::make_shared<ReceiverCore>(channel, std::move(schema), limits, std::move(wake));
+  auto core = std::make_shared<ReceiverCore>(channel, std::move(schema), limits, std::move(wake));
   absl::MutexLock lock(&shared_->mutex);
   shared_->receivers[attempt][channel] = core;
   return std::make_unique<RemoteReceiver>(std::move(core));
@@ -359,9 +356,8 @@ std::unique_ptr<ChannelSender> DataPlane::OpenSender(const AttemptKey& attempt, 
       slot->connection = network_.Connect(
           address, {.on_frame = [o = slot](BufferPtr frame) { o->OnFrame(frame); },
                     .on_closed = [o = slot](absl::Status reason) { o->OnClosed(reason); }});
-      const HelloHead hello{.type = FrameType::kHello,
-                            .generation = attempt.generation,
-                            .attempt = attempt.attempt};
+      const HelloHead hello{
+          .type = FrameType::kHello, .generation = attempt.generation, .attempt = attempt.attempt};
       slot->connection->Send(absl::StrCat(BytesOf(hello), attempt.job_id), {});
     }
     outbound = slot;

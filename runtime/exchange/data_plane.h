@@ -1,5 +1,6 @@
-// The data plane of one worker: channels to and from tasks of other workers, over one connection per
-// attempt and pair of workers, opened by the sending side; credits come back on the same connection.
+// The data plane of one worker: channels to and from tasks of other workers, over one connection
+// per attempt and pair of workers, opened by the sending side; credits come back on the same
+// connection.
 //
 // Frames: u8 type, then HELLO: u64 generation, u64 attempt, job id; DATA: u32 receiver slot, item;
 // CREDIT: u32 sender slot, u64 bytes. A frame of an attempt that this worker does not host closes
@@ -54,8 +55,7 @@ class DataPlane {
       ABSL_LOCKS_EXCLUDED(mutex_);
   std::unique_ptr<ChannelSender> OpenSender(const AttemptKey& attempt, ChannelKey channel,
                                             const std::string& address, ChannelLimits limits,
-                                            std::function<void()> wake)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                                            std::function<void()> wake) ABSL_LOCKS_EXCLUDED(mutex_);
   // Closes all connections of the attempt and forgets it. Its channel ends must be gone or unused.
   void CloseAttempt(const AttemptKey& attempt) ABSL_LOCKS_EXCLUDED(mutex_);
 

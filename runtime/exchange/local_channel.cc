@@ -44,8 +44,7 @@ class LocalSender : public ChannelSender {
   void MoveWaiting() {
     bool moved = false;
     uint64_t tail = ring_->tail.load(std::memory_order_relaxed);
-    while (!waiting_.empty() &&
-           tail - ring_->head.load(std::memory_order_acquire) < Ring::kSlots) {
+    while (!waiting_.empty() && tail - ring_->head.load(std::memory_order_acquire) < Ring::kSlots) {
       ring_->bytes.fetch_add(static_cast<int64_t>(waiting_.front().batch.byte_size()),
                              std::memory_order_relaxed);
       ring_->slots[tail % Ring::kSlots] = std::move(waiting_.front());

@@ -1,7 +1,8 @@
-// A Router sends the rows of one output of a task over one edge of the graph: to the task of the same
-// index, to the owner of the row's key group, to all, to one after the other.
+// A Router sends the rows of one output of a task over one edge of the graph: to the task of the
+// same index, to the owner of the row's key group, to all, to one after the other.
 //
-// Threading: the sending task's thread. Ownership: the task owns the router, the router its senders.
+// Threading: the sending task's thread. Ownership: the task owns the router, the router its
+// senders.
 #pragma once
 
 #include <memory>

@@ -61,9 +61,10 @@ void HttpServer::AddReadinessCheck(std::string name, Check check) {
 
 void HttpServer::AddJsonRoute(const std::string& path, std::function<std::string()> json) {
   impl_->paths.push_back(path);
-  impl_->server.Get(path, [json = std::move(json)](const httplib::Request&, httplib::Response& out) {
-    out.set_content(json(), "application/json");
-  });
+  impl_->server.Get(path,
+                    [json = std::move(json)](const httplib::Request&, httplib::Response& out) {
+                      out.set_content(json(), "application/json");
+                    });
 }
 
 absl::StatusOr<std::string> HttpServer::Start(const std::string& address) {

@@ -1,5 +1,5 @@
-// The admin pages of a process: /metrics, /livez, /readyz, / and further JSON routes. The only home of
-// cpp-httplib is http_server.cc.
+// The admin pages of a process: /metrics, /livez, /readyz, / and further JSON routes. The only home
+// of cpp-httplib is http_server.cc.
 //
 // Threading: AddRoute before Start; handlers run on the server's threads. The destructor stops it.
 #pragma once

@@ -79,8 +79,9 @@ void CollectProcess(MetricsSink& sink) {
     std::fclose(file);
   }
   std::error_code error;
-  const auto descriptors = std::distance(
-      std::filesystem::directory_iterator("/proc/self/fd", error), std::filesystem::directory_iterator());
+  const auto descriptors =
+      std::distance(std::filesystem::directory_iterator("/proc/self/fd", error),
+                    std::filesystem::directory_iterator());
   if (!error) {
     sink.Gauge("process_open_fds", "Open file descriptors.", {}, static_cast<double>(descriptors));
   }
@@ -96,8 +97,8 @@ const std::vector<double>& DurationHistogram::Bounds() {
 
 void DurationHistogram::Observe(double seconds) {
   const std::vector<double>& bounds = Bounds();
-  const auto bucket = static_cast<size_t>(
-      std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
+  const auto bucket =
+      static_cast<size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
   counts_[bucket].fetch_add(1, std::memory_order_relaxed);
   sum_us_.fetch_add(static_cast<uint64_t>(std::max(0.0, seconds) * 1e6), std::memory_order_relaxed);
 }
@@ -119,8 +120,8 @@ std::string MetricsRegistry::Text(bool open_metrics) {
   for (const Collector& collect : collectors) collect(families);
   std::vector<prometheus::MetricFamily> all = families.Take();
   if (open_metrics) {
-    // OpenMetrics names a counter's family without the suffix that its samples carry; the serializer
-    // writes one name for both, so that counters go out as of unknown type.
+    // OpenMetrics names a counter's family without the suffix that its samples carry; the
+    // serializer writes one name for both, so that counters go out as of unknown type.
     for (prometheus::MetricFamily& family : all) {
       if (family.type != prometheus::MetricType::Counter) continue;
       family.type = prometheus::MetricType::Untyped;

@@ -28,10 +28,10 @@ struct OperatorCounters {
   TaskCounter rows_out;
   TaskCounter rows_late;
   TaskCounter rows_dead_lettered;
-  TaskCounter bytes_in;    // Sources: bytes read. Others: batch bytes.
+  TaskCounter bytes_in;  // Sources: bytes read. Others: batch bytes.
   TaskCounter bytes_out;
   TaskCounter busy_ns;
-  TaskCounter lag_rows;    // Sources: rows known to wait at the source; a gauge.
+  TaskCounter lag_rows;  // Sources: rows known to wait at the source; a gauge.
   TaskCounter sink_errors;
   TaskCounter rows_future;  // Rows too far in the future to move the watermark.
 };

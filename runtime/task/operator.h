@@ -3,7 +3,8 @@
 //
 // Threading: the owning Task calls every method, one at a time (runtime/task/task.h).
 // Ownership: the Task owns the operator; the operator borrows its context, which outlives it.
-// Errors:    a non-OK status ends the task; runtime/base/status.h says what then. A bad row is not an
+// Errors:    a non-OK status ends the task; runtime/base/status.h says what then. A bad row is not
+// an
 //            error: it goes to the dead-letter output and is counted.
 #pragma once
 
@@ -60,8 +61,8 @@ class Operator {
   virtual absl::Status Process(int input, const Batch& batch, Emitter& out) = 0;
 
   // Every input has reached `watermark`. Returns kAgain when it stopped because `out.full()`; the
-  // same call is then repeated before any other method. The task forwards the watermark after kDone.
-  // End of input is EventTime::Max().
+  // same call is then repeated before any other method. The task forwards the watermark after
+  // kDone. End of input is EventTime::Max().
   virtual absl::StatusOr<Progress> OnWatermark(EventTime, Emitter&) { return Progress::kDone; }
 
   // Moves whatever the operator still caches into the state store, which the task then snapshots as
@@ -69,8 +70,8 @@ class Operator {
   virtual absl::Status FlushState(Epoch) { return absl::OkStatus(); }
 };
 
-// Sends rows `errors` of `batch` (rows of one node's input) to the dead-letter output of node `uid`,
-// counts them, and returns the other rows. `code` is stable ("MR2101").
+// Sends rows `errors` of `batch` (rows of one node's input) to the dead-letter output of node
+// `uid`, counts them, and returns the other rows. `code` is stable ("MR2101").
 Batch DeadLetterRows(std::string_view uid, std::string_view code, const Batch& batch,
                      const struct RowErrors& errors, OperatorCounters& counters, Clock& clock,
                      Emitter& out);

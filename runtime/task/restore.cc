@@ -8,9 +8,8 @@ namespace millrace {
 namespace {
 
 bool IsCalled(const v1::Node& node, std::string_view uid) {
-  return node.uid() == uid ||
-         std::find(node.former_uids().begin(), node.former_uids().end(), uid) !=
-             node.former_uids().end();
+  return node.uid() == uid || std::find(node.former_uids().begin(), node.former_uids().end(),
+                                        uid) != node.former_uids().end();
 }
 
 void TakeNode(const v1::NodeSnapshot& from, uint32_t from_index, KeyGroupRange key_groups,

@@ -19,9 +19,9 @@ uint32_t OwnerOfSplit(std::string_view split_id, uint32_t parallelism);
 
 // The share of task `index` of `parallelism` in the state of one node.
 struct RestoredNode {
-  std::vector<v1::Segment> state;        // Overlapping `key_groups`; base first per former owner.
-  std::vector<Split> splits;             // That this task owns.
-  std::vector<v1::CommitToken> tokens;   // Pending commits, by slot, then epoch.
+  std::vector<v1::Segment> state;       // Overlapping `key_groups`; base first per former owner.
+  std::vector<Split> splits;            // That this task owns.
+  std::vector<v1::CommitToken> tokens;  // Pending commits, by slot, then epoch.
   EventTime watermark = EventTime::Min();
   uint64_t rows_in = 0;
   uint64_t rows_out = 0;

@@ -2,10 +2,11 @@
 // after the whole epoch is durable (docs/architecture.md, "Epochs").
 //
 // Threading: Open, Write and Prepare on the task thread. Commit on an io thread, one call at a time
-//            and in epoch order, possibly while Write or Prepare of later epochs run: what Commit uses
-//            must be its own.
+//            and in epoch order, possibly while Write or Prepare of later epochs run: what Commit
+//            uses must be its own.
 // Ownership: the Task owns the sink; the context outlives it.
-// Errors:    a non-OK status ends the task. After a failed Commit the job restarts from the epoch and
+// Errors:    a non-OK status ends the task. After a failed Commit the job restarts from the epoch
+// and
 //            Commit is called again, perhaps on another worker, with the token from the checkpoint.
 #pragma once
 

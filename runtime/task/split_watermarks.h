@@ -21,8 +21,8 @@ class SplitWatermarks {
     int64_t idle_timeout_ns = 0;  // 0 = a split is never idle.
   };
 
-  // Called by the watermark operator in Open. Without it the source has no event time and sends only
-  // the watermark of the end.
+  // Called by the watermark operator in Open. Without it the source has no event time and sends
+  // only the watermark of the end.
   void Configure(Options options);
   bool configured() const { return configured_; }
 
@@ -34,8 +34,8 @@ class SplitWatermarks {
   // Time between `from_ns` and `to_ns` does not count towards idleness: the task was blocked.
   void ExcludeBlockedTime(int64_t from_ns, int64_t to_ns);
 
-  // The minimum over active splits; never goes back. Max() when all splits have finished and `ended`
-  // (no more splits can come). Unchanged while every split is idle.
+  // The minimum over active splits; never goes back. Max() when all splits have finished and
+  // `ended` (no more splits can come). Unchanged while every split is idle.
   EventTime Current(int64_t now_ns, bool ended);
   // The watermark of one split, to be checkpointed.
   EventTime OfSplit(uint32_t split) const;

@@ -1,5 +1,5 @@
-// The task's loop: what comes in, in which order, and what waits. Opening is in task_open.cc, epochs
-// are in task_epoch.cc.
+// The task's loop: what comes in, in which order, and what waits. Opening is in task_open.cc,
+// epochs are in task_epoch.cc.
 #include "runtime/task/task.h"
 
 #include <algorithm>
@@ -37,8 +37,8 @@ void Task::Deliver(size_t position, int input, const Batch& batch) {
   if (done_) return;
   Node& node = *nodes_[position];
   node.counters.rows_in.Add(static_cast<uint64_t>(batch.rows()));
-  const absl::Status status =
-      node.sink != nullptr ? node.sink->Write(batch) : node.op->Process(input, batch, *node.emitter);
+  const absl::Status status = node.sink != nullptr ? node.sink->Write(batch)
+                                                   : node.op->Process(input, batch, *node.emitter);
   if (!status.ok()) Fail(node.uid, status);
 }
 
@@ -142,8 +142,8 @@ Task::Step Task::PollSource(Node& node) {
 }
 
 Task::Step Task::RunChannels() {
-  if (align_since_ns_ != 0 &&
-      std::all_of(channels_.begin(), channels_.end(), [](const Channel& c) { return c.at_barrier; })) {
+  if (align_since_ns_ != 0 && std::all_of(channels_.begin(), channels_.end(),
+                                          [](const Channel& c) { return c.at_barrier; })) {
     const Epoch epoch = channels_[0].barrier;
     for (const Channel& channel : channels_) MILLRACE_CHECK(channel.barrier == epoch);
     const Step step = TakeEpoch(epoch);

@@ -1,11 +1,12 @@
 // A Task runs one chain of operators for a range of key groups. It owns all control: barriers and
-// their alignment, the minimum of watermarks, idleness, back-pressure, snapshots, commits. Operators,
-// sources and sinks only compute.
+// their alignment, the minimum of watermarks, idleness, back-pressure, snapshots, commits.
+// Operators, sources and sinks only compute.
 //
 // Threading: Open on an io thread, before the rest. Start, RunOnce and the destructor's caller: see
-//            each. Trigger and Complete from any thread (they post letters). TaskListener methods are
-//            called from the task's thread or an io thread.
-// Ownership: closures on the io pool hold a reference to the task, so that an upload or a commit that
+//            each. Trigger and Complete from any thread (they post letters). TaskListener methods
+//            are called from the task's thread or an io thread.
+// Ownership: closures on the io pool hold a reference to the task, so that an upload or a commit
+// that
 //            outlasts the attempt finds what it uses; the last of them destroys it.
 #pragma once
 
@@ -54,20 +55,20 @@ class TaskListener {
 struct TaskOptions {
   Env env;
   const NodeFactory& factory;
-  const v1::JobGraph& graph;      // Compiled.
+  const v1::JobGraph& graph;  // Compiled.
   const v1::Chain& chain;
-  const v1::Manifest& restore;    // Empty on a fresh start.
+  const v1::Manifest& restore;  // Empty on a fresh start.
   CheckpointStorage& storage;
   MemoryBudget& budget;
   TaskListener& listener;
-  std::function<void()> wake;     // Wakes the task's thread.
+  std::function<void()> wake;              // Wakes the task's thread.
   std::shared_ptr<const void> keep_alive;  // Whoever owns the references above.
   std::string job_id;
   Generation generation;
   uint64_t attempt = 0;
   TaskId id;
   KeyGroupRange key_groups;
-  std::string cold_folder;        // Private to this task and attempt; empty: cold rows in memory.
+  std::string cold_folder;  // Private to this task and attempt; empty: cold rows in memory.
   bool interactive = false;
 };
 
@@ -91,7 +92,8 @@ class Task : public std::enable_shared_from_this<Task> {
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
-  // Makes the nodes, restores their state, finishes the pending commits of the restored epoch. Blocks.
+  // Makes the nodes, restores their state, finishes the pending commits of the restored epoch.
+  // Blocks.
   absl::Status Open();
   // Called once, after Open and before the first RunOnce, when every task of the attempt is open.
   void Start(std::vector<TaskOutput> outputs);
@@ -184,8 +186,8 @@ class Task : public std::enable_shared_from_this<Task> {
     Epoch epoch;
     bool drain;
   };
-  std::deque<Trigger> triggers_;     // Sources: epochs to begin.
-  bool source_ended_ = false;        // No more Poll.
+  std::deque<Trigger> triggers_;  // Sources: epochs to begin.
+  bool source_ended_ = false;     // No more Poll.
   bool exhausted_reported_ = false;
   std::vector<std::string> known_splits_;
   uint32_t polls_ = 0;
@@ -193,7 +195,7 @@ class Task : public std::enable_shared_from_this<Task> {
   int64_t blocked_since_ns_ = 0;
   int64_t align_since_ns_ = 0;
   bool snapshot_running_ = false;
-  std::deque<Epoch> commits_;        // Completed epochs whose commit has not begun.
+  std::deque<Epoch> commits_;  // Completed epochs whose commit has not begun.
   bool commit_running_ = false;
 
   TaskCounter busy_ns_, idle_ns_, blocked_ns_, state_bytes_;

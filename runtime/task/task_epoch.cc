@@ -49,7 +49,8 @@ Task::Step Task::TakeEpoch(Epoch epoch) {
       Fail(node->uid, Annotate(status, absl::StrCat("cannot snapshot epoch ", epoch.number)));
       return Step::kIdle;
     }
-    if (node->state != nullptr) state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
+    if (node->state != nullptr)
+      state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
   }
   state_bytes_.Set(state_bytes);
   for (auto& node : nodes_) {
@@ -58,8 +59,8 @@ Task::Step Task::TakeEpoch(Epoch epoch) {
     }
   }
   const int64_t cut = options_.env.clock.MonotonicNanos();
-  TaskListener::EpochTimes times{
-      .align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_, .sync_ns = cut - begin};
+  TaskListener::EpochTimes times{.align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_,
+                                 .sync_ns = cut - begin};
   snapshot_running_ = true;
   options_.env.executor.RunBlocking([self = shared_from_this(), job, epoch, times, cut]() mutable {
     const absl::Status status = WriteParts(*job);
@@ -71,8 +72,8 @@ Task::Step Task::TakeEpoch(Epoch epoch) {
       if (!status.ok()) {
         // The output of the epoch may be incomplete on disk: only a restart from the last complete
         // epoch is safe.
-        return task->Fail(
-            "", Annotate(status, absl::StrCat("cannot write the snapshot of epoch ", epoch.number)));
+        return task->Fail("", Annotate(status, absl::StrCat("cannot write the snapshot of epoch ",
+                                                            epoch.number)));
       }
       task->options_.listener.OnSnapshot(task->options_.id, epoch, std::move(job->snapshot), times);
     });

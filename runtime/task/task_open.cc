@@ -135,16 +135,15 @@ absl::Status Task::OpenNode(Node& node) {
 
 absl::Status Task::OpenSource(Node& node, std::vector<Split> splits) {
   MILLRACE_ASSIGN_OR_RETURN(node.source, options_.factory.MakeSource(*node.proto));
-  MILLRACE_ASSIGN_OR_RETURN(node.discovery,
-                            options_.factory.MakeDiscovery(*node.proto, env_));
-  node.source_context = std::make_unique<SourceContext>(
-      SourceContext{.node = *node.proto,
-                    .schema = node.schema,
-                    .counters = node.counters,
-                    .env = env_,
-                    .task_index = options_.id.index,
-                    .parallelism = options_.chain.parallelism(),
-                    .wake = options_.wake});
+  MILLRACE_ASSIGN_OR_RETURN(node.discovery, options_.factory.MakeDiscovery(*node.proto, env_));
+  node.source_context =
+      std::make_unique<SourceContext>(SourceContext{.node = *node.proto,
+                                                    .schema = node.schema,
+                                                    .counters = node.counters,
+                                                    .env = env_,
+                                                    .task_index = options_.id.index,
+                                                    .parallelism = options_.chain.parallelism(),
+                                                    .wake = options_.wake});
   const bool fresh = options_.restore.epoch() == 0;
   if (fresh) {
     MILLRACE_ASSIGN_OR_RETURN(std::vector<Split> all, node.discovery->Discover(/*first=*/true));
@@ -212,11 +211,11 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
     return absl::InternalError(absl::StrCat("the plan has no input for sink ", node.uid));
   }
   MILLRACE_ASSIGN_OR_RETURN(node.sink, options_.factory.MakeSink(*node.proto));
-  node.outbox = std::make_unique<SegmentOutbox>(
-      SegmentOutboxOptions{.storage = options_.storage,
-                           .uid = node.uid,
-                           .slot = options_.id.index,
-                           .name_prefix = SegmentPrefix()});
+  node.outbox =
+      std::make_unique<SegmentOutbox>(SegmentOutboxOptions{.storage = options_.storage,
+                                                           .uid = node.uid,
+                                                           .slot = options_.id.index,
+                                                           .name_prefix = SegmentPrefix()});
   node.sink_context =
       std::make_unique<SinkContext>(SinkContext{.node = *node.proto,
                                                 .schema = inputs[0],

@@ -10,7 +10,10 @@
 namespace millrace {
 
 TaskThread::TaskThread(Clock& clock, int cpu_to_pin)
-    : clock_(clock), waker_(std::make_shared<Waker>()), mailbox_(waker()), thread_([this, cpu_to_pin] {
+    : clock_(clock),
+      waker_(std::make_shared<Waker>()),
+      mailbox_(waker()),
+      thread_([this, cpu_to_pin] {
         pthread_setname_np(pthread_self(), "millrace-task");
         if (cpu_to_pin >= 0) {
           cpu_set_t cpus;
@@ -29,7 +32,8 @@ TaskThread::~TaskThread() {
 
 void TaskThread::Add(std::shared_ptr<Task> task) {
   task_count_.fetch_add(1, std::memory_order_relaxed);
-  mailbox_.Post([this, task = std::move(task)]() mutable { entries_.push_back({std::move(task)}); });
+  mailbox_.Post(
+      [this, task = std::move(task)]() mutable { entries_.push_back({std::move(task)}); });
 }
 
 void TaskThread::RemoveIf(std::function<bool(const Task&)> matches) {

@@ -1,5 +1,5 @@
-// A task thread runs tasks in turn, and sleeps when none has anything to do. One per core; tasks with
-// blocking connectors get one of their own.
+// A task thread runs tasks in turn, and sleeps when none has anything to do. One per core; tasks
+// with blocking connectors get one of their own.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The real coordinator, workers and tasks under faults, from a seed. MILLRACE_SIM_SEEDS=N runs N seeds,
-// MILLRACE_SIM_SEED=S repeats one.
+// The real coordinator, workers and tasks under faults, from a seed. MILLRACE_SIM_SEEDS=N runs N
+// seeds, MILLRACE_SIM_SEED=S repeats one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +16,8 @@ std::vector<uint64_t> SeedsToRun(uint64_t count) {
   if (const char* one = std::getenv("MILLRACE_SIM_SEED")) {
     return {std::strtoull(one, nullptr, 10)};
   }
-  if (const char* many = std::getenv("MILLRACE_SIM_SEEDS")) count = std::strtoull(many, nullptr, 10);
+  if (const char* many = std::getenv("MILLRACE_SIM_SEEDS"))
+    count = std::strtoull(many, nullptr, 10);
   std::vector<uint64_t> seeds;
   for (uint64_t seed = 1; seed <= count; ++seed) seeds.push_back(seed);
   return seeds;
@@ -33,8 +34,8 @@ class ExactlyOnceSim : public ::testing::Test {
 TEST_F(ExactlyOnceSim, FinishesWithTheRightResultWithoutFaults) {
   Simulation sim(7, {});
   sim.Submit();
-  ASSERT_TRUE(sim.RunHealthy(2'000'000)) << v1::JobState_Name(sim.state()) << " "
-                                         << sim.last_error();
+  ASSERT_TRUE(sim.RunHealthy(2'000'000))
+      << v1::JobState_Name(sim.state()) << " " << sim.last_error();
   EXPECT_EQ(sim.target().rows(), sim.job().Expected());
 }
 
@@ -60,8 +61,8 @@ TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughProcessesCrash) {
     SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
     Simulation sim(seed, {.worker_crashes = 0.3, .coordinator_crashes = 0.1, .cuts = 0.2});
     sim.Submit();
-    ASSERT_EQ(sim.RunFaulty(40'000), "");                  // Safety.
-    ASSERT_TRUE(sim.RunHealthy(4'000'000))                 // Liveness.
+    ASSERT_EQ(sim.RunFaulty(40'000), "");   // Safety.
+    ASSERT_TRUE(sim.RunHealthy(4'000'000))  // Liveness.
         << v1::JobState_Name(sim.state()) << " " << sim.last_error();
     ASSERT_EQ(sim.target().rows(), sim.job().Expected());
     faults += sim.faults();

@@ -199,11 +199,10 @@ class SimNetwork::End : public Connection, public std::enable_shared_from_this<E
   }
 
   void Close() override {
-    network_.events_.At(absl::ZeroDuration(), absl::Microseconds(50),
-                        [self = shared_from_this()] {
-                          self->Shut("closed here");
-                          if (auto peer = self->peer_.lock()) peer->Shut("closed by the other side");
-                        });
+    network_.events_.At(absl::ZeroDuration(), absl::Microseconds(50), [self = shared_from_this()] {
+      self->Shut("closed here");
+      if (auto peer = self->peer_.lock()) peer->Shut("closed by the other side");
+    });
   }
 
   void Shut(const char* reason) {

@@ -1,8 +1,8 @@
 // The simulator's world: virtual time, one event queue, one seed. Everything that the product does
 // through Env happens here in one thread, in an order that the seed alone decides.
 //
-// The disk forgets what was not synced when its machine crashes. The network delays, keeps order per
-// connection, and can be cut. Work for the io pool becomes an event a little later.
+// The disk forgets what was not synced when its machine crashes. The network delays, keeps order
+// per connection, and can be cut. Work for the io pool becomes an event a little later.
 #pragma once
 
 #include <algorithm>

@@ -69,8 +69,8 @@ class SimSource : public Source {
       int number = 0;
       MILLRACE_CHECK(absl::SimpleAtoi(split.position, &row));
       MILLRACE_CHECK(absl::SimpleAtoi(split.id.substr(split.id.find('/') + 1), &number));
-      const int64_t end = std::min<int64_t>(job_.rows_per_split,
-                                            row + 1 + static_cast<int64_t>(random_.Below(8)));
+      const int64_t end =
+          std::min<int64_t>(job_.rows_per_split, row + 1 + static_cast<int64_t>(random_.Below(8)));
       BatchBuilder builder(context_->schema);
       for (; row < end; ++row) {
         builder.column(0).AppendInt64(job_.KeyOf(number, row));

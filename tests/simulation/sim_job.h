@@ -1,5 +1,5 @@
-// A job for the simulator whose right answer is known: a source that counts, tumbling windows by key,
-// and a target that checks every commit.
+// A job for the simulator whose right answer is known: a source that counts, tumbling windows by
+// key, and a target that checks every commit.
 #pragma once
 
 #include <cstdint>

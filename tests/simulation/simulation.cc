@@ -189,15 +189,16 @@ void Simulation::CrashWorker(int number) {
   if (coordinator_ != nullptr) coordinator_->coordinator->OnWorkerClosed(process->link_id);
   process->machine->Crash();
   process = nullptr;
-  world_.events.At(absl::Milliseconds(20), absl::Seconds(1), [this, number] { StartWorker(number); });
+  world_.events.At(absl::Milliseconds(20), absl::Seconds(1),
+                   [this, number] { StartWorker(number); });
 }
 
 void Simulation::Connect(int number) {
   WorkerProcess& process = *workers_[static_cast<size_t>(number)];
   if (coordinator_ == nullptr) return;
   process.connected = std::make_shared<bool>(true);
-  process.link_id = coordinator_->coordinator->OnWorkerConnected(
-      std::make_shared<Link>(world_, process));
+  process.link_id =
+      coordinator_->coordinator->OnWorkerConnected(std::make_shared<Link>(world_, process));
   process.worker->OnConnected([this, connected = process.connected, link = process.link_id,
                                weak = std::weak_ptr<SimMachine>(coordinator_->machine),
                                p = coordinator_.get()](v1::ConnectRequest message) {

@@ -28,8 +28,8 @@ class Simulation {
   ~Simulation();
 
   void Submit();
-  // Runs at most `events` events with faults; nothing wrong may become visible. Returns what is wrong,
-  // or empty.
+  // Runs at most `events` events with faults; nothing wrong may become visible. Returns what is
+  // wrong, or empty.
   std::string RunFaulty(uint64_t events);
   // Runs without faults until the job has ended; false when it has not after `events_max`.
   bool RunHealthy(uint64_t events_max);

@@ -49,24 +49,24 @@ class RdKafkaBulkProducer : public BulkProducer {
                      Clock& clock) {
     KafkaClientOptions options;
     options.brokers = brokers;
-    MILLRACE_ASSIGN_OR_RETURN(
-        client_, KafkaClient::Make(KafkaClient::Role::kProducer, options,
-                                   {{"enable.idempotence", "true"},
-                                    {"linger.ms", "20"},
-                                    {"batch.size", "1000000"},
-                                    {"queue.buffering.max.messages", "2000000"},
-                                    {"queue.buffering.max.kbytes", "262144"}},
-                                   [this](const rd_kafka_message_t& message) {
-                                     if (failed_ == RD_KAFKA_RESP_ERR_NO_ERROR) {
-                                       failed_ = message.err;
-                                     }
-                                   }));
+    MILLRACE_ASSIGN_OR_RETURN(client_,
+                              KafkaClient::Make(KafkaClient::Role::kProducer, options,
+                                                {{"enable.idempotence", "true"},
+                                                 {"linger.ms", "20"},
+                                                 {"batch.size", "1000000"},
+                                                 {"queue.buffering.max.messages", "2000000"},
+                                                 {"queue.buffering.max.kbytes", "262144"}},
+                                                [this](const rd_kafka_message_t& message) {
+                                                  if (failed_ == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                                                    failed_ = message.err;
+                                                  }
+                                                }));
     const KafkaDeadline deadline(clock, kPatience);
     MILLRACE_RETURN_IF_ERROR(CreateTopic(*client_, topic, partitions, deadline));
     MILLRACE_ASSIGN_OR_RETURN(const int32_t count, client_->PartitionCount(topic, deadline));
     if (count != partitions) {
-      return absl::FailedPreconditionError(absl::StrCat("topic ", topic, " has ", count,
-                                                        " partitions, not ", partitions));
+      return absl::FailedPreconditionError(
+          absl::StrCat("topic ", topic, " has ", count, " partitions, not ", partitions));
     }
     topic_.reset(rd_kafka_topic_new(client_->handle(), topic.c_str(), nullptr));
     return absl::OkStatus();
@@ -88,8 +88,8 @@ class RdKafkaBulkProducer : public BulkProducer {
   }
 
   absl::Status Finish() override {
-    const rd_kafka_resp_err_t code = rd_kafka_flush(
-        client_->handle(), static_cast<int>(absl::ToInt64Milliseconds(kPatience)));
+    const rd_kafka_resp_err_t code =
+        rd_kafka_flush(client_->handle(), static_cast<int>(absl::ToInt64Milliseconds(kPatience)));
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return client_->Failed(code, "cannot deliver all");
     return failed_ == RD_KAFKA_RESP_ERR_NO_ERROR ? absl::OkStatus()
                                                  : client_->Failed(failed_, "cannot produce");
@@ -106,8 +106,7 @@ class RdKafkaBulkProducer : public BulkProducer {
 
 absl::StatusOr<std::unique_ptr<BulkProducer>> BulkProducer::Open(const std::string& brokers,
                                                                  const std::string& topic,
-                                                                 int32_t partitions,
-                                                                 Clock& clock) {
+                                                                 int32_t partitions, Clock& clock) {
   auto producer = std::make_unique<RdKafkaBulkProducer>();
   MILLRACE_RETURN_IF_ERROR(producer->Start(brokers, topic, partitions, clock));
   return producer;

@@ -15,8 +15,8 @@ namespace millrace {
 
 class BulkProducer {
  public:
-  // Makes the topic with `partitions` partitions when it is not there; an existing topic must have as
-  // many (kFailedPrecondition).
+  // Makes the topic with `partitions` partitions when it is not there; an existing topic must have
+  // as many (kFailedPrecondition).
   static absl::StatusOr<std::unique_ptr<BulkProducer>> Open(const std::string& brokers,
                                                             const std::string& topic,
                                                             int32_t partitions, Clock& clock);

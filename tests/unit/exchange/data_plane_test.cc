@@ -39,7 +39,8 @@ class DataPlaneTest : public ::testing::Test {
 };
 
 TEST_F(DataPlaneTest, CarriesBatchesWatermarksAndBarriersInOrder) {
-  auto receiver = receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), {}, Wake(received_));
+  auto receiver =
+      receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), {}, Wake(received_));
   auto sender =
       sending_->OpenSender(attempt_, {1, 0, 0}, receiving_->address(), {}, Wake(credited_));
   sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({4, 5})});
@@ -78,7 +79,8 @@ TEST_F(DataPlaneTest, TellsTheSenderWhenTheAttemptIsNotThere) {
 }
 
 TEST_F(DataPlaneTest, TellsTheReceiverWhenTheSenderIsGone) {
-  auto receiver = receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), {}, Wake(received_));
+  auto receiver =
+      receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), {}, Wake(received_));
   auto sender =
       sending_->OpenSender(attempt_, {1, 0, 0}, receiving_->address(), {}, Wake(credited_));
   sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({1})});

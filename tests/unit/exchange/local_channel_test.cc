@@ -12,7 +12,8 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(LocalChannelTest, DeliversItemsInOrder) {
-  LocalChannel channel = MakeLocalChannel({}, [] {}, [] {});
+  LocalChannel channel = MakeLocalChannel(
+      {}, [] {}, [] {});
   channel.sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({1, 2})});
   channel.sender->Send({.kind = ChannelItem::Kind::kWatermark, .watermark = EventTime{7}});
   channel.sender->Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{3}});
@@ -28,7 +29,8 @@ TEST(LocalChannelTest, DeliversItemsInOrder) {
 
 TEST(LocalChannelTest, TakesCreditByBytesAndGivesItBack) {
   int woken = 0;
-  LocalChannel channel = MakeLocalChannel({.bytes_max = 100}, [&] { ++woken; }, [] {});
+  LocalChannel channel = MakeLocalChannel(
+      {.bytes_max = 100}, [&] { ++woken; }, [] {});
   EXPECT_TRUE(channel.sender->HasCredit());
   channel.sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({1, 2, 3, 4, 5, 6})});
   EXPECT_FALSE(channel.sender->HasCredit());
@@ -39,7 +41,8 @@ TEST(LocalChannelTest, TakesCreditByBytesAndGivesItBack) {
 }
 
 TEST(LocalChannelTest, KeepsWhatIsSentWithoutRoomInTheRing) {
-  LocalChannel channel = MakeLocalChannel({.bytes_max = 1 << 30}, [] {}, [] {});
+  LocalChannel channel = MakeLocalChannel(
+      {.bytes_max = 1 << 30}, [] {}, [] {});
   for (int64_t i = 0; i < 1000; ++i) {
     channel.sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({i})});
   }
@@ -55,7 +58,8 @@ TEST(LocalChannelTest, KeepsWhatIsSentWithoutRoomInTheRing) {
 }
 
 TEST(LocalChannelTest, LosesNothingBetweenTwoThreads) {
-  LocalChannel channel = MakeLocalChannel({.bytes_max = 4096}, [] {}, [] {});
+  LocalChannel channel = MakeLocalChannel(
+      {.bytes_max = 4096}, [] {}, [] {});
   constexpr int64_t kItems = 20'000;
   std::thread sender([&] {
     for (int64_t i = 0; i < kItems;) {

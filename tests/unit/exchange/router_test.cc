@@ -17,7 +17,8 @@ struct Fixture {
   explicit Fixture(RouterOptions options, int count) {
     std::vector<std::unique_ptr<ChannelSender>> senders;
     for (int i = 0; i < count; ++i) {
-      LocalChannel channel = MakeLocalChannel({}, [] {}, [] {});
+      LocalChannel channel = MakeLocalChannel(
+          {}, [] {}, [] {});
       senders.push_back(std::move(channel.sender));
       receivers.push_back(std::move(channel.receiver));
     }
