@@ -235,7 +235,12 @@ void JobController::OnStoredEnd(v1::JobState state) {
     const bool savepoint_lost =
         !status_.stop_savepoint_directory().empty() && status_.savepoint().empty();
     if (savepoint_lost && status_.stop_requested() && state == v1::JOB_STATE_STOPPED) {
-      ReplyToAll<v1::StopJobResponse>(stop_replies_, absl::InternalError(status_.last_error()));
+      ReplyToAll<v1::StopJobResponse>(
+          stop_replies_,
+          newest == nullptr
+              ? absl::FailedPreconditionError(absl::StrCat(
+                    "job ", job_id(), " is stopped, but it never ran: there is nothing to save"))
+              : absl::InternalError(status_.last_error()));
     }
     ReplyToAll<v1::StopJobResponse>(stop_replies_, response);
   } else {

@@ -3,7 +3,8 @@
 import threading
 
 import jobs
-from millrace import Client, JobState
+import pytest
+from millrace import Client, ConflictError, JobState
 
 
 def test_a_running_job_outlives_the_coordinator(own_cluster, tmp_path):
@@ -44,3 +45,16 @@ def test_ended_jobs_are_remembered(own_cluster):
     with Client(own_cluster.address) as client:
         assert client.get(job_id).state == JobState.JOB_STATE_FINISHED
         assert client.wait(job_id, timeout=10).state == JobState.JOB_STATE_FINISHED
+
+
+def test_a_job_that_waits_for_workers_can_be_stopped(tmp_path):
+    from cluster import Cluster
+    with Cluster(tmp_path / "cluster", workers=0) as empty, Client(empty.address) as client:
+        first, second = client.submit(jobs.BOUNDED), client.submit(jobs.BOUNDED)
+        assert client.get(first).state == JobState.JOB_STATE_CREATED
+        assert "no worker" in client.get(first).last_error
+        assert client.stop(first) == ""
+        assert client.wait(first, timeout=10).state == JobState.JOB_STATE_STOPPED
+        with pytest.raises(ConflictError, match="never ran"):
+            client.stop(second, savepoint=str(tmp_path / "savepoint"))
+        assert client.get(second).state == JobState.JOB_STATE_STOPPED
