@@ -15,6 +15,7 @@
 #include "coordinator/compile_job.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/coordinator_metrics.h"
+#include "coordinator/job_state.h"
 #include "coordinator/metadata/sqlite_metadata_store.h"
 #include "operators/all_operators.h"
 #include "runtime/base/log.h"
@@ -176,6 +177,13 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
       v1::ListJobsResponse jobs,
       (embedded.Call<v1::ListJobsRequest, v1::ListJobsResponse>(&JobApi::ListJobs, {})));
   for (const v1::Job& job : jobs.jobs()) {
+    if (IsTerminal(job.state())) {
+      std::fprintf(stderr,
+                   "%s: the job of this folder has ended; to run it again, use another --work-dir "
+                   "or remove the folder\n",
+                   job.name().c_str());
+      return job.job_id();
+    }
     std::fprintf(stderr, "%s: resumes from epoch %llu\n", job.name().c_str(),
                  static_cast<unsigned long long>(job.last_epoch()));
     return job.job_id();

@@ -125,8 +125,9 @@ class RunTest(CommandTest):
     def test_a_folder_whose_job_has_ended_ends_at_once(self):
         self.run_counts()
         before = rows(self.output)
-        self.run_counts()
+        done = self.run_counts()
         self.assertEqual(rows(self.output), before)
+        self.assertIn("has ended; to run it again", done.stderr)
 
     def test_another_job_on_the_folder_is_refused(self):
         self.run_counts()
@@ -166,6 +167,9 @@ class RunTest(CommandTest):
         done = self.run_counts(check=JOB_FAILED)
         self.assertIn("nothing.csv", done.stderr)
         self.assertIn("FAILED", done.stderr)
+        again = self.run_counts(check=JOB_FAILED)
+        self.assertIn("nothing.csv", again.stderr)
+        self.assertIn("--work-dir", again.stderr)
 
     def test_a_job_that_fails_says_why(self):
         # The sink's folder cannot be made: a file is in its way.
