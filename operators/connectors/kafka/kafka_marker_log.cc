@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kFirstWindow = 64;
 constexpr int64_t kWindowGrowth = 8;
+constexpr int kTopicPollMs = 50;
 
 struct AdminOptionsDeleter {
   void operator()(rd_kafka_AdminOptions_t* o) const { rd_kafka_AdminOptions_destroy(o); }
@@ -58,7 +59,8 @@ absl::Status CreateMarkerTopic(KafkaClient& producer, const KafkaDeadline& deadl
 }
 
 // Markers that expire would make a restarted job repeat what it has committed.
-absl::Status CheckMarkerTopicSettings(KafkaClient& producer, const KafkaDeadline& deadline) {
+// kNotFound: the broker that answered does not know the topic, perhaps not yet.
+absl::Status CheckMarkerTopicOnce(KafkaClient& producer, const KafkaDeadline& deadline) {
   rd_kafka_t* rk = producer.handle();
   rd_kafka_ConfigResource_t* resource =
       rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, kMarkerTopic);
@@ -94,6 +96,15 @@ absl::Status CheckMarkerTopicSettings(KafkaClient& producer, const KafkaDeadline
              " cleanup.policy=", policy, "; set its cleanup.policy to 'compact'"));
   }
   return absl::OkStatus();
+}
+
+// The controller creates a topic some time before every broker knows it.
+absl::Status CheckMarkerTopic(KafkaClient& producer, const KafkaDeadline& deadline) {
+  for (;;) {
+    const absl::Status status = CheckMarkerTopicOnce(producer, deadline);
+    if (!absl::IsNotFound(status) || deadline.passed()) return status;
+    rd_kafka_poll(producer.handle(), deadline.remaining_ms(kTopicPollMs));
+  }
 }
 
 // Reads [begin, end) and keeps the last marker of `key`.
@@ -139,7 +150,7 @@ absl::Status ReadWindow(KafkaClient& consumer, const std::string& key, int64_t b
 
 absl::Status EnsureMarkerTopic(KafkaClient& producer, const KafkaDeadline& deadline) {
   MILLRACE_RETURN_IF_ERROR(CreateMarkerTopic(producer, deadline));
-  return CheckMarkerTopicSettings(producer, deadline);
+  return CheckMarkerTopic(producer, deadline);
 }
 
 absl::StatusOr<std::optional<KafkaMarker>> ReadKafkaMarker(KafkaClient& producer,
