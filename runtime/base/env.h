@@ -72,7 +72,7 @@ class Executor {
   virtual ~Executor() = default;
   // Runs `work` on the io pool; it may block.
   virtual void RunBlocking(absl::AnyInvocable<void() &&> work) = 0;
-  // Runs `work` after `delay`, on the io pool; it should only post a letter.
+  // Runs `work` after `delay`; it must not block: all timers share one thread, not the io pool's.
   virtual void RunAfter(absl::Duration delay, absl::AnyInvocable<void() &&> work) = 0;
 };
 

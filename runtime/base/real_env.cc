@@ -47,7 +47,8 @@ class RealRandom : public Random {
   uint64_t state_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A fixed pool plus one timer thread that moves what is due into the pool's queue.
+// A fixed pool plus one timer thread. Timers never wait for the pool: when every io thread hangs in a
+// call to a dead server, heartbeats must go on.
 class ThreadPool : public Executor {
  public:
   explicit ThreadPool(int threads) {
@@ -109,9 +110,13 @@ class ThreadPool : public Executor {
       const absl::Time next = timers_.empty() ? absl::InfiniteFuture() : timers_.begin()->first;
       mutex_.AwaitWithDeadline(absl::Condition(this, &ThreadPool::TimersChanged), next);
       const absl::Time now = absl::Now();
-      while (!timers_.empty() && timers_.begin()->first <= now) {
-        queue_.push_back(std::move(timers_.begin()->second));
+      while (!stopping_ && !timers_.empty() && timers_.begin()->first <= now) {
+        absl::AnyInvocable<void() &&> work = std::move(timers_.begin()->second);
         timers_.erase(timers_.begin());
+        mutex_.Unlock();
+        std::move(work)();
+        work = nullptr;  // What it owns may call back, too.
+        mutex_.Lock();
       }
     }
   }
