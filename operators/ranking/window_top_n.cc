@@ -162,13 +162,21 @@ class WindowTopN : public Operator {
     const Batch all = group.batches.size() == 1 ? group.batches[0] : Concat(group.batches);
     std::vector<int32_t> rows(static_cast<size_t>(all.rows()));
     std::iota(rows.begin(), rows.end(), 0);
-    std::sort(rows.begin(), rows.end(),
-              [&](int32_t a, int32_t b) { return CompareAll(all, a, b) < 0; });
+    const auto before = [&](int32_t a, int32_t b) { return CompareAll(all, a, b) < 0; };
     auto keep = static_cast<size_t>(std::min<int64_t>(limit_, all.rows()));
-    while (with_ties_ && keep > 0 && keep < rows.size() &&
-           Compare(all, rows[keep - 1], rows[keep]) == 0) {
-      ++keep;
+    if (keep > 0 && keep < rows.size()) {
+      // A group has many more rows than it keeps: only those are sorted.
+      std::nth_element(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(keep), rows.end(),
+                       before);
+      const int32_t last =
+          *std::max_element(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(keep), before);
+      if (with_ties_) {
+        const auto end = std::partition(rows.begin() + static_cast<ptrdiff_t>(keep), rows.end(),
+                                        [&](int32_t row) { return Compare(all, last, row) == 0; });
+        keep = static_cast<size_t>(end - rows.begin());
+      }
     }
+    std::sort(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(keep), before);
     rows.resize(keep);
     group.batches.assign(1, Take(all, rows));
     group.rows = static_cast<int64_t>(keep);

@@ -23,6 +23,8 @@ absl::Status CreateTopic(KafkaClient& client, const std::string& topic, int32_t 
   if (wanted == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("cannot create topic ", topic, ": ", reason));
   }
+  // Records carry event times of any year: retention by time would delete old ones at once.
+  rd_kafka_NewTopic_set_config(wanted.get(), "retention.ms", "-1");
   const KafkaQueueHandle queue(rd_kafka_queue_new(client.handle()));
   rd_kafka_NewTopic_t* topics[] = {wanted.get()};
   rd_kafka_CreateTopics(client.handle(), topics, 1, nullptr, queue.get());
