@@ -47,8 +47,8 @@ class RealRandom : public Random {
   uint64_t state_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A fixed pool plus one timer thread. Timers never wait for the pool: when every io thread hangs in a
-// call to a dead server, heartbeats must go on.
+// A fixed pool plus one timer thread. Timers never wait for the pool: when every io thread hangs in
+// a call to a dead server, heartbeats must go on.
 class ThreadPool : public Executor {
  public:
   explicit ThreadPool(int threads) {
@@ -111,7 +111,7 @@ class ThreadPool : public Executor {
       mutex_.AwaitWithDeadline(absl::Condition(this, &ThreadPool::TimersChanged), next);
       const absl::Time now = absl::Now();
       while (!stopping_ && !timers_.empty() && timers_.begin()->first <= now) {
-        absl::AnyInvocable<void() &&> work = std::move(timers_.begin()->second);
+        absl::AnyInvocable<void()&&> work = std::move(timers_.begin()->second);
         timers_.erase(timers_.begin());
         mutex_.Unlock();
         std::move(work)();

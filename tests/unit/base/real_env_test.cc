@@ -31,9 +31,8 @@ TEST(RealEnvTest, ATimerMaySetAnother) {
   RealEnv real({.io_threads = 1});
   Executor& executor = real.env().executor;
   absl::Notification second;
-  executor.RunAfter(absl::ZeroDuration(), [&] {
-    executor.RunAfter(absl::ZeroDuration(), [&] { second.Notify(); });
-  });
+  executor.RunAfter(absl::ZeroDuration(),
+                    [&] { executor.RunAfter(absl::ZeroDuration(), [&] { second.Notify(); }); });
   EXPECT_TRUE(second.WaitForNotificationWithTimeout(absl::Seconds(20)));
 }
 
