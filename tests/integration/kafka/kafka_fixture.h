@@ -56,8 +56,9 @@ class KafkaTest : public testing::Test {
       GTEST_SKIP() << "needs a broker: MILLRACE_TEST_KAFKA=host:port";
     }
     brokers_ = brokers;
-    auto producer =
-        KafkaClient::Make(KafkaClient::Role::kProducer, ClientOptions(), {{"linger.ms", "0"}});
+    // Idempotent: a retry to a new topic's leader must not change the order.
+    auto producer = KafkaClient::Make(KafkaClient::Role::kProducer, ClientOptions(),
+                                      {{"linger.ms", "0"}, {"enable.idempotence", "true"}});
     ASSERT_TRUE(producer.ok()) << producer.status();
     producer_ = *std::move(producer);
   }
@@ -166,6 +167,11 @@ class KafkaTest : public testing::Test {
                                      {"fetch.wait.max.ms", "10"},
                                      {"auto.offset.reset", "error"}});
     EXPECT_TRUE(client.ok()) << client.status();
+    // To the end of the log, not of what is committed so far: the broker writes the markers of a
+    // transaction after it has answered the producer.
+    auto asker = KafkaClient::Make(KafkaClient::Role::kConsumer, ClientOptions(),
+                                   {{"isolation.level", "read_uncommitted"}});
+    EXPECT_TRUE(asker.ok()) << asker.status();
     const KafkaDeadline deadline(env_.env().clock, absl::Seconds(40));
     const auto count = (*client)->PartitionCount(topic, deadline);
     EXPECT_TRUE(count.ok()) << count.status();
@@ -173,7 +179,7 @@ class KafkaTest : public testing::Test {
     const KafkaListHandle list(rd_kafka_topic_partition_list_new(*count));
     std::map<int32_t, int64_t> ends;
     for (int32_t p = 0; p < *count; ++p) {
-      const auto range = (*client)->OffsetRange({topic, p}, deadline);
+      const auto range = (*asker)->OffsetRange({topic, p}, deadline);
       EXPECT_TRUE(range.ok()) << range.status();
       if (range->low == range->high) continue;
       ends[p] = range->high;
