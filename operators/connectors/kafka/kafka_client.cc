@@ -24,6 +24,11 @@ void OnLog(const rd_kafka_t*, int level, const char* facility, const char* line)
   }
 }
 
+std::string PropertyOr(const KafkaProperties& properties, const std::string& name) {
+  const auto found = properties.find(name);
+  return found == properties.end() ? std::string() : found->second;
+}
+
 KafkaListHandle ListOf(const std::vector<KafkaPartition>& partitions, int64_t offset) {
   KafkaListHandle list(rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
   for (const KafkaPartition& p : partitions) {
@@ -37,6 +42,20 @@ KafkaListHandle ListOf(const std::vector<KafkaPartition>& partitions, int64_t of
 int KafkaDeadline::remaining_ms(int cap_ms) const {
   const int64_t left = (end_ns_ - clock_.MonotonicNanos()) / 1'000'000;
   return static_cast<int>(std::clamp<int64_t>(left, 0, cap_ms));
+}
+
+KafkaClient::KafkaClient(const KafkaClientOptions& options, OnFailedDelivery on_failed)
+    : brokers_(options.brokers),
+      sasl_user_(PropertyOr(options.properties, "sasl.username")),
+      sasl_password_(PropertyOr(options.properties, "sasl.password")),
+      on_failed_(std::move(on_failed)) {}
+
+void KafkaClient::WakeFetchers() {
+  if (rd_kafka_version() >= kKafkaWithQueueBackoff) return;  // fetch.queue.backoff.ms is enough.
+  // The one public call that wakes all broker threads and changes nothing else: the credentials are
+  // those that they have.
+  const KafkaErrorHandle ignored(
+      rd_kafka_sasl_set_credentials(handle_, sasl_user_.c_str(), sasl_password_.c_str()));
 }
 
 void KafkaClient::OnError(rd_kafka_t*, int code, const char* reason, void* opaque) {
@@ -59,7 +78,7 @@ absl::StatusOr<std::unique_ptr<KafkaClient>> KafkaClient::Make(Role role,
   // Ours are in already; emplace and insert keep them.
   all.insert(options.properties.begin(), options.properties.end());
 
-  std::unique_ptr<KafkaClient> client(new KafkaClient(options.brokers, std::move(on_failed)));
+  std::unique_ptr<KafkaClient> client(new KafkaClient(options, std::move(on_failed)));
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   char error[512];
   for (const auto& [name, value] : all) {

@@ -61,6 +61,9 @@ class KafkaDeadline {
   const int64_t end_ns_;
 };
 
+// The first librdkafka whose fetchers look at a full queue again after fetch.queue.backoff.ms.
+inline constexpr int kKafkaWithQueueBackoff = 0x020100ff;
+
 struct KafkaOffsetRange {
   int64_t low = 0;   // First offset that the log still has.
   int64_t high = 0;  // The next offset to be written.
@@ -86,6 +89,9 @@ class KafkaClient {
 
   // Serves callbacks, waiting at most `timeout_ms` for one.
   void Poll(int timeout_ms) { rd_kafka_poll(handle_, timeout_ms); }
+  // Consumers: call after messages were taken. librdkafka before 2.1 sleeps up to a second once its
+  // queue is full, however soon there is room again; this makes it look at once.
+  void WakeFetchers();
   // KafkaStatus with the brokers and the last transport error.
   absl::Status Failed(rd_kafka_resp_err_t code, std::string_view attempted);
 
@@ -103,12 +109,13 @@ class KafkaClient {
       const std::vector<KafkaPartition>& partitions, const KafkaDeadline& deadline);
 
  private:
-  KafkaClient(std::string brokers, OnFailedDelivery on_failed)
-      : brokers_(std::move(brokers)), on_failed_(std::move(on_failed)) {}
+  KafkaClient(const KafkaClientOptions& options, OnFailedDelivery on_failed);
   static void OnError(rd_kafka_t*, int code, const char* reason, void* opaque);
   static void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque);
 
   const std::string brokers_;
+  const std::string sasl_user_;
+  const std::string sasl_password_;
   const OnFailedDelivery on_failed_;
   std::string last_error_;
   rd_kafka_t* handle_ = nullptr;

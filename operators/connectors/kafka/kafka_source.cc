@@ -14,7 +14,6 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kNoSplit = ~uint32_t{0};
-constexpr int kVersionWithQueueBackoff = 0x020100ff;
 constexpr int64_t kLagIntervalNs = 200'000'000;
 
 KafkaProperties ConsumerSettings(const KafkaSourceOptions& options, std::string_view uid) {
@@ -30,15 +29,16 @@ KafkaProperties ConsumerSettings(const KafkaSourceOptions& options, std::string_
       {"isolation.level", "read_committed"},
       {"max.poll.interval.ms", "86400000"},
   };
-  // Bounds over all partitions of the task. A full queue is looked at again soon: the client's
-  // default of one second is a hidden brake.
+  // Bounds over all partitions of the task. A short queue of small fetches is still in the cache
+  // when it is decoded: a fifth more events per CPU-second than 64 MB, and less memory.
   const auto unless_given = [&](std::string_view name, std::string_view value) {
     if (!options.client.properties.contains(name)) settings.emplace(name, value);
   };
-  unless_given("queued.max.messages.kbytes", "65536");
+  unless_given("queued.max.messages.kbytes", "8192");
   unless_given("queued.min.messages", "1000000");
-  if (rd_kafka_version() >= kVersionWithQueueBackoff) unless_given("fetch.queue.backoff.ms", "5");
+  if (rd_kafka_version() >= kKafkaWithQueueBackoff) unless_given("fetch.queue.backoff.ms", "5");
   unless_given("fetch.wait.max.ms", "20");
+  unless_given("fetch.message.max.bytes", "524288");
   unless_given("fetch.error.backoff.ms", "100");
   return settings;
 }
@@ -221,6 +221,7 @@ absl::StatusOr<PollResult> KafkaSource::Poll(Emitter& out) {
   for (ssize_t i = 0; i < count; ++i) rd_kafka_message_destroy(fetched_[static_cast<size_t>(i)]);
   MILLRACE_RETURN_IF_ERROR(status);
   UpdateLag();
+  if (count > 0) client_->WakeFetchers();
   if (unfinished_ == 0) return PollResult::kEnd;
   return count > 0 ? PollResult::kEmitted : PollResult::kIdle;
 }
@@ -231,7 +232,10 @@ absl::Status KafkaSource::HandleError(const rd_kafka_message_t& message) {
     if (split == nullptr || split->finished) return absl::OkStatus();
     // What lies between the last row and here are aborted and control records.
     split->next_offset = std::max(split->next_offset, message.offset);
-    if (split->end && split->next_offset >= *split->end) Finish(*split);
+    if (split->end && split->next_offset >= *split->end) {
+      split->next_offset = *split->end;
+      Finish(*split);
+    }
     return absl::OkStatus();
   }
   const std::string attempted =
