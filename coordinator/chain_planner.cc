@@ -4,12 +4,14 @@
 #include <bit>
 #include <functional>
 #include <map>
+#include <optional>
 #include <queue>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "sql/node_kinds.h"
 
 namespace millrace {
 namespace {
@@ -53,12 +55,8 @@ absl::StatusOr<NodeIndex> IndexNodes(const v1::JobGraph& graph) {
 }
 
 void RouteByNeed(const v1::Node& from, const v1::Node& to, v1::Edge& edge) {
-  if (to.has_window_aggregate()) {
-    *edge.mutable_hash()->mutable_keys() = to.window_aggregate().keys();
-  } else if (to.has_window_top_n()) {
-    const v1::WindowTopN& top = to.window_top_n();
-    *edge.mutable_hash()->mutable_keys() =
-        top.partition().ids_size() > 0 ? top.partition() : top.window_end();
+  if (std::optional<v1::Fields> keys = KeysOf(to)) {
+    *edge.mutable_hash()->mutable_keys() = *std::move(keys);
   } else if (from.parallelism() == to.parallelism()) {
     edge.mutable_forward();
   } else {

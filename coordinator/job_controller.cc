@@ -7,6 +7,7 @@
 #include "coordinator/job_state.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "sql/node_kinds.h"
 
 namespace millrace {
 namespace {
@@ -357,30 +358,11 @@ v1::Job JobController::Describe() const {
   for (const v1::Node& node : graph().nodes()) {
     v1::NodeStatus& status = *job.add_nodes();
     status.set_uid(node.uid());
-    switch (node.body_case()) {
-      case v1::Node::kSource:
-        status.set_operator_(absl::StrCat("source ", node.source().connector()));
-        break;
-      case v1::Node::kSink:
-        status.set_operator_(absl::StrCat("sink ", node.sink().connector()));
-        break;
-      case v1::Node::kFilter:
-        status.set_operator_("filter");
-        break;
-      case v1::Node::kProject:
-        status.set_operator_("project");
-        break;
-      case v1::Node::kWatermark:
-        status.set_operator_("watermark");
-        break;
-      case v1::Node::kWindowAggregate:
-        status.set_operator_("window aggregate");
-        break;
-      case v1::Node::kWindowTopN:
-        status.set_operator_("window top n");
-        break;
-      case v1::Node::BODY_NOT_SET:
-        break;
+    if (const NodeKind* kind = FindNodeKind(node.body_case())) {
+      const std::string connector =
+          node.has_source() ? node.source().connector() : node.sink().connector();
+      status.set_operator_(
+          absl::StrCat(std::string(kind->name), connector.empty() ? "" : " ", connector));
     }
     status.set_tasks(node.parallelism());
     bool first = true;

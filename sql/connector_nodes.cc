@@ -244,8 +244,6 @@ bool CheckKeyFields(const NodeContext& context, const v1::Sink& sink) {
   return ok;
 }
 
-}  // namespace
-
 std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   const v1::Source& source = context.node.source();
   std::vector<std::string> columns;
@@ -276,5 +274,53 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   if (!ok) return std::nullopt;
   return StreamFacts{};
 }
+
+// ---- explain ----
+
+std::string TableText(const std::string& connector, const std::string& format,
+                      const google::protobuf::Map<std::string, std::string>& options) {
+  const std::map<std::string, std::string> sorted(options.begin(), options.end());
+  std::string text = connector;
+  if (!format.empty()) text += Concat(", format ", format);
+  for (const auto& [name, value] : sorted) {
+    const bool secret = name.find("password") != std::string::npos ||
+                        name.find("secret") != std::string::npos ||
+                        name.find("jaas") != std::string::npos;
+    text += Concat(", ", name, "=", secret ? "***" : value);
+  }
+  return text;
+}
+
+std::string SourceText(const v1::Node& node, const v1::Schema&) {
+  const v1::Source& body = node.source();
+  return Concat("source ", TableText(body.connector(), body.format(), body.options()));
+}
+
+std::string SinkText(const v1::Node& node, const v1::Schema&) {
+  const v1::Sink& body = node.sink();
+  const bool exactly_once = body.guarantee() == v1::DELIVERY_GUARANTEE_EXACTLY_ONCE;
+  return Concat("sink ", TableText(body.connector(), body.format(), body.options()),
+                exactly_once ? "; exactly-once" : "; at-least-once");
+}
+
+}  // namespace
+
+const NodeKind kSourceNode = {
+    .body = v1::Node::kSource,
+    .name = "source",
+    .compile = &CompileSource,
+    .text = &SourceText,
+    .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
+      return "positions of the splits";
+    },
+    .has_dead_letter_output = true,
+};
+
+const NodeKind kSinkNode = {
+    .body = v1::Node::kSink,
+    .name = "sink",
+    .compile = &CompileSink,
+    .text = &SinkText,
+};
 
 }  // namespace millrace

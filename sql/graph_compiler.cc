@@ -130,32 +130,12 @@ class NodesCompiler {
                               .path = NodePath(index),
                               .input = input ? &*input : nullptr,
                               .diagnostics = diagnostics_};
-    std::optional<StreamFacts> output = CompileBody(context);
+    const NodeKind* const kind = FindNodeKind(node.body_case());
+    std::optional<StreamFacts> output;
+    if (kind != nullptr) output = kind->compile(context);
     if (output && node.has_watermark()) CheckOnlyWatermark(index, input->chain_source);
     if (output && !node.has_source()) *node.mutable_schema() = output->schema;
     outputs_[static_cast<size_t>(index)] = std::move(output);
-  }
-
-  static std::optional<StreamFacts> CompileBody(const NodeContext& context) {
-    switch (context.node.body_case()) {
-      case v1::Node::kSource:
-        return CompileSource(context);
-      case v1::Node::kSink:
-        return CompileSink(context);
-      case v1::Node::kFilter:
-        return CompileFilter(context);
-      case v1::Node::kProject:
-        return CompileProject(context);
-      case v1::Node::kWatermark:
-        return CompileWatermark(context);
-      case v1::Node::kWindowAggregate:
-        return CompileWindowAggregate(context);
-      case v1::Node::kWindowTopN:
-        return CompileWindowTopN(context);
-      case v1::Node::BODY_NOT_SET:
-        return std::nullopt;
-    }
-    return std::nullopt;
   }
 
   // A source keeps one watermark per split.
@@ -244,15 +224,6 @@ class NodesCompiler {
 };
 
 // ---- edges ----
-
-// The columns by which the rows of a keyed node are spread: its state lies in their key groups.
-std::optional<v1::Fields> KeysOf(const v1::Node& node) {
-  if (node.has_window_aggregate()) return node.window_aggregate().keys();
-  if (!node.has_window_top_n()) return std::nullopt;
-  v1::Fields keys = node.window_top_n().window_end();
-  keys.MergeFrom(node.window_top_n().partition());
-  return keys;
-}
 
 void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& to, int index,
                v1::Edge& edge, Diagnostics& diagnostics) {

@@ -8,6 +8,7 @@
 
 #include "operators/catalog/catalog.h"
 #include "runtime/base/text.h"
+#include "sql/node_kinds.h"
 
 namespace millrace {
 namespace {
@@ -24,9 +25,10 @@ v1::OutputPort PortOf(const v1::Edge& edge) {
 }
 
 bool HasPort(const v1::Node& node, v1::OutputPort port) {
-  if (node.has_sink()) return false;
-  if (port == v1::OUTPUT_PORT_LATE) return node.has_window_aggregate() || node.has_window_top_n();
-  if (port == v1::OUTPUT_PORT_DEAD_LETTER) return !node.has_window_top_n();
+  const NodeKind* const kind = FindNodeKind(node.body_case());
+  if (kind == nullptr || node.has_sink()) return false;
+  if (port == v1::OUTPUT_PORT_LATE) return kind->has_late_output;
+  if (port == v1::OUTPUT_PORT_DEAD_LETTER) return kind->has_dead_letter_output;
   return port == v1::OUTPUT_PORT_MAIN;
 }
 

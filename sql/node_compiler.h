@@ -10,6 +10,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "sql/diagnostics.h"
+#include "sql/node_kinds.h"
 #include "sql/stream_facts.h"
 
 namespace millrace {
@@ -27,14 +28,15 @@ struct NodeContext {
   }
 };
 
-std::optional<StreamFacts> CompileSource(const NodeContext& context);
-// Sinks have no output: the facts are empty.
-std::optional<StreamFacts> CompileSink(const NodeContext& context);
-std::optional<StreamFacts> CompileFilter(const NodeContext& context);
-std::optional<StreamFacts> CompileProject(const NodeContext& context);
-std::optional<StreamFacts> CompileWatermark(const NodeContext& context);
-std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context);
-std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context);
+// The kinds, each defined beside the functions that compile it. A kind's `compile` returns the
+// facts of the main output; sinks have none, theirs are empty.
+extern const NodeKind kSourceNode;           // connector_nodes.cc
+extern const NodeKind kSinkNode;             // connector_nodes.cc
+extern const NodeKind kFilterNode;           // relational_nodes.cc
+extern const NodeKind kProjectNode;          // relational_nodes.cc
+extern const NodeKind kWatermarkNode;        // relational_nodes.cc
+extern const NodeKind kWindowAggregateNode;  // window_aggregate_node.cc
+extern const NodeKind kWindowTopNNode;       // window_top_n_node.cc
 
 // ---- pieces that several of them need ----
 
@@ -52,6 +54,11 @@ const v1::Field* FieldById(const v1::Schema& schema, uint32_t id);
 uint32_t LargestId(const v1::Schema& schema);
 // Leaves id, name, type and not_null: where a column comes from matters to its source only.
 void StripSourceFields(v1::Schema& schema);
+void AddField(v1::Schema& schema, uint32_t id, const std::string& name, const v1::Type& type,
+              bool not_null);
+// For NodeKind::reads.
+void AddFields(const v1::Fields& fields, FieldIds& out);
+void AddReferences(const v1::Expr& expr, FieldIds& out);
 // Reports names that occur twice.
 bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema);
 

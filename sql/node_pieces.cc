@@ -117,4 +117,26 @@ bool CheckNames(const NodeContext& context, const std::string& at, const v1::Sch
   return ok;
 }
 
+void AddField(v1::Schema& schema, uint32_t id, const std::string& name, const v1::Type& type,
+              bool not_null) {
+  v1::Field& field = *schema.add_fields();
+  field.set_id(id);
+  field.set_name(name);
+  *field.mutable_type() = type;
+  field.set_not_null(not_null);
+}
+
+void AddFields(const v1::Fields& fields, FieldIds& out) {
+  out.insert(fields.ids().begin(), fields.ids().end());
+}
+
+void AddReferences(const v1::Expr& expr, FieldIds& out) {
+  if (expr.has_field_id()) out.insert(expr.field_id());
+  for (const v1::Expr& argument : expr.call().arguments()) AddReferences(argument, out);
+  for (const v1::Expr& when : expr.case_when().when()) AddReferences(when, out);
+  for (const v1::Expr& then : expr.case_when().then()) AddReferences(then, out);
+  if (expr.case_when().has_otherwise()) AddReferences(expr.case_when().otherwise(), out);
+  if (expr.has_cast()) AddReferences(expr.cast().input(), out);
+}
+
 }  // namespace millrace

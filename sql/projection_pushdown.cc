@@ -1,7 +1,6 @@
 #include "sql/projection_pushdown.h"
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -10,23 +9,8 @@
 namespace millrace {
 namespace {
 
-using Ids = std::set<uint32_t>;
-
-void AddFields(const v1::Fields& fields, Ids& out) {
-  out.insert(fields.ids().begin(), fields.ids().end());
-}
-
-void AddReferences(const v1::Expr& expr, Ids& out) {
-  if (expr.has_field_id()) out.insert(expr.field_id());
-  for (const v1::Expr& argument : expr.call().arguments()) AddReferences(argument, out);
-  for (const v1::Expr& when : expr.case_when().when()) AddReferences(when, out);
-  for (const v1::Expr& then : expr.case_when().then()) AddReferences(then, out);
-  if (expr.case_when().has_otherwise()) AddReferences(expr.case_when().otherwise(), out);
-  if (expr.has_cast()) AddReferences(expr.cast().input(), out);
-}
-
-Ids AllOf(const v1::Schema& schema) {
-  Ids ids;
+FieldIds AllOf(const v1::Schema& schema) {
+  FieldIds ids;
   for (const v1::Field& field : schema.fields()) ids.insert(field.id());
   return ids;
 }
@@ -54,8 +38,8 @@ class Pushdown {
   void Run() {
     for (auto& [uid, node] : nodes_) {
       if (!node->has_source() || !CanLeaveColumnsOut(node->source())) continue;
-      const Ids needed = NeededOutput(*node);
-      Ids kept = needed;
+      const FieldIds needed = NeededOutput(*node);
+      FieldIds kept = needed;
       for (const v1::Field& field : node->schema().fields()) {
         if (needed.contains(field.id())) AddReferences(field.computed(), kept);
       }
@@ -66,8 +50,8 @@ class Pushdown {
 
  private:
   // Columns of the main output that are read somewhere behind it.
-  Ids NeededOutput(const v1::Node& node) {
-    Ids needed;
+  FieldIds NeededOutput(const v1::Node& node) {
+    FieldIds needed;
     for (const v1::Edge* edge : out_[node.uid()]) {
       if (edge->output() == v1::OUTPUT_PORT_DEAD_LETTER) continue;
       if (edge->output() == v1::OUTPUT_PORT_LATE) continue;  // Asked for by NeededInput.
@@ -77,35 +61,15 @@ class Pushdown {
   }
 
   // Columns of its input, whose schema is `schema`, that a node needs for itself and to pass on.
-  Ids NeededInput(const v1::Node& node, const v1::Schema& schema) {
+  FieldIds NeededInput(const v1::Node& node, const v1::Schema& schema) {
     const bool is_union = inputs_[node.uid()] > 1;
-    if (is_union || node.has_sink() || HasLateReader(node)) return AllOf(schema);
-    Ids needed;
-    switch (node.body_case()) {
-      case v1::Node::kFilter:
-        needed = NeededOutput(node);
-        AddReferences(node.filter().predicate(), needed);
-        return needed;
-      case v1::Node::kWatermark:
-        needed = NeededOutput(node);
-        AddFields(node.watermark().time(), needed);
-        return needed;
-      case v1::Node::kProject:
-        for (const v1::NamedExpr& column : node.project().columns()) {
-          AddReferences(column.expr(), needed);
-        }
-        return needed;
-      case v1::Node::kWindowAggregate:
-        AddFields(node.window_aggregate().window().time(), needed);
-        AddFields(node.window_aggregate().keys(), needed);
-        for (const v1::Aggregate& aggregate : node.window_aggregate().aggregates()) {
-          AddReferences(aggregate.argument(), needed);
-          AddReferences(aggregate.filter(), needed);
-        }
-        return needed;
-      default:
-        return AllOf(schema);
-    }
+    if (is_union || HasLateReader(node)) return AllOf(schema);
+    const NodeKind* const kind = FindNodeKind(node.body_case());
+    if (kind == nullptr || kind->reads == nullptr) return AllOf(schema);
+    FieldIds needed;
+    if (kind->passes_columns) needed = NeededOutput(node);
+    kind->reads(node, needed);
+    return needed;
   }
 
   bool HasLateReader(const v1::Node& node) {
@@ -116,7 +80,7 @@ class Pushdown {
   }
 
   // At least one column stays: rows must be counted.
-  static void Prune(const Ids& kept, v1::Node& node) {
+  static void Prune(const FieldIds& kept, v1::Node& node) {
     v1::Schema schema;
     for (const v1::Field& field : node.schema().fields()) {
       if (kept.contains(field.id())) *schema.add_fields() = field;
@@ -137,9 +101,8 @@ class Pushdown {
   void Narrow(const v1::Node& from) {
     for (const v1::Edge* edge : out_[from.uid()]) {
       v1::Node& to = *nodes_.at(edge->to());
-      if (edge->output() != v1::OUTPUT_PORT_MAIN || (!to.has_filter() && !to.has_watermark())) {
-        continue;
-      }
+      const NodeKind* const kind = FindNodeKind(to.body_case());
+      if (edge->output() != v1::OUTPUT_PORT_MAIN || !kind->passes_columns) continue;
       *to.mutable_schema() = from.schema();
       StripSourceFields(*to.mutable_schema());
       Narrow(to);

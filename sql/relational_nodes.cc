@@ -2,7 +2,9 @@
 
 #include "runtime/base/text.h"
 #include "sql/expression_binder.h"
+#include "sql/expression_text.h"
 #include "sql/node_compiler.h"
+#include "sql/time_literals.h"
 #include "sql/type_names.h"
 
 namespace millrace {
@@ -54,8 +56,6 @@ bool UniqueIds(const NodeContext& context, const v1::Schema& schema) {
   }
   return true;
 }
-
-}  // namespace
 
 std::optional<StreamFacts> CompileFilter(const NodeContext& context) {
   v1::Expr& predicate = *context.node.mutable_filter()->mutable_predicate();
@@ -130,5 +130,64 @@ std::optional<StreamFacts> CompileWatermark(const NodeContext& context) {
   out.chain_source.clear();
   return out;
 }
+
+// ---- explain ----
+
+std::string ProjectText(const v1::Node& node, const v1::Schema& input) {
+  std::vector<std::string> columns;
+  for (const v1::NamedExpr& column : node.project().columns()) {
+    const std::string text = ExpressionText(column.expr(), input);
+    columns.push_back(text == column.name() ? text : Concat(text, " AS ", column.name()));
+  }
+  return Concat("project ", Join(columns, ", "));
+}
+
+std::string WatermarkText(const v1::Node& node, const v1::Schema& input) {
+  const v1::Watermark& body = node.watermark();
+  std::string text = Concat("watermark ", FieldsText(body.time(), input), " - ",
+                            DurationText(body.out_of_orderness_ms()));
+  if (body.idle_timeout_ms() == 0) return text;
+  return Concat(text, ", idle after ", DurationText(body.idle_timeout_ms()));
+}
+
+}  // namespace
+
+const NodeKind kFilterNode = {
+    .body = v1::Node::kFilter,
+    .name = "filter",
+    .compile = &CompileFilter,
+    .text =
+        [](const v1::Node& node, const v1::Schema& input) {
+          return Concat("filter ", ExpressionText(node.filter().predicate(), input));
+        },
+    .reads = [](const v1::Node& node,
+                FieldIds& out) { AddReferences(node.filter().predicate(), out); },
+    .passes_columns = true,
+    .has_dead_letter_output = true,
+};
+
+const NodeKind kProjectNode = {
+    .body = v1::Node::kProject,
+    .name = "project",
+    .compile = &CompileProject,
+    .text = &ProjectText,
+    .reads =
+        [](const v1::Node& node, FieldIds& out) {
+          for (const v1::NamedExpr& column : node.project().columns()) {
+            AddReferences(column.expr(), out);
+          }
+        },
+    .has_dead_letter_output = true,
+};
+
+const NodeKind kWatermarkNode = {
+    .body = v1::Node::kWatermark,
+    .name = "watermark",
+    .compile = &CompileWatermark,
+    .text = &WatermarkText,
+    .reads = [](const v1::Node& node, FieldIds& out) { AddFields(node.watermark().time(), out); },
+    .passes_columns = true,
+    .has_dead_letter_output = true,
+};
 
 }  // namespace millrace

@@ -218,4 +218,16 @@ bool ParseFreeInterval(std::string_view text, int64_t* us) {
   return true;
 }
 
+std::string DurationText(uint64_t ms) {
+  struct Unit {
+    uint64_t ms;
+    const char* name;
+  };
+  constexpr Unit kUnits[] = {{86'400'000, " d"}, {3'600'000, " h"}, {60'000, " min"}, {1000, " s"}};
+  for (const Unit& unit : kUnits) {
+    if (ms >= unit.ms && ms % unit.ms == 0) return Concat(ms / unit.ms, unit.name);
+  }
+  return Concat(ms, " ms");
+}
+
 }  // namespace millrace

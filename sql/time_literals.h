@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace millrace {
@@ -19,5 +20,8 @@ enum class IntervalUnit { kDay, kHour, kMinute, kSecond };
 bool ParseUnitInterval(std::string_view text, IntervalUnit first, IntervalUnit last, int64_t* us);
 // "1 day 2 hours", "500 ms", "01:30:00", "-1.5 minutes".
 bool ParseFreeInterval(std::string_view text, int64_t* us);
+
+// "5 min", "1500 ms": in the largest unit that divides it.
+std::string DurationText(uint64_t ms);
 
 }  // namespace millrace

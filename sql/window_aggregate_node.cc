@@ -4,8 +4,10 @@
 #include "runtime/base/text.h"
 #include "runtime/columns/types.h"
 #include "sql/expression_binder.h"
+#include "sql/expression_text.h"
 #include "sql/graph_compiler.h"
 #include "sql/node_compiler.h"
+#include "sql/time_literals.h"
 #include "sql/type_names.h"
 
 namespace millrace {
@@ -176,15 +178,6 @@ bool CompileAggregates(const NodeContext& context, v1::WindowAggregate& body) {
   return ok;
 }
 
-void AddField(v1::Schema& schema, uint32_t id, const std::string& name, const v1::Type& type,
-              bool not_null) {
-  v1::Field& field = *schema.add_fields();
-  field.set_id(id);
-  field.set_name(name);
-  *field.mutable_type() = type;
-  field.set_not_null(not_null);
-}
-
 // window_start, window_end, keys, aggregates.
 StreamFacts OutputOf(const StreamFacts& input, v1::WindowAggregate& body) {
   StreamFacts out{.schema = {}, .has_watermark = true};
@@ -214,59 +207,6 @@ StreamFacts OutputOf(const StreamFacts& input, v1::WindowAggregate& body) {
   return out;
 }
 
-void EraseId(uint32_t id, v1::Fields& fields) {
-  auto& ids = *fields.mutable_ids();
-  ids.erase(std::remove(ids.begin(), ids.end(), id), ids.end());
-}
-
-bool CompileOrder(const NodeContext& context, v1::WindowTopN& body) {
-  bool ok = true;
-  if (body.order_size() == 0) {
-    context.Error("MR1410", ".window_top_n", "the order is missing",
-                  "write for example: order: [num DESC]");
-    return false;
-  }
-  for (int i = 0; i < body.order_size(); ++i) {
-    v1::SortKey& key = *body.mutable_order(i);
-    int column = -1;
-    ok &= CompileField(context, Concat(".window_top_n.order[", i, "].field"), context.input->schema,
-                       *key.mutable_field(), &column);
-    if (!key.has_nulls_first()) key.set_nulls_first(key.descending());
-  }
-  return ok;
-}
-
-bool CompileWindowEnd(const NodeContext& context, v1::WindowTopN& body) {
-  const StreamFacts& input = *context.input;
-  const std::string at = ".window_top_n.window_end";
-  std::vector<std::string> names;
-  for (const v1::Field& field : input.schema.fields()) {
-    if (input.window_ends.contains(field.id())) names.push_back(field.name());
-  }
-  v1::Fields& window_end = *body.mutable_window_end();
-  // There is only one that could be meant.
-  if (window_end.names_size() + window_end.ids_size() == 0 && names.size() == 1) {
-    window_end.add_names(names[0]);
-  }
-  int column = -1;
-  if (window_end.names_size() + window_end.ids_size() == 0) {
-    context.Error("MR1410", at, "the window-end column is missing",
-                  names.empty() ? "the input must come from a window_aggregate node"
-                                : Concat("window ends here: ", Join(names, ", ")));
-    return false;
-  }
-  if (!CompileField(context, at, input.schema, window_end, &column)) return false;
-  if (input.window_ends.contains(input.schema.fields(column).id())) return true;
-  context.Error("MR1410", at,
-                Concat("column '", input.schema.fields(column).name(),
-                       "' is not the window end of a window_aggregate node"),
-                names.empty() ? "the input must come from a window_aggregate node"
-                              : Concat("window ends here: ", Join(names, ", ")));
-  return false;
-}
-
-}  // namespace
-
 std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context) {
   v1::WindowAggregate& body = *context.node.mutable_window_aggregate();
   bool ok = CompileWindow(context, *body.mutable_window());
@@ -280,36 +220,93 @@ std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context) {
   return out;
 }
 
-std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
-  v1::WindowTopN& body = *context.node.mutable_window_top_n();
-  bool ok = CompileWindowEnd(context, body);
-  std::vector<int> partition;
-  ok &= CompileFields(context, ".window_top_n.partition", context.input->schema,
-                      *body.mutable_partition(), &partition);
-  // Rows are split by window end in any case.
-  if (ok) EraseId(body.window_end().ids(0), *body.mutable_partition());
-  ok &= CompileOrder(context, body);
-  if (body.limit() == 0) {
-    context.Error("MR1410", ".window_top_n", "the limit must be greater than 0",
-                  "write for example limit: 1");
-    ok = false;
-  } else if (body.limit() > INT32_MAX) {
-    context.Error("MR1410", ".window_top_n.limit", "the limit is too large");
-    ok = false;
+// ---- explain ----
+
+std::string WindowText(const v1::Window& window, const v1::Schema& input) {
+  const std::string time = FieldsText(window.time(), input);
+  std::string text;
+  switch (window.kind()) {
+    case v1::Window::KIND_TUMBLE:
+      text = Concat("tumble(", time, ", ", DurationText(window.size_ms()));
+      break;
+    case v1::Window::KIND_HOP:
+      text = Concat("hop(", time, ", slide ", DurationText(window.slide_ms()), ", size ",
+                    DurationText(window.size_ms()));
+      break;
+    case v1::Window::KIND_CUMULATE:
+      text = Concat("cumulate(", time, ", step ", DurationText(window.slide_ms()), ", size ",
+                    DurationText(window.size_ms()));
+      break;
+    default:
+      text = Concat("session(", time, ", gap ", DurationText(window.size_ms()));
   }
-  if (!ok) return std::nullopt;
-  StreamFacts out = *context.input;
-  out.chain_source.clear();
-  // The rows of a window come when the watermark has passed their event times.
-  out.event_times.clear();
-  if (!body.rank_name().empty()) {
-    if (body.rank_id() == 0) body.set_rank_id(LargestId(out.schema) + 1);
-    v1::Type type;
-    type.set_kind(v1::Type::KIND_INT64);
-    AddField(out.schema, body.rank_id(), body.rank_name(), type, true);
-  }
-  if (!CheckNames(context, ".window_top_n", out.schema)) return std::nullopt;
-  return out;
+  if (window.offset_ms() != 0) text += Concat(", offset ", window.offset_ms(), " ms");
+  return text + ")";
 }
+
+std::string WindowAggregateText(const v1::Node& node, const v1::Schema& input) {
+  const v1::WindowAggregate& body = node.window_aggregate();
+  std::vector<std::string> aggregates;
+  for (const v1::Aggregate& aggregate : body.aggregates()) {
+    aggregates.push_back(Concat(AggregateText(aggregate, input), " AS ", aggregate.name()));
+  }
+  std::string text = Concat("window aggregate ", WindowText(body.window(), input));
+  if (body.keys().ids_size() > 0) text += Concat(" by ", FieldsText(body.keys(), input));
+  return Concat(text, ": ", Join(aggregates, ", "));
+}
+
+// Bytes of a key and its accumulators, about.
+uint64_t RowBytes(const v1::WindowAggregate& body, const v1::Schema& input) {
+  uint64_t bytes = 16;
+  for (uint32_t id : body.keys().ids()) {
+    for (const v1::Field& field : input.fields()) {
+      if (field.id() != id) continue;
+      const int width = FixedWidth(static_cast<TypeKind>(field.type().kind()));
+      bytes += static_cast<uint64_t>(width == 0 ? 24 : width + 1);
+    }
+  }
+  for (const v1::Aggregate& one : body.aggregates()) bytes += one.function() == "count" ? 8 : 24;
+  return bytes;
+}
+
+std::string WindowAggregateState(const v1::Node& node, const v1::Schema& input, uint64_t lag_ms) {
+  const v1::WindowAggregate& body = node.window_aggregate();
+  const uint64_t bytes = RowBytes(body, input);
+  const bool sets = std::any_of(body.aggregates().begin(), body.aggregates().end(),
+                                [](const v1::Aggregate& one) { return one.distinct(); });
+  const std::string values = sets ? "; and every distinct value" : "";
+  if (body.window().kind() == v1::Window::KIND_SESSION) {
+    return Concat("about ", bytes, " bytes per key and open session", values);
+  }
+  const uint64_t size = body.window().size_ms();
+  const uint64_t slide =
+      body.window().kind() == v1::Window::KIND_TUMBLE ? size : body.window().slide_ms();
+  const uint64_t pane = std::max<uint64_t>(std::gcd(size, slide), 1);
+  const uint64_t open = (size + lag_ms + pane - 1) / pane + 1;
+  return Concat("about ", bytes, " bytes per key and pane of ", DurationText(pane), ", ", open,
+                " panes open", values);
+}
+
+}  // namespace
+
+const NodeKind kWindowAggregateNode = {
+    .body = v1::Node::kWindowAggregate,
+    .name = "window aggregate",
+    .compile = &CompileWindowAggregate,
+    .text = &WindowAggregateText,
+    .state_text = &WindowAggregateState,
+    .keys = [](const v1::Node& node) { return node.window_aggregate().keys(); },
+    .reads =
+        [](const v1::Node& node, FieldIds& out) {
+          AddFields(node.window_aggregate().window().time(), out);
+          AddFields(node.window_aggregate().keys(), out);
+          for (const v1::Aggregate& aggregate : node.window_aggregate().aggregates()) {
+            AddReferences(aggregate.argument(), out);
+            AddReferences(aggregate.filter(), out);
+          }
+        },
+    .has_late_output = true,
+    .has_dead_letter_output = true,
+};
 
 }  // namespace millrace

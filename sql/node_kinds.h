@@ -1,0 +1,47 @@
+// The table of what a node can be: all that submit, planning and `explain` must know about each
+// kind of node. A new operator has one NodeKind, at the end of the file that compiles it, and one
+// line in node_kinds.cc; the code that runs it is found by operators/all_operators.cc.
+//
+// Threading: constant tables; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "millrace/v1/graph.pb.h"
+#include "sql/stream_facts.h"
+
+namespace millrace {
+
+struct NodeContext;
+using FieldIds = std::set<uint32_t>;
+
+struct NodeKind {
+  v1::Node::BodyCase body;
+  std::string_view name;  // "window aggregate".
+  // See node_compiler.h.
+  std::optional<StreamFacts> (*compile)(const NodeContext& context);
+  // What `explain` says of a compiled node whose input has the columns `input`.
+  std::string (*text)(const v1::Node& node, const v1::Schema& input);
+  // What it keeps, and how much about; null: nothing. `lag_ms` is the out-of-orderness above it.
+  std::string (*state_text)(const v1::Node& node, const v1::Schema& input,
+                            uint64_t lag_ms) = nullptr;
+  // The columns whose key groups own its state: rows are spread by them. Null: not keyed.
+  v1::Fields (*keys)(const v1::Node& node) = nullptr;
+  // Adds the columns of the input that the node itself reads. Null: it reads all.
+  void (*reads)(const v1::Node& node, FieldIds& out) = nullptr;
+  // Its output has the columns of its input.
+  bool passes_columns = false;
+  bool has_late_output = false;
+  bool has_dead_letter_output = false;
+};
+
+// Null for a body that is not set, or newer than this program.
+const NodeKind* FindNodeKind(v1::Node::BodyCase body);
+// The columns by which the rows of a keyed node are spread; nothing for other nodes.
+std::optional<v1::Fields> KeysOf(const v1::Node& node);
+
+}  // namespace millrace
