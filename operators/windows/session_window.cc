@@ -75,7 +75,8 @@ class SessionWindow : public Operator {
 
   absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
     for (uint32_t group = context_->key_groups.first; group <= context_->key_groups.last; ++group) {
-      while (FirstEnd(group) <= watermark.us) {
+      // The watermark of the end is as large as kNone.
+      while (FirstEnd(group) != kNone && FirstEnd(group) <= watermark.us) {
         if (out.full()) return Progress::kAgain;
         MILLRACE_RETURN_IF_ERROR(CloseSessions(group, watermark.us, out));
       }

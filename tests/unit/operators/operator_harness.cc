@@ -1,0 +1,248 @@
+#include "tests/unit/operators/operator_harness.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "operators/all_operators.h"
+#include "sql/graph_compiler.h"
+#include "sql/node_kinds.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kMaxParallelism = 16;
+// In turn, one per restore.
+constexpr uint32_t kParallelisms[] = {1, 3, 2, 5};
+
+std::string Value(const Column& column, int64_t row) {
+  if (column.IsNull(row)) return "NULL";
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return column.BoolAt(row) ? "true" : "false";
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return std::to_string(column.values<int32_t>()[row]);
+    case TypeKind::kInt64:
+    case TypeKind::kInterval:
+      return std::to_string(column.values<int64_t>()[row]);
+    case TypeKind::kTimestamp:
+      return std::to_string(column.values<int64_t>()[row] / 1000);
+    case TypeKind::kFloat64:
+      return absl::StrCat(column.values<double>()[row]);
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+      return std::string(column.StringAt(row));
+  }
+  return "?";
+}
+
+void Append(ColumnBuilder& column, const std::string& text) {
+  if (text == "NULL") return column.AppendNull();
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return column.AppendBool(text == "true");
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return column.AppendInt32(std::stoi(text));
+    case TypeKind::kInt64:
+    case TypeKind::kInterval:
+      return column.AppendInt64(std::stoll(text));
+    case TypeKind::kTimestamp:
+      return column.AppendInt64(std::stoll(text) * 1000);
+    case TypeKind::kFloat64:
+      return column.AppendFloat64(std::stod(text));
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+      return column.AppendString(text);
+  }
+}
+
+std::string Indented(const std::string& text) {
+  return absl::StrCat("    ", absl::StrJoin(std::vector<std::string>{text}, ""), "\n");
+}
+
+// CSV: nothing prunes its columns.
+v1::JobGraph Compile(const OperatorHarness::Job& job) {
+  std::string yaml = "name: harness\nmax_parallelism: 16\nnodes:\n  - uid: in\n    source:\n";
+  yaml += "      connector: kafka\n      format: csv\n";
+  yaml += "      options: {topic: t, properties.bootstrap.servers: \"h:1\"}\n    schema:\n";
+  for (const std::string& column : job.columns) yaml += "      - " + column + "\n";
+  yaml += job.before;
+  yaml += "  - uid: op\n    inputs: [" + job.input + "]\n" + Indented(job.node);
+  yaml += "  - uid: out\n    inputs: [op]\n    sink: {connector: blackhole}\n";
+  const CompiledGraph compiled = CompileYaml(yaml, {});
+  for (const v1::Diagnostic& d : compiled.diagnostics) ADD_FAILURE() << d.ShortDebugString();
+  return compiled.graph;
+}
+
+const v1::Node* Find(const v1::JobGraph& graph, const std::string& uid) {
+  for (const v1::Node& node : graph.nodes()) {
+    if (node.uid() == uid) return &node;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string ModeName(HarnessMode mode) {
+  constexpr const char* kNames[] = {"Straight", "Restored", "Rescaled", "SmallMemory",
+                                    "FullOutput"};
+  return kNames[static_cast<int>(mode)];
+}
+
+class OperatorHarness::Collector : public Emitter {
+ public:
+  Collector(OperatorHarness& harness, bool small) : harness_(harness), small_(small) {}
+  using Emitter::Emit;
+  void Emit(OutputPort port, Batch batch) override {
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      std::vector<std::string> values;
+      for (const Column& column : batch.columns()) values.push_back(Value(column, row));
+      harness_.out_[port].push_back(absl::StrJoin(values, " | "));
+    }
+    emitted_ = true;
+  }
+  bool full() const override { return small_ && emitted_; }
+  void MakeRoom() { emitted_ = false; }
+
+ private:
+  OperatorHarness& harness_;
+  const bool small_;
+  bool emitted_ = false;
+};
+
+struct OperatorHarness::Instance {
+  KeyGroupRange range;
+  std::unique_ptr<StateStore> state;
+  std::unique_ptr<OperatorContext> context;
+  std::unique_ptr<Operator> op;
+};
+
+OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode)
+    : mode_(mode),
+      graph_(Compile(job)),
+      node_(Find(graph_, "op")),
+      storage_(OpenTestStorage(env_.disk)),
+      budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
+  const v1::Node* input = Find(graph_, job.input);
+  if (node_ == nullptr || input == nullptr) return;
+  input_schema_ = Schema::FromProto(input->schema());
+  output_schema_ = Schema::FromProto(node_->schema());
+  if (const auto keys = KeysOf(*node_)) {
+    for (uint32_t id : keys->ids()) key_columns_.push_back(input_schema_->IndexOfId(id));
+  }
+  Open(1, {});
+}
+
+OperatorHarness::~OperatorHarness() = default;
+
+void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>& restore) {
+  instances_.clear();
+  ++generation_;
+  for (uint32_t i = 0; i < parallelism; ++i) {
+    auto instance = std::make_unique<Instance>();
+    instance->range = KeyGroupsOfTask(i, parallelism, kMaxParallelism);
+    auto state = OpenStateStore({.uid = "op",
+                                 .key_groups = instance->range,
+                                 .max_parallelism = kMaxParallelism,
+                                 .storage = *storage_,
+                                 .env = env_.env,
+                                 .budget = budget_,
+                                 .name_prefix = absl::StrCat("g", generation_, ".t", i),
+                                 .restore = restore});
+    ASSERT_TRUE(state.ok()) << state.status();
+    instance->state = *std::move(state);
+    instance->context.reset(new OperatorContext{.node = *node_,
+                                                .input_schemas = {input_schema_},
+                                                .output_schema = output_schema_,
+                                                .key_groups = instance->range,
+                                                .max_parallelism = kMaxParallelism,
+                                                .restored_watermark = watermark_,
+                                                .state = instance->state.get(),
+                                                .counters = counters_,
+                                                .clock = env_});
+    auto op = AllNodes().MakeOperator(*node_);
+    ASSERT_TRUE(op.ok()) << op.status();
+    instance->op = *std::move(op);
+    const absl::Status opened = instance->op->Open(*instance->context);
+    ASSERT_TRUE(opened.ok()) << opened;
+    instances_.push_back(std::move(instance));
+  }
+}
+
+Batch OperatorHarness::ToBatch(const std::vector<TextRow>& rows) const {
+  BatchBuilder builder(input_schema_);
+  for (const TextRow& row : rows) {
+    EXPECT_EQ(static_cast<int>(row.size()), input_schema_->size());
+    for (int i = 0; i < input_schema_->size(); ++i) {
+      Append(builder.column(i), row[static_cast<size_t>(i)]);
+    }
+  }
+  return builder.Finish();
+}
+
+void OperatorHarness::Push(const std::vector<TextRow>& rows) {
+  if (instances_.empty() || rows.empty()) return;
+  const Batch batch = ToBatch(rows);
+  EncodedKeys keys;
+  EncodeKeys(batch, key_columns_, keys);
+  for (const auto& instance : instances_) {
+    std::vector<int32_t> own;
+    for (int32_t row = 0; row < batch.rows(); ++row) {
+      const uint32_t group = KeyGroupOf(keys.hashes[static_cast<size_t>(row)], kMaxParallelism);
+      if (instance->range.Contains(group)) own.push_back(row);
+    }
+    if (own.empty()) continue;
+    Collector out(*this, mode_ == HarnessMode::kFullOutput);
+    const absl::Status status = instance->op->Process(0, millrace::Take(batch, own), out);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  AfterStep();
+}
+
+void OperatorHarness::Deliver(EventTime watermark) {
+  for (const auto& instance : instances_) {
+    Collector out(*this, mode_ == HarnessMode::kFullOutput);
+    while (true) {
+      const absl::StatusOr<Progress> progress = instance->op->OnWatermark(watermark, out);
+      ASSERT_TRUE(progress.ok()) << progress.status();
+      if (*progress == Progress::kDone) break;
+      ASSERT_TRUE(out.full()) << "asked to be called again although there was room";
+      out.MakeRoom();
+    }
+  }
+  watermark_ = watermark;
+}
+
+void OperatorHarness::Watermark(int64_t ms) {
+  Deliver(EventTime{ms * 1000});
+  AfterStep();
+}
+
+void OperatorHarness::End() { Deliver(EventTime::Max()); }
+
+void OperatorHarness::AfterStep() {
+  for (const auto& instance : instances_) evictions_ += instance->state->cold_bytes() > 0;
+  if (mode_ != HarnessMode::kRestored && mode_ != HarnessMode::kRescaled) return;
+  const Epoch epoch{++epoch_};
+  std::vector<v1::Segment> segments;
+  for (const auto& instance : instances_) {
+    ASSERT_TRUE(instance->op->FlushState(epoch).ok());
+    for (v1::Segment& segment : Checkpoint(*instance->state, epoch_)) {
+      segments.push_back(std::move(segment));
+    }
+  }
+  const uint32_t parallelism =
+      mode_ == HarnessMode::kRestored ? 1 : kParallelisms[epoch_ % std::size(kParallelisms)];
+  Open(parallelism, segments);
+}
+
+std::vector<std::string> OperatorHarness::Take(OutputPort port) {
+  std::vector<std::string> lines = std::move(out_[port]);
+  out_[port].clear();
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+}  // namespace millrace

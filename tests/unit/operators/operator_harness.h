@@ -1,0 +1,89 @@
+// Runs one operator as tasks would, in one of five modes that must all give the same answer:
+// straight; snapshot and restore after every step; the same at another parallelism each time; a
+// memory budget that evicts all the time; an output that is full after every batch.
+//
+// The node is written as in a job file; its input is the node `in`, whose columns the test names.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "millrace/v1/graph.pb.h"
+#include "runtime/columns/batch.h"
+#include "runtime/task/counters.h"
+#include "runtime/task/emitter.h"
+#include "runtime/task/operator.h"
+#include "tests/unit/state/state_test_env.h"
+
+namespace millrace {
+
+enum class HarnessMode { kStraight, kRestored, kRescaled, kSmallMemory, kFullOutput };
+inline constexpr HarnessMode kAllModes[] = {HarnessMode::kStraight, HarnessMode::kRestored,
+                                            HarnessMode::kRescaled, HarnessMode::kSmallMemory,
+                                            HarnessMode::kFullOutput};
+std::string ModeName(HarnessMode mode);
+
+// Values as text; "NULL" is NULL. TIMESTAMP columns take milliseconds.
+using TextRow = std::vector<std::string>;
+
+class OperatorHarness {
+ public:
+  // `columns`: as in a schema ("k STRING"). `node`: YAML of the node without uid and inputs.
+  // `before`: nodes between `in` and the operator, as whole YAML list items; `input` is the one
+  // that the operator reads. The test fails when the job does not compile.
+  struct Job {
+    std::vector<std::string> columns;
+    std::string node;
+    std::string before;
+    std::string input = "in";
+  };
+  OperatorHarness(const Job& job, HarnessMode mode);
+  ~OperatorHarness();
+
+  // Each is a step: afterwards the mode does what it does.
+  void Push(const std::vector<TextRow>& rows);
+  void Watermark(int64_t ms);
+  void End();
+
+  // What came out since the last call, as lines "a | b | NULL", sorted; timestamps in ms.
+  std::vector<std::string> TakeMain() { return Take(OutputPort::kMain); }
+  std::vector<std::string> TakeLate() { return Take(OutputPort::kLate); }
+  std::vector<std::string> TakeDeadLetters() { return Take(OutputPort::kDeadLetter); }
+  uint64_t rows_late() const { return counters_.rows_late.value(); }
+  uint64_t rows_dead_lettered() const { return counters_.rows_dead_lettered.value(); }
+  // How often cold rows existed after a step.
+  int evictions() const { return evictions_; }
+
+ private:
+  struct Instance;
+  class Collector;
+
+  std::vector<std::string> Take(OutputPort port);
+  void Open(uint32_t parallelism, const std::vector<v1::Segment>& restore);
+  void AfterStep();
+  void Deliver(EventTime watermark);
+  Batch ToBatch(const std::vector<TextRow>& rows) const;
+
+  const HarnessMode mode_;
+  v1::JobGraph graph_;
+  const v1::Node* node_ = nullptr;
+  SchemaPtr input_schema_, output_schema_;
+  std::vector<int> key_columns_;
+
+  StateTestEnv env_;
+  std::unique_ptr<CheckpointStorage> storage_;
+  MemoryBudget budget_;
+  OperatorCounters counters_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+  std::map<OutputPort, std::vector<std::string>> out_;
+  EventTime watermark_ = EventTime::Min();
+  uint64_t epoch_ = 0;
+  int generation_ = 0;
+  int evictions_ = 0;
+};
+
+}  // namespace millrace

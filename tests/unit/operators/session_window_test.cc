@@ -1,0 +1,140 @@
+// Session windows: known answers, and random rows against a reference that merges intervals.
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gmock/gmock.h"
+#include "tests/unit/operators/operator_harness.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kGapMs = 100;
+
+OperatorHarness::Job Sessions() {
+  return {.columns = {"k STRING", "v BIGINT", "ts TIMESTAMP(3)"},
+          .node =
+              "window_aggregate: {window: {kind: session, time: ts, size: 100ms}, keys: [k], "
+              "aggregates: [count(*) AS n, sum(v) AS s, max(v) AS hi]}",
+          .before =
+              "  - uid: time\n    inputs: [in]\n"
+              "    watermark: {time: ts, out_of_orderness: 0s}\n",
+          .input = "time"};
+}
+
+class SessionWindowTest : public ::testing::TestWithParam<HarnessMode> {};
+INSTANTIATE_TEST_SUITE_P(Modes, SessionWindowTest, ::testing::ValuesIn(kAllModes),
+                         [](const auto& info) { return ModeName(info.param); });
+
+TEST_P(SessionWindowTest, ARowBetweenTwoSessionsMergesThem) {
+  OperatorHarness op(Sessions(), GetParam());
+  op.Push({{"a", "1", "1000"}, {"a", "2", "1150"}, {"b", "5", "1000"}});
+  op.Push({{"a", "3", "1080"}});
+  op.Watermark(1099);
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Watermark(1249);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1000 | 1100 | b | 1 | 5 | 5"));
+  op.Watermark(1250);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1000 | 1250 | a | 3 | 6 | 3"));
+}
+
+TEST_P(SessionWindowTest, AnOpenSessionTakesARowBehindTheWatermark) {
+  OperatorHarness op(Sessions(), GetParam());
+  op.Push({{"a", "1", "1000"}});
+  op.Watermark(1050);
+  op.Push({{"a", "2", "940"}, {"b", "2", "940"}});
+  EXPECT_THAT(op.TakeLate(), ElementsAre("b | 2 | 940"));
+  EXPECT_EQ(op.rows_late(), 1u);
+  op.End();
+  EXPECT_THAT(op.TakeMain(), ElementsAre("940 | 1100 | a | 2 | 3 | 2"));
+}
+
+class Reference {
+ public:
+  struct Session {
+    int64_t start, end, count, sum, high;
+  };
+
+  // False: late.
+  bool Add(const std::string& key, int64_t value, int64_t ts) {
+    Session merged{ts, ts + kGapMs, 1, value, value};
+    std::vector<Session> others;
+    std::vector<Session>& sessions = sessions_[key];
+    for (const Session& s : sessions) {
+      // Sessions that only touch merge, too.
+      if (s.start > ts + kGapMs || s.end < ts) {
+        others.push_back(s);
+        continue;
+      }
+      merged.start = std::min(merged.start, s.start);
+      merged.end = std::max(merged.end, s.end);
+      merged.count += s.count;
+      merged.sum += s.sum;
+      merged.high = std::max(merged.high, s.high);
+    }
+    if (merged.end <= watermark_) return false;
+    others.push_back(merged);
+    sessions = std::move(others);
+    return true;
+  }
+
+  std::vector<std::string> AdvanceTo(int64_t watermark) {
+    watermark_ = watermark;
+    std::vector<std::string> lines;
+    for (auto& [key, sessions] : sessions_) {
+      std::erase_if(sessions, [&, &key = key](const Session& s) {
+        if (s.end > watermark) return false;
+        lines.push_back(
+            absl::StrJoin({absl::StrCat(s.start), absl::StrCat(s.end), key, absl::StrCat(s.count),
+                           absl::StrCat(s.sum), absl::StrCat(s.high)},
+                          " | "));
+        return true;
+      });
+    }
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }
+
+ private:
+  int64_t watermark_ = INT64_MIN;
+  std::map<std::string, std::vector<Session>> sessions_;
+};
+
+TEST_P(SessionWindowTest, RandomRowsAgreeWithTheReference) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    std::mt19937_64 random(seed);
+    OperatorHarness op(Sessions(), GetParam());
+    Reference reference;
+    int64_t now = 0;
+    for (int step = 0; step < 40; ++step) {
+      std::vector<TextRow> batch;
+      std::vector<std::string> late;
+      for (uint64_t i = random() % 12; i > 0; --i) {
+        const std::string key = absl::StrCat("k", random() % 6);
+        const auto value = static_cast<int64_t>(random() % 100);
+        const int64_t ts = now + static_cast<int64_t>(random() % 600) - 400;
+        batch.push_back({key, absl::StrCat(value), absl::StrCat(ts)});
+        if (!reference.Add(key, value, ts)) late.push_back(absl::StrJoin(batch.back(), " | "));
+      }
+      op.Push(batch);
+      std::sort(late.begin(), late.end());
+      ASSERT_EQ(op.TakeLate(), late) << "step " << step;
+      now += static_cast<int64_t>(random() % 150);
+      if (random() % 2 == 0) {
+        op.Watermark(now - 200);
+        ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(now - 200)) << "step " << step;
+      }
+    }
+    op.End();
+    ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(INT64_MAX));
+  }
+}
+
+}  // namespace
+}  // namespace millrace
