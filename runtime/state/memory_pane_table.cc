@@ -151,7 +151,7 @@ class PaneCursor final : public PaneTable::Cursor {
           // The accumulator may be read as whole words.
           aligned_.resize((value.size() + 7) / 8);
           if (!value.empty()) std::memcpy(aligned_.data(), value.data(), value.size());
-          table_.layout_->Merge(scratch_->UpsertOne(HashKey(key), key, false),
+          table_.layout_->Merge(scratch_->UpsertOne(table_.HashIn(group, key), key, false),
                                 reinterpret_cast<const uint8_t*>(aligned_.data()));
         }
         MILLRACE_RETURN_IF_ERROR(cold_->status());
@@ -388,10 +388,7 @@ absl::Status MemoryPaneTable::RestoreRow(std::string_view row_key, std::string_v
   const int64_t number = PaneOfRow(row_key);
   const uint32_t incarnation = IncarnationOfRow(row_key);
   const std::string_view key = KeyOfPaneRow(row_key);
-  // The key group may be another key's (see PaneTable::Upsert); the rest of the hash is the key's
-  // own.
-  const uint64_t own_hash = HashKey(key);
-  const uint64_t hash = own_hash - own_hash % store_.max_parallelism() + KeyGroupOfRow(row_key);
+  const uint64_t hash = HashIn(KeyGroupOfRow(row_key), key);
   if (value.size() != identity_.width || incarnation == 0 || incarnation == UINT32_MAX ||
       KeyGroupOfRow(row_key) >= store_.max_parallelism()) {
     return absl::DataLossError(Concat("a row of state table ", identity_.name, " is malformed"));

@@ -64,6 +64,12 @@ class MemoryPaneTable final : public PaneTable {
   uint32_t KeyGroup(const RowTable& rows, uint32_t row) const {
     return KeyGroupOf(rows.hash(row), store_.max_parallelism());
   }
+  // The hash that a stored row had: its key group may be another key's (see PaneTable::Upsert), the
+  // rest is the key's own.
+  uint64_t HashIn(uint32_t key_group, std::string_view key) const {
+    const uint64_t own = HashKey(key);
+    return own - own % store_.max_parallelism() + key_group;
+  }
   absl::Status EvictPane(int64_t number, Pane& pane);
   absl::StatusOr<uint64_t> CountColdRows(int64_t number);
 
