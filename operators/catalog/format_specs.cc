@@ -54,9 +54,7 @@ constexpr OptionSpec kCsvDelimiter = {
     .name = "csv.field-delimiter", .default_value = ",", .help = "One character; \\t for a tab"};
 constexpr OptionSpec kCsvNull = {
     .name = "csv.null-literal",
-    .help =
-        "Unquoted text that means NULL; without it, an empty unquoted field of a column that is "
-        "not a string"};
+    .help = "Unquoted text that means NULL; without it, an empty field that is not quoted"};
 constexpr OptionSpec kCsvQuote = {
     .name = "csv.quote-character", .default_value = "\"", .help = "One character"};
 constexpr OptionSpec kCsvDecode[] = {

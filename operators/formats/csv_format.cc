@@ -157,7 +157,9 @@ class CsvDecoder : public Decoder {
   bool IsNull(const Field& field, const Cell& cell) const {
     if (cell.quoted) return false;
     if (options_.null_literal) return cell.text == *options_.null_literal;
-    return cell.text.empty() && field.type != TypeKind::kString;
+    // As PostgreSQL has it: nothing is NULL, "" is the empty text; but a column that cannot be NULL
+    // takes nothing as text, too.
+    return cell.text.empty() && (field.nullable || field.type != TypeKind::kString);
   }
 
   bool AppendCell(const Field& field, const Cell& cell, ColumnBuilder& column) {
@@ -251,7 +253,9 @@ class CsvEncoder : public Encoder {
         if (batch.column(i).IsNull(row)) {
           out.bytes.append(options_.null_literal.value_or(""));
         } else {
+          const size_t begin = out.bytes.size();
           AppendValue(batch.column(i), row, out.bytes);
+          QuoteFrom(begin, out.bytes);
         }
       }
       if (out.bytes.size() > UINT32_MAX) {
@@ -279,7 +283,7 @@ class CsvEncoder : public Encoder {
         AppendJsonNumber(column.values<double>()[row], out);
         return;
       case TypeKind::kString:
-        AppendText(column.StringAt(row), out);
+        out.append(column.StringAt(row));
         return;
       case TypeKind::kBytes:
         AppendBase64(column.StringAt(row), out);
@@ -293,18 +297,19 @@ class CsvEncoder : public Encoder {
     }
   }
 
-  // Quoted where it would be read back as something else.
-  void AppendText(std::string_view text, std::string& out) {
+  // Quotes the value that begins at `begin` where it would be read back as something else: any
+  // type's text may be the NULL literal or hold the delimiter.
+  void QuoteFrom(size_t begin, std::string& out) {
     const char special[] = {options_.delimiter, options_.quote, '\n', '\r'};
-    const bool quoted =
-        text.find_first_of(std::string_view(special, sizeof(special))) != std::string_view::npos ||
-        text == options_.null_literal.value_or("");
-    if (!quoted) {
-      out.append(text);
+    const std::string_view text = std::string_view(out).substr(begin);
+    if (text.find_first_of(std::string_view(special, sizeof(special))) == std::string_view::npos &&
+        text != options_.null_literal.value_or("")) {
       return;
     }
+    scratch_.assign(text);
+    out.resize(begin);
     out.push_back(options_.quote);
-    for (const char c : text) {
+    for (const char c : scratch_) {
       if (c == options_.quote) out.push_back(c);
       out.push_back(c);
     }
@@ -313,6 +318,7 @@ class CsvEncoder : public Encoder {
 
   const CsvOptions options_;
   TimestampPrinter timestamps_;
+  std::string scratch_;  // A value that must be quoted.
 };
 
 }  // namespace
