@@ -15,7 +15,7 @@ namespace {
 
 using millrace::TypeKind;
 
-constexpr TypeKind kTypes[] = {TypeKind::kInt64, TypeKind::kString, TypeKind::kBool,
+constexpr TypeKind kTypes[] = {TypeKind::kInt64, TypeKind::kString,  TypeKind::kBool,
                                TypeKind::kInt32, TypeKind::kFloat64, TypeKind::kBytes};
 
 millrace::SchemaPtr Columns() {
@@ -76,8 +76,7 @@ void TryBatch(std::string_view bytes) {
       (void)millrace::ValueText(batch->column(c), row);  // Reads the value.
     }
   }
-  const auto again =
-      millrace::DecodeBatch(*schema, millrace::Buffer::CopyOf(Encoded(*batch)), 0);
+  const auto again = millrace::DecodeBatch(*schema, millrace::Buffer::CopyOf(Encoded(*batch)), 0);
   MILLRACE_CHECK(again.ok() && again->rows() == batch->rows());
 }
 

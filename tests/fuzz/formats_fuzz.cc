@@ -40,10 +40,9 @@ struct Codec {
 
 Codec Make(const millrace::Format& format) {
   Codec codec;
-  codec.schema = format.name == "raw" ? millrace::Schema::Make({{.id = 1,
-                                                                 .name = "b",
-                                                                 .type = TypeKind::kBytes}})
-                                      : Columns();
+  codec.schema = format.name == "raw"
+                     ? millrace::Schema::Make({{.id = 1, .name = "b", .type = TypeKind::kBytes}})
+                     : Columns();
   codec.decoder = format.make_decoder(codec.schema, {}).value();
   codec.encoder = format.make_encoder(codec.schema, {}).value();
   return codec;

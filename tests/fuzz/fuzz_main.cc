@@ -59,8 +59,8 @@ std::string Mutate(const std::vector<std::string>& corpus, uint64_t seed, uint64
         input.resize(at);
         break;
       case 4: {  // A number at the edge of something.
-        constexpr uint64_t kEdges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fffffff, 0xffffffff,
-                                       0x7fffffffffffffff, 0xffffffffffffffff};
+        constexpr uint64_t kEdges[] = {
+            0, 1, 0x7f, 0x80, 0xff, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, 0xffffffffffffffff};
         const uint64_t edge = kEdges[below(std::size(kEdges))];
         const size_t width = size_t{1} << below(4);
         if (at + width <= input.size()) std::memcpy(input.data() + at, &edge, width);

@@ -14,18 +14,20 @@ SchemaPtr TextAndNumber() {
 }
 
 TEST(CsvFormatTest, QuotesAndNulls) {
-  const Decoded decoded = DecodeText(
-      "csv", TextAndNumber(), {"plain,1", "\"a,\"\"b\"\"\",-2", ",", "\"\",0", "\"line\nbreak\",3"});
+  const Decoded decoded =
+      DecodeText("csv", TextAndNumber(),
+                 {"plain,1", "\"a,\"\"b\"\"\",-2", ",", "\"\",0", "\"line\nbreak\",3"});
   EXPECT_THAT(decoded.bad, SizeIs(0));
-  EXPECT_THAT(RowTexts(decoded.rows),
-              ElementsAre("'plain', 1", "'a,\"b\"', -2", "NULL, NULL", "'', 0", "'line\nbreak', 3"));
+  EXPECT_THAT(RowTexts(decoded.rows), ElementsAre("'plain', 1", "'a,\"b\"', -2", "NULL, NULL",
+                                                  "'', 0", "'line\nbreak', 3"));
   EXPECT_THAT(EncodeRows("csv", decoded.rows),
               ElementsAre("plain,1", "\"a,\"\"b\"\"\",-2", ",", "\"\",0", "\"line\nbreak\",3"));
 }
 
 TEST(CsvFormatTest, BadLinesSayWhatAndWhere) {
-  const Decoded decoded = DecodeText(
-      "csv", TextAndNumber(), {"a,x", "only", "a,1,2", "\"open,1", "a,99999999999999999999", "b,7"});
+  const Decoded decoded =
+      DecodeText("csv", TextAndNumber(),
+                 {"a,x", "only", "a,1,2", "\"open,1", "a,99999999999999999999", "b,7"});
   EXPECT_THAT(RowTexts(decoded.rows), ElementsAre("'b', 7"));
   ASSERT_THAT(decoded.bad, SizeIs(5));
   for (size_t i = 0; i < decoded.bad.size(); ++i) {
@@ -47,9 +49,8 @@ TEST(CsvFormatTest, WhatLooksLikeNullOrHoldsTheDelimiterIsQuoted) {
   builder.column(1).AppendNull();
   builder.column(2).AppendNull();
   const Batch batch = builder.Finish();
-  for (const FormatOptions& options :
-       {FormatOptions{}, FormatOptions{{"csv.null-literal", "0"}},
-        FormatOptions{{"csv.field-delimiter", "-"}}}) {
+  for (const FormatOptions& options : {FormatOptions{}, FormatOptions{{"csv.null-literal", "0"}},
+                                       FormatOptions{{"csv.field-delimiter", "-"}}}) {
     const std::vector<std::string> texts = EncodeRows("csv", batch, options);
     const Decoded decoded = DecodeText("csv", schema, texts, options);
     EXPECT_THAT(decoded.bad, SizeIs(0)) << texts[0];

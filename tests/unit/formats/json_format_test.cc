@@ -36,10 +36,10 @@ TEST(JsonFormatTest, AnyOrderMissingFieldsAndNulls) {
                   R"({"other":{"n":5,"t":[1,{"x":3}]},"t":"b"})", R"({"n":null})", R"({})",
                   R"(  {"t" : "\u00e9\n\"" , "n" : 7 }  )"});
   EXPECT_THAT(decoded.bad, IsEmpty());
-  EXPECT_THAT(RowTexts(decoded.rows),
-              ElementsAre("1, 'a', 1.5, TRUE", "-1, '', 2, FALSE", "NULL, 'b', NULL, NULL",
-                          "NULL, NULL, NULL, NULL", "NULL, NULL, NULL, NULL",
-                          "7, 'é\n\"', NULL, NULL"));
+  EXPECT_THAT(
+      RowTexts(decoded.rows),
+      ElementsAre("1, 'a', 1.5, TRUE", "-1, '', 2, FALSE", "NULL, 'b', NULL, NULL",
+                  "NULL, NULL, NULL, NULL", "NULL, NULL, NULL, NULL", "7, 'é\n\"', NULL, NULL"));
 }
 
 TEST(JsonFormatTest, BadMessagesNameTheFieldAndLeaveNoHalfRow) {
@@ -118,8 +118,8 @@ TEST(JsonFormatTest, RandomDocumentsAgreeWithAnotherParser) {
       want.push_back(RowTexts(row.Finish())[0]);
     }
     const Decoded decoded = DecodeText("json", Columns(), texts);
-    ASSERT_THAT(decoded.bad, IsEmpty()) << decoded.bad[0].error << ": "
-                                        << texts[decoded.bad[0].index];
+    ASSERT_THAT(decoded.bad, IsEmpty())
+        << decoded.bad[0].error << ": " << texts[decoded.bad[0].index];
     ASSERT_EQ(RowTexts(decoded.rows), want);
     // And what we write, the other parser reads.
     const std::vector<std::string> encoded = EncodeRows("json", decoded.rows);
