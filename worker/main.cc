@@ -36,6 +36,32 @@ struct Flags {
   std::string log_format = "text";
 };
 
+// Blocking calls: durable writes and commits of all tasks; they mostly wait.
+constexpr int kIoThreads = 16;
+
+// Lines that belong to a job go to the coordinator too.
+void SendLogLine(Worker& worker, Clock& clock, LogLevel level, std::string_view message,
+                 const LogFields& fields) {
+  if (level < LogLevel::kInfo) return;
+  std::string job_id;
+  v1::LogLine line;
+  line.set_text(std::string(message));
+  for (const LogField& field : fields) {
+    if (field.name == "job") {
+      job_id = field.text;
+    } else {
+      absl::StrAppend(line.mutable_text(), " ", std::string(field.name), "=", field.text);
+    }
+    if (field.name == "uid") line.set_uid(field.text);
+  }
+  if (job_id.empty()) return;
+  line.set_unix_us(absl::ToUnixMicros(clock.Now()));
+  line.set_level(level == LogLevel::kInfo      ? "info"
+                 : level == LogLevel::kWarning ? "warning"
+                                               : "error");
+  worker.AddLogLine(std::move(job_id), std::move(line));
+}
+
 int Run(const Flags& flags) {
   InitLogging(LogLevel::kInfo, flags.log_format == "json");
   if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
@@ -44,7 +70,7 @@ int Run(const Flags& flags) {
       return 2;
     }
   }
-  RealEnv real_env({.io_threads = 4});
+  RealEnv real_env({.io_threads = kIoThreads});
   Env env = real_env.env();
   MetricsRegistry registry;
   const int cores = flags.cores > 0
@@ -87,11 +113,15 @@ int Run(const Flags& flags) {
                            {"http", *http_address},
                            {"coordinator", flags.coordinator},
                            {"cores", cores}});
+  SetLogObserver([&](LogLevel level, std::string_view message, const LogFields& fields) {
+    SendLogLine(worker, env.clock, level, message, fields);
+  });
   while (stop_requested == 0) {
     worker.RunPosted();
     connected = worker.connected();
     waker->Wait(absl::Milliseconds(200));
   }
+  SetLogObserver(nullptr);
   LogInfo("worker stops");
   return 0;
 }

@@ -195,12 +195,18 @@ void Worker::SendHeartbeat() {
   Report(std::move(message));
 }
 
-void Worker::AddLogLine(v1::AttemptId attempt, v1::LogLine line) {
-  parts_->mailbox.Post([this, attempt = std::move(attempt), line = std::move(line)] {
-    v1::ConnectRequest message;
-    *message.mutable_log_lines()->mutable_attempt() = attempt;
-    *message.mutable_log_lines()->add_lines() = line;
-    Report(std::move(message));
+void Worker::AddLogLine(std::string job_id, v1::LogLine line) {
+  parts_->mailbox.Post([this, job_id = std::move(job_id), line = std::move(line)] {
+    for (const auto& [key, attempt] : attempts_) {
+      if (key.job_id != job_id) continue;
+      v1::ConnectRequest message;
+      v1::LogLines& lines = *message.mutable_log_lines();
+      lines.mutable_attempt()->set_job_id(key.job_id);
+      lines.mutable_attempt()->set_generation(key.generation);
+      lines.mutable_attempt()->set_attempt(key.attempt);
+      *lines.add_lines() = line;
+      Report(std::move(message));
+    }
   });
 }
 

@@ -71,8 +71,8 @@ class Worker {
   void OnMessage(v1::ConnectResponse message);
 
   size_t RunPosted() { return parts_->mailbox.RunPosted(); }
-  // Keeps a line for `millrace logs`; any thread.
-  void AddLogLine(v1::AttemptId attempt, v1::LogLine line);
+  // Sends a line to the coordinator, for `millrace logs`, if the job runs here; any thread.
+  void AddLogLine(std::string job_id, v1::LogLine line);
 
   // One task, for metrics. Worker thread.
   void VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const;

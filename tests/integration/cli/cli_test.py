@@ -435,6 +435,7 @@ class RemoteTest(CommandTest):
         self.assertEqual(self.millrace("wait", job).stdout, "STOPPED\n")
         logs = self.millrace("logs", job).stdout
         self.assertIn("RUNNING -> STOPPING", logs)
+        self.assertIn("deploying generation=1", logs)  # What the worker said of the job, too.
         self.assertEqual(len(self.millrace("logs", job, "--lines", "2").stdout.splitlines()), 2)
         numbers = sorted(row["n"] for row in rows(self.folder / "life"))
         self.assertEqual(numbers, list(range(len(numbers))))
