@@ -147,8 +147,7 @@ void JobController::Fail(const absl::Status& status, const std::string& reason) 
   const FailureStep step = NextFailureStep(status, failures_in_row_, attempts_max);
   std::string error(status.message());
   if (step == FailureStep::kFail && RemedyFor(status) == Remedy::kRestartJob) {
-    absl::StrAppend(&error, " (gave up after ", attempts_max,
-                    " restarts without a completed checkpoint)");
+    absl::StrAppend(&error, " (gave up after ", attempts_max, " restarts without progress)");
   }
   status_.set_last_error(absl::StrCat(absl::StatusCodeToString(status.code()), ": ", error));
   AddLog(LogLevel::kError, status_.last_error());

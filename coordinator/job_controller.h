@@ -151,6 +151,7 @@ class JobController {
     std::set<std::string> workers;
     InFlight epoch;
     bool had_epoch = false;
+    bool recorded_epoch = false;
     int64_t last_begin_ns = 0;
     uint64_t next_epoch = 1;
     uint64_t final_epoch = 0;  // 0 = none is recorded.

@@ -210,13 +210,14 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   MILLRACE_CHECK(epochs_.empty() || epochs_.rbegin()->first < number);
   ++counters_.epochs_completed;
   counters_.epoch_seconds->Observe(static_cast<double>(record.duration_us()) / 1e6);
-  failures_in_row_ = 0;
   epochs_[number] = std::move(record);
   LogDebug("epoch completed", {{"job", job_id()}, {"epoch", number}});
   NotifyWatchers();
   if (token != token_ || fenced_) return;
   MILLRACE_CHECK(attempt_.epoch.phase == EpochPhase::kRecording && attempt_.epoch.epoch == number);
   attempt_.epoch = {};
+  // The first epoch follows the start at once: it tells nothing of how the attempt does.
+  if (std::exchange(attempt_.recorded_epoch, true)) failures_in_row_ = 0;
   if (last) attempt_.final_epoch = number;
   if (absl::Status status = ReachBeforeCompleted(); !status.ok()) return Fail(status, "failpoint");
   SendEpochCompleted(number);

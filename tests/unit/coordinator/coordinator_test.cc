@@ -160,6 +160,29 @@ TEST_F(CoordinatorTest, RestartsWithoutProgressEndTheJob) {
   EXPECT_FALSE(b_->runs());
 }
 
+TEST_F(CoordinatorTest, TheFirstEpochOfAnAttemptIsNoProgress) {
+  v1::JobGraph graph = FakeCluster::Graph();
+  graph.mutable_settings()->set_checkpoint_interval_ms(60'000);
+  graph.mutable_settings()->set_restart_attempts_max(2);
+  const std::string job = cluster_.Submit(graph);
+  const auto fail = [this] {
+    a_->Report({0, a_->tasks()[0].key().index()}, State::STATE_FAILED,
+               absl::UnavailableError("no room for the row that is always next"));
+    cluster_.Advance(absl::Seconds(2));
+  };
+  fail();
+  fail();
+  cluster_.Advance(absl::Seconds(60));  // A second epoch: the job was healthy, the row is over.
+  fail();
+  fail();
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  const uint64_t epoch = cluster_.Job(job).last_epoch();
+  EXPECT_GE(epoch, 6u);  // Every attempt has taken its first one.
+  fail();
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_FAILED);
+  EXPECT_THAT(cluster_.Job(job).last_error(), HasSubstr("gave up after 2 restarts"));
+}
+
 TEST_F(CoordinatorTest, ADeterministicFailureEndsTheJobAtOnce) {
   const std::string job = cluster_.Submit();
   b_->Report({1, b_->tasks()[1].key().index()}, State::STATE_FAILED,
