@@ -34,9 +34,7 @@ millrace_dep(grpc_reflection gRPC::grpc++_reflection)
 find_package(simdjson REQUIRED)
 millrace_dep(simdjson simdjson::simdjson)
 find_package(MillraceArrow REQUIRED)
-# libarrow exports its own simdjson (fallback kernel only): ours must come first in link order.
-millrace_dep(arrow simdjson::simdjson Arrow::arrow_shared)
-millrace_dep(arrow_compute simdjson::simdjson ArrowCompute::arrow_compute_shared Arrow::arrow_shared)
+millrace_dep(arrow_compute ArrowCompute::arrow_compute_shared Arrow::arrow_shared)
 millrace_dep_find(rocksdb rocksdb/db.h rocksdb)
 millrace_dep_pkg(rdkafka rdkafka)
 millrace_dep_find(pg_query pg_query.h pg_query)
@@ -45,11 +43,13 @@ find_package(prometheus-cpp REQUIRED)
 millrace_dep(prometheus prometheus-cpp::core)
 find_package(spdlog REQUIRED)
 millrace_dep(spdlog spdlog::spdlog)
-millrace_dep_pkg(re2 re2)
+millrace_dep_find(re2 re2/re2.h re2)
+# Arrow's libraries export a simdjson (the slow fallback) and an RE2 of their own: ours must come
+# first, before everything that CMake orders by itself (tests/tidy looks at the programs). Functions
+# of Arrow that use regular expressions must not be called: they would meet ours.
+target_link_options(millrace_dep_arrow_compute INTERFACE
+  LINKER:$<TARGET_FILE:simdjson::simdjson> LINKER:${MILLRACE_re2_LIBRARY})
 millrace_dep_pkg(yaml yaml-cpp)
-millrace_dep_pkg(curl libcurl)
-millrace_dep_pkg(zstd libzstd)
-millrace_dep_pkg(lz4 liblz4)
 millrace_dep_pkg(xxhash libxxhash)
 # Replaces malloc where a program links it first; not under sanitizers, which bring their own.
 if(MILLRACE_SANITIZE)

@@ -109,9 +109,10 @@ struct Operator {
   std::string_view function;
 };
 constexpr Operator kBinary[] = {
-    {"=", "eq"},     {"<>", "ne"},     {"<", "lt"},       {"<=", "le"},      {">", "gt"},
-    {">=", "ge"},    {"+", "add"},     {"-", "subtract"}, {"*", "multiply"}, {"/", "divide"},
-    {"%", "modulo"}, {"||", "concat"}, {"^", "power"},    {"~", "regexp"},
+    {"=", "eq"},     {"<>", "ne"},     {"<", "lt"},          {"<=", "le"},          {">", "gt"},
+    {">=", "ge"},    {"+", "add"},     {"-", "subtract"},    {"*", "multiply"},     {"/", "divide"},
+    {"%", "modulo"}, {"||", "concat"}, {"^", "power"},       {"~", "regexp"},       {"&", "bitand"},
+    {"|", "bitor"},  {"#", "bitxor"},  {"<<", "shift_left"}, {">>", "shift_right"},
 };
 constexpr std::string_view kComparisons[] = {
     "eq", "ne", "lt", "le", "gt", "ge", "in", "is_distinct_from", "is_not_distinct_from"};
@@ -360,6 +361,7 @@ class Binder {
   Bound BindSymbol(const std::string& symbol, const json* left, const json& right, int64_t offset) {
     if (left == nullptr && symbol == "-") return BindCall("negate", {&right}, offset);
     if (left == nullptr && symbol == "+") return Bind(right);
+    if (left == nullptr && symbol == "~") return BindCall("bitnot", {&right}, offset);
     if (left != nullptr && symbol == "!~") {
       Bound match = BindCall("regexp", {left, &right}, offset);
       return match ? Not(*std::move(match), offset) : std::nullopt;

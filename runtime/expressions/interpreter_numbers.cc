@@ -1,5 +1,6 @@
 // Reference meanings: comparison, arithmetic, mathematics.
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "runtime/expressions/interpreter.h"
@@ -103,6 +104,20 @@ Result ToDigits(const In& in, bool cut) {
   return Float(digits < 0 ? whole * unit : whole / unit);
 }
 
+// As Arrow's logb: a base or x of zero or less has no logarithm, but for x = 0.
+Result Logarithm(const In& in) {
+  const double base = in[0].float_value, x = in[1].float_value;
+  if (x == 0) return Float(base <= 0 ? std::nan("") : -std::numeric_limits<double>::infinity());
+  return Float(x < 0 ? std::nan("") : std::log(x) / std::log(base));
+}
+
+Result Shift(const In& in, bool left) {
+  const int64_t value = in[0].int_value, bits = in[1].int_value & 63;
+  const int64_t shifted =
+      left ? static_cast<int64_t>(static_cast<uint64_t>(value) << bits) : value >> bits;
+  return Int(in.result, shifted);
+}
+
 template <double (*F)(double)>
 Result Apply(const In& in) {
   return IsFloat(in) ? Float(F(in[0].float_value)) : in[0];
@@ -198,6 +213,28 @@ const std::map<std::string_view, FunctionRow>& Functions() {
       {"power", {[](const In& in) -> Result {
          return Float(std::pow(in[0].float_value, in[1].float_value));
        }}},
+      {"log", {Logarithm}},
+      {"sin", {Apply<std::sin>}},
+      {"cos", {Apply<std::cos>}},
+      {"tan", {Apply<std::tan>}},
+      {"asin", {Apply<std::asin>}},
+      {"acos", {Apply<std::acos>}},
+      {"atan", {Apply<std::atan>}},
+      {"atan2", {[](const In& in) -> Result {
+         return Float(std::atan2(in[0].float_value, in[1].float_value));
+       }}},
+      {"sinh", {Apply<std::sinh>}},
+      {"cosh", {Apply<std::cosh>}},
+      {"tanh", {Apply<std::tanh>}},
+      {"bitand",
+       {[](const In& in) -> Result { return Int(in.result, in[0].int_value & in[1].int_value); }}},
+      {"bitor",
+       {[](const In& in) -> Result { return Int(in.result, in[0].int_value | in[1].int_value); }}},
+      {"bitxor",
+       {[](const In& in) -> Result { return Int(in.result, in[0].int_value ^ in[1].int_value); }}},
+      {"bitnot", {[](const In& in) -> Result { return Int(in.result, ~in[0].int_value); }}},
+      {"shift_left", {[](const In& in) { return Shift(in, true); }}},
+      {"shift_right", {[](const In& in) { return Shift(in, false); }}},
       {"round", {[](const In& in) { return ToDigits(in, false); }}},
       {"truncate", {[](const In& in) { return ToDigits(in, true); }}},
   };

@@ -133,6 +133,20 @@ struct DaysBetween {
   }
 };
 
+// As in PostgreSQL, only the last six bits of the distance count.
+struct ShiftLeft {
+  bool operator()(int64_t a, int64_t bits, int64_t& out) const {
+    out = static_cast<int64_t>(static_cast<uint64_t>(a) << (bits & 63));
+    return false;
+  }
+};
+struct ShiftRight {
+  bool operator()(int64_t a, int64_t bits, int64_t& out) const {
+    out = a >> (bits & 63);
+    return false;
+  }
+};
+
 template <typename Op>
 struct Swapped {
   template <typename A, typename B, typename Out>
@@ -335,6 +349,10 @@ absl::StatusOr<BoundKernel> MakeArithmeticKernel(const KernelRequest& request) {
     return Same<Modulo>(request.result, "division by zero");
   }
   if (name == "negate") return UnaryOf<Negate>(request.result, OverflowMessage(request.result));
+  if (name == "shift_left")
+    return Binary<int64_t, int64_t, int64_t, ShiftLeft>(request.result, false, "");
+  if (name == "shift_right")
+    return Binary<int64_t, int64_t, int64_t, ShiftRight>(request.result, false, "");
   if (name == "abs") return UnaryOf<Absolute>(request.result, OverflowMessage(request.result));
   return BoundKernel{};
 }

@@ -129,8 +129,8 @@ Value StringWriter::Finish(TypeKind type, int64_t rows, Validity validity) {
 
 absl::StatusOr<BoundKernel> MakeKernel(const KernelRequest& request) {
   static constexpr absl::StatusOr<BoundKernel> (*kFamilies[])(const KernelRequest&) = {
-      MakeComparisonKernel, MakeArithmeticKernel, MakeMathKernel,
-      MakeStringKernel,     MakePatternKernel,    MakeTimeKernel};
+      MakeComparisonKernel, MakeArithmeticKernel, MakeMathKernel, MakeStringKernel,
+      MakePatternKernel,    MakeTimeKernel,       MakeArrowKernel};
   for (const auto family : kFamilies) {
     absl::StatusOr<BoundKernel> made = family(request);
     if (!made.ok() || made->run != nullptr) return made;

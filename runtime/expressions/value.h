@@ -80,6 +80,7 @@ absl::StatusOr<BoundKernel> MakeComparisonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request);
+absl::StatusOr<BoundKernel> MakeArrowKernel(const KernelRequest& request);
 BoundKernel MakeCastKernel(TypeKind from, TypeKind to, bool try_cast);
 
 // --- Bitmaps -----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ LIBRARY_HOME = {
     "re2/": ("runtime/expressions",),
     "simdjson": ("operators/formats", "runtime/expressions"),
     "CLI/": ("cli/main.cc", "coordinator/main.cc", "worker/main.cc"),
-    "arrow/": ("runtime/columns", "runtime/expressions"),
+    "arrow/": ("runtime/expressions",),
 }
 GRPC_INCLUDE = re.compile(r"^(grpc|grpcpp)/|\.grpc\.pb\.h$")
 GRPC_FILE = re.compile(r"_rpc\.(h|cc)$")

@@ -179,7 +179,25 @@ TEST(ExpressionTest, MathematicsRoundsHalfAwayFromZero) {
          {Call("sqrt", {Float(9)}), "3"},
          {Call("power", {Int(2), Int(10)}), "1024"},
          {Call("log10", {Float(1000)}), "3"},
-         {Call("ln", {Float(0)}), "-inf"}});
+         {Call("ln", {Float(0)}), "-inf"},
+         {Call("log", {Int(2), Int(8)}), "3"},
+         {Call("log", {Int(2), Int(0)}), "-inf"},
+         {Call("log", {Int(2), Int(-1)}), "nan"},
+         {Call("atan2", {Float(0), Float(-1)}), "3.141592653589793"},
+         {Call("cos", {Int(0)}), "1"},
+         {Call("asin", {Int(2)}), "nan"},
+         {Call("tanh", {No(TypeKind::kFloat64)}), "NULL"}});
+}
+
+TEST(ExpressionTest, BitsAreThoseOfTwosComplement) {
+  Check({{Call("bitand", {Int(12), Int(10)}), "8"},
+         {Call("bitor", {Int(12), Int(-16)}), "-4"},
+         {Call("bitxor", {Int(12), Int(10)}), "6"},
+         {Call("bitnot", {Int(0)}), "-1"},
+         {Call("shift_left", {Int(1), Int(63)}), "-9223372036854775808"},
+         {Call("shift_right", {Int(-8), Int(1)}), "-4"},
+         {Call("shift_left", {Int(3), Int(65)}), "6"},
+         {Call("shift_right", {Int(-1), Int(-1)}), "-1"}});
 }
 
 TEST(ExpressionTest, ComparisonOrdersTextByBytes) {
