@@ -1,0 +1,88 @@
+// Batches of every type with NULLs, extreme values and awkward strings, drawn from a seed.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "runtime/columns/batch.h"
+
+namespace millrace {
+
+inline constexpr TypeKind kAllTypes[] = {
+    TypeKind::kBool,  TypeKind::kInt32, TypeKind::kInt64,     TypeKind::kFloat64, TypeKind::kString,
+    TypeKind::kBytes, TypeKind::kDate,  TypeKind::kTimestamp, TypeKind::kInterval};
+
+inline SchemaPtr AllTypesSchema() {
+  std::vector<Field> fields;
+  for (const TypeKind type : kAllTypes) {
+    fields.push_back({.id = static_cast<uint32_t>(type), .name = "c", .type = type});
+  }
+  return Schema::Make(fields);
+}
+
+class RandomValues {
+ public:
+  explicit RandomValues(uint64_t seed) : random_(seed) {}
+
+  uint64_t Below(uint64_t bound) { return random_() % bound; }
+
+  // Few distinct values: equal ones meet often.
+  template <typename T>
+  T Integer() {
+    constexpr T kSome[] = {0, 1, -1, 255, 256, std::numeric_limits<T>::min(),
+                           std::numeric_limits<T>::max()};
+    return Below(2) == 0 ? kSome[Below(std::size(kSome))] : static_cast<T>(random_());
+  }
+  double Float() {
+    constexpr double kSome[] = {0.0,
+                                -0.0,
+                                1.5,
+                                -1.5,
+                                std::numeric_limits<double>::denorm_min(),
+                                std::numeric_limits<double>::infinity(),
+                                -std::numeric_limits<double>::infinity(),
+                                std::numeric_limits<double>::quiet_NaN()};
+    return Below(2) == 0 ? kSome[Below(std::size(kSome))] : static_cast<double>(Integer<int64_t>());
+  }
+  // Zero bytes and 0xFF are what the encoding of keys must escape.
+  std::string Text() {
+    constexpr char kBytes[] = {'\0', '\1', 'a', 'b', '\xFE', '\xFF'};
+    std::string text;
+    for (uint64_t length = Below(6); length > 0; --length) text += kBytes[Below(sizeof(kBytes))];
+    return text;
+  }
+
+  void Append(ColumnBuilder& column) {
+    if (Below(5) == 0) return column.AppendNull();
+    switch (column.type()) {
+      case TypeKind::kBool:
+        return column.AppendBool(Below(2) == 0);
+      case TypeKind::kInt32:
+      case TypeKind::kDate:
+        return column.AppendInt32(Integer<int32_t>());
+      case TypeKind::kFloat64:
+        return column.AppendFloat64(Float());
+      case TypeKind::kString:
+      case TypeKind::kBytes:
+        return column.AppendString(Text());
+      default:
+        return column.AppendInt64(Integer<int64_t>());
+    }
+  }
+
+  Batch AllTypes(int64_t rows) {
+    BatchBuilder builder(AllTypesSchema());
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int i = 0; i < static_cast<int>(std::size(kAllTypes)); ++i) Append(builder.column(i));
+    }
+    return builder.Finish();
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+}  // namespace millrace
