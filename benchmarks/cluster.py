@@ -89,6 +89,7 @@ class Cluster:
         self.count, self.cores, self.memory_mb = workers, cores, memory_mb
         self.environment = {**os.environ, **(environment or {})}
         self.grpc_port, self.http_port = free_port(), free_port()
+        self.worker_http_ports = [free_port() for _ in range(workers)]
         self.coordinator = None
         self.workers = [None] * workers
 
@@ -125,7 +126,8 @@ class Cluster:
     def start_worker(self, index):
         self.workers[index] = self._start(f"worker{index}", [
             str(BUILD / "worker/millrace-worker"), "--coordinator", self.address, "--data-dir",
-            str(self.folder / f"worker{index}"), "--cores", str(self.cores), "--memory-mb",
+            str(self.folder / f"worker{index}"), "--http-port",
+            str(self.worker_http_ports[index]), "--cores", str(self.cores), "--memory-mb",
             str(self.memory_mb)])
 
     def kill_worker(self, index):

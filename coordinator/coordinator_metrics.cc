@@ -84,7 +84,15 @@ void WriteJob(const JobView& job, MetricsSink& sink) {
   sink.Counter("millrace_checkpoints_total", "Checkpoints by their end.",
                with("result", "abandoned"), static_cast<double>(job.counters.epochs_abandoned));
   sink.Histogram("millrace_checkpoint_duration_seconds",
-                 "From the trigger to the last acknowledgement.", id, *job.counters.epoch_seconds);
+                 "From the trigger to the last acknowledgement.", id, job.counters.epochs->whole);
+  const auto phase = [&](const char* name, const DurationHistogram& values) {
+    sink.Histogram("millrace_checkpoint_task_phase_seconds", "Phases of checkpoints in each task.",
+                   with("phase", name), values);
+  };
+  phase("start_delay", job.counters.epochs->start_delay);
+  phase("align", job.counters.epochs->align);
+  phase("sync", job.counters.epochs->sync);
+  phase("async", job.counters.epochs->async);
   sink.Gauge("millrace_checkpoint_in_progress", "Checkpoints under way.", id,
              job.in_progress ? 1 : 0);
   sink.Gauge("millrace_checkpoint_interval_seconds", "Configured interval.", id, job.interval_s);

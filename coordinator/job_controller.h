@@ -67,13 +67,20 @@ struct StoredJob {
 };
 
 // Counters since this process began; for metrics.
+// Where the time of epochs goes. The phases are those of a task: from the trigger to the barrier's
+// arrival (with the way of its acknowledgement), waiting for the barrier on the other inputs, the
+// cut on the task's thread, the writing on an io thread.
+struct EpochHistograms {
+  DurationHistogram whole, start_delay, align, sync, async;
+};
+
 struct JobCounters {
   std::map<std::string, uint64_t> restarts_by_reason;
   uint64_t epochs_completed = 0;
   uint64_t epochs_abandoned = 0;
   uint64_t messages_fenced = 0;  // Of other attempts: dropped.
   // Shared with a scrape that is under way.
-  std::shared_ptr<DurationHistogram> epoch_seconds = std::make_shared<DurationHistogram>();
+  std::shared_ptr<EpochHistograms> epochs = std::make_shared<EpochHistograms>();
 };
 
 // With the defaults filled in.
@@ -197,6 +204,7 @@ class JobController {
   void OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRecord> record, bool last);
   void OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool last);
   void SendEpochCompleted(uint64_t epoch);
+  void ObservePhases(const v1::EpochAck& message, int64_t since_trigger_ns);
   void AbandonEpoch(const std::string& reason);
   void ExportSavepoints();
   void ForgetEpochs();

@@ -145,7 +145,19 @@ void JobController::OnEpochAck(const std::string& worker_id, const v1::EpochAck&
     return;
   }
   epoch.snapshots[id] = message.snapshot();
+  ObservePhases(message, loop_.env().clock.MonotonicNanos() - epoch.begin_ns);
   Advance();
+}
+
+void JobController::ObservePhases(const v1::EpochAck& message, int64_t since_trigger_ns) {
+  const auto seconds = [](uint64_t us) { return static_cast<double>(us) / 1e6; };
+  EpochHistograms& epochs = *counters_.epochs;
+  epochs.align.Observe(seconds(message.align_us()));
+  epochs.sync.Observe(seconds(message.sync_us()));
+  epochs.async.Observe(seconds(message.async_us()));
+  const double rest = static_cast<double>(since_trigger_ns) / 1e9 -
+                      seconds(message.align_us() + message.sync_us() + message.async_us());
+  epochs.start_delay.Observe(std::max(rest, 0.0));
 }
 
 void JobController::AbandonEpoch(const std::string& reason) {
@@ -209,7 +221,7 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   const uint64_t number = record.epoch();
   MILLRACE_CHECK(epochs_.empty() || epochs_.rbegin()->first < number);
   ++counters_.epochs_completed;
-  counters_.epoch_seconds->Observe(static_cast<double>(record.duration_us()) / 1e6);
+  counters_.epochs->whole.Observe(static_cast<double>(record.duration_us()) / 1e6);
   epochs_[number] = std::move(record);
   LogDebug("epoch completed", {{"job", job_id()}, {"epoch", number}});
   NotifyWatchers();

@@ -19,12 +19,15 @@ double Seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 struct TaskView {
   MetricLabels labels;  // job_id, task, worker.
   double busy_s, idle_s, blocked_s;
-  double state_bytes;
+  double state_bytes, queued_bytes;
+  double source_idle_s, splits_active, splits_idle, splits_finished;  // Of a source.
+  bool has_source;
   struct Node {
     std::string uid;
-    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, sink_errors, future;
+    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, future;
+    double sink_errors, commits, commit_s;
     double watermark_s;
-    bool is_source;
+    bool is_source, is_sink;
     bool has_watermark;
   };
   std::vector<Node> nodes;
@@ -38,6 +41,9 @@ struct Snapshot {
 };
 
 TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& task) {
+  const auto number = [](const TaskCounter& counter) {
+    return static_cast<double>(counter.value());
+  };
   const TaskId id = task.options().id;
   TaskView view{.labels = {{"job_id", job_id},
                            {"task", std::to_string(id.chain) + "/" + std::to_string(id.index)},
@@ -46,13 +52,16 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
                 .idle_s = Seconds(task.idle_ns().value()),
                 .blocked_s = Seconds(task.blocked_ns().value()),
                 .state_bytes = static_cast<double>(task.state_bytes()),
+                .queued_bytes = static_cast<double>(task.queued_bytes()),
+                .source_idle_s = static_cast<double>(task.source_idle_ns()) / 1e9,
+                .splits_active = number(task.splits().active),
+                .splits_idle = number(task.splits().idle),
+                .splits_finished = number(task.splits().finished),
+                .has_source = task.has_source(),
                 .nodes = {}};
   for (const Task::NodeView& node : task.Views()) {
     const OperatorCounters& c = *node.counters;
     const auto watermark = static_cast<int64_t>(node.watermark_us->value());
-    const auto number = [](const TaskCounter& counter) {
-      return static_cast<double>(counter.value());
-    };
     view.nodes.push_back(
         {.uid = node.uid,
          .rows_in = number(c.rows_in),
@@ -62,10 +71,13 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
          .bytes_in = number(c.bytes_in),
          .bytes_out = number(c.bytes_out),
          .lag = number(c.lag_rows),
-         .sink_errors = number(c.sink_errors),
          .future = number(c.rows_future),
+         .sink_errors = number(c.sink_errors),
+         .commits = number(c.commits),
+         .commit_s = Seconds(c.commit_ns.value()),
          .watermark_s = static_cast<double>(watermark) / 1e6,
-         .is_source = task.has_source() && view.nodes.empty(),
+         .is_source = node.is_source,
+         .is_sink = node.is_sink,
          .has_watermark = watermark != EventTime::Min().us && watermark != EventTime::Max().us});
   }
   return view;
@@ -86,6 +98,20 @@ void Write(const TaskView& task, MetricsSink& sink) {
                task.blocked_s);
   sink.Gauge("millrace_state_size_bytes", "State of the task at its last snapshot.", task.labels,
              task.state_bytes);
+  sink.Gauge("millrace_channel_queued_bytes", "Rows sent that the receivers have not taken yet.",
+             task.labels, task.queued_bytes);
+  if (task.has_source) {
+    sink.Gauge("millrace_source_idle_seconds", "Time since the source last had rows.", task.labels,
+               task.source_idle_s);
+    const auto splits = [&](const char* state, double count) {
+      sink.Gauge("millrace_source_splits",
+                 "Splits by state; an idle one does not hold the watermark.", with("state", state),
+                 count);
+    };
+    splits("active", task.splits_active);
+    splits("idle", task.splits_idle);
+    splits("finished", task.splits_finished);
+  }
   for (const TaskView::Node& node : task.nodes) {
     const MetricLabels labels = with("operator", node.uid);
     sink.Counter("millrace_operator_records_in_total", "Rows that came in.", labels, node.rows_in);
@@ -112,8 +138,13 @@ void Write(const TaskView& task, MetricsSink& sink) {
       sink.Gauge("millrace_source_lag_records", "Records known to wait at the source.", labels,
                  node.lag);
     }
+    if (!node.is_sink) continue;
     sink.Counter("millrace_sink_errors_total", "Failed writes to the target.", labels,
                  node.sink_errors);
+    sink.Counter("millrace_sink_commits_total", "Epochs made visible in the target.", labels,
+                 node.commits);
+    sink.Counter("millrace_sink_commit_seconds_total", "Time that these commits took.", labels,
+                 node.commit_s);
   }
 }
 

@@ -28,12 +28,18 @@ struct OperatorCounters {
   TaskCounter rows_out;
   TaskCounter rows_late;
   TaskCounter rows_dead_lettered;
-  TaskCounter bytes_in;  // Sources: bytes read. Others: batch bytes.
+  TaskCounter bytes_in;  // Sources: bytes read. Others: batch bytes, at the head of a chain.
   TaskCounter bytes_out;
-  TaskCounter busy_ns;
   TaskCounter lag_rows;  // Sources: rows known to wait at the source; a gauge.
   TaskCounter sink_errors;
+  TaskCounter commits;  // Sinks: epochs made visible, and the time that it took.
+  TaskCounter commit_ns;
   TaskCounter rows_future;  // Rows too far in the future to move the watermark.
+};
+
+// Splits of a source task by what they do now; gauges.
+struct SplitCounts {
+  TaskCounter active, idle, finished;
 };
 
 }  // namespace millrace

@@ -15,6 +15,8 @@ namespace {
 
 // How many items of a channel are looked at before others get their turn.
 constexpr int kItemsPerStep = 16;
+// Some things are looked at every so many steps, because each time would cost too much.
+constexpr uint32_t kStepsPerLook = 64;
 
 }  // namespace
 
@@ -67,7 +69,9 @@ Task::Step Task::RunOnce() {
   }
   const bool posted = mailbox_.RunPosted() > 0;
   if (done_) return Step::kIdle;
-  if (!HasCredit()) {
+  const bool credit = HasCredit();
+  if (!credit || ++steps_ % kStepsPerLook == 0) queued_bytes_.Set(QueuedBytes());
+  if (!credit) {
     if (absl::Status status = EndsStatus(); !status.ok()) {
       Fail("", status);
       return Step::kIdle;
@@ -115,18 +119,17 @@ Task::Step Task::PollSource(Node& node) {
   }
   if (*result == PollResult::kEnd) {
     source_ended_ = true;
+    LookAtSplits(options_.env.clock.MonotonicNanos());
     BeginWatermark(0, EventTime::Max());
     if (!std::exchange(exhausted_reported_, true)) options_.listener.OnExhausted(options_.id);
     return Step::kProgress;
   }
+  const int64_t now = options_.env.clock.MonotonicNanos();
+  if (*result == PollResult::kEmitted || source_rows_ns_.value() == 0) {
+    source_rows_ns_.Set(static_cast<uint64_t>(now));
+  }
+  if (*result == PollResult::kIdle || steps_ % kStepsPerLook == 0) LookAtSplits(now);
   if (watermark_node_ >= 0) {
-    const int64_t now = options_.env.clock.MonotonicNanos();
-    // Finished splits no longer hold the watermark back; looking each time would cost too much.
-    const bool look = *result == PollResult::kIdle || ++polls_ % 64 == 0;
-    const std::vector<Split> positions = look ? node.source->Positions() : std::vector<Split>();
-    for (uint32_t i = 0; i < positions.size(); ++i) {
-      if (positions[i].finished) split_watermarks_.FinishSplit(i);
-    }
     const auto origin = static_cast<size_t>(watermark_node_);
     const EventTime watermark = split_watermarks_.Current(now, /*ended=*/false);
     if (watermark > nodes_[origin]->watermark) {
@@ -139,6 +142,23 @@ Task::Step Task::PollSource(Node& node) {
     }
   }
   return *result == PollResult::kIdle ? Step::kIdle : Step::kProgress;
+}
+
+void Task::LookAtSplits(int64_t now_ns) {
+  uint64_t idle = 0, finished = 0;
+  const std::vector<Split> positions = nodes_[0]->source->Positions();
+  for (uint32_t i = 0; i < positions.size(); ++i) {
+    if (positions[i].finished) {
+      ++finished;
+      // It no longer holds the watermark back.
+      if (watermark_node_ >= 0) split_watermarks_.FinishSplit(i);
+    } else if (watermark_node_ >= 0 && split_watermarks_.IsIdle(i, now_ns)) {
+      ++idle;
+    }
+  }
+  split_counts_.idle.Set(idle);
+  split_counts_.finished.Set(finished);
+  split_counts_.active.Set(positions.size() - idle - finished);
 }
 
 Task::Step Task::RunChannels() {
@@ -252,6 +272,14 @@ bool Task::HasCredit() {
   return true;
 }
 
+size_t Task::QueuedBytes() const {
+  size_t bytes = 0;
+  for (const auto& node : nodes_) {
+    for (const TaskOutput& output : node->outputs) bytes += output.router->queued_bytes();
+  }
+  return bytes;
+}
+
 absl::Status Task::EndsStatus() const {
   for (const auto& node : nodes_) {
     for (const TaskOutput& output : node->outputs) {
@@ -293,10 +321,16 @@ absl::Duration Task::idle_poll_interval() const {
   return has_source_ && !source_ended_ ? absl::Milliseconds(2) : absl::Milliseconds(100);
 }
 
+int64_t Task::source_idle_ns() const {
+  const auto last = static_cast<int64_t>(source_rows_ns_.value());
+  return last == 0 ? 0 : options_.env.clock.MonotonicNanos() - last;
+}
+
 std::vector<Task::NodeView> Task::Views() const {
   std::vector<NodeView> views;
   for (const auto& node : nodes_) {
-    views.push_back({node->uid, &node->counters, &node->watermark_us});
+    views.push_back({node->uid, &node->counters, &node->watermark_us, node->source != nullptr,
+                     node->sink != nullptr});
   }
   return views;
 }

@@ -124,12 +124,18 @@ class Task : public std::enable_shared_from_this<Task> {
     std::string uid;
     const OperatorCounters* counters;
     const TaskCounter* watermark_us;  // Two's complement.
+    bool is_source;
+    bool is_sink;
   };
   std::vector<NodeView> Views() const;
   TaskCounter& busy_ns() { return busy_ns_; }
   TaskCounter& idle_ns() { return idle_ns_; }
   TaskCounter& blocked_ns() { return blocked_ns_; }
   uint64_t state_bytes() const { return state_bytes_.value(); }
+  uint64_t queued_bytes() const { return queued_bytes_.value(); }
+  // Since the source last had rows; 0 before it has been polled.
+  int64_t source_idle_ns() const;
+  const SplitCounts& splits() const { return split_counts_; }
 
  private:
   struct Node;
@@ -147,11 +153,13 @@ class Task : public std::enable_shared_from_this<Task> {
   void AddDiscoveredSplits(std::vector<Split> discovered);
 
   bool HasCredit();
+  size_t QueuedBytes() const;
   Step RunSource();
   Step RunChannels();
   Step PollSource(Node& node);
   void HandleItem(Channel& channel, ChannelItem item);
   void Deliver(size_t node, int input, const Batch& batch);
+  void LookAtSplits(int64_t now_ns);
   void AdvanceInputWatermark();
   void BeginWatermark(size_t origin, EventTime watermark);
   void ContinueWatermark();
@@ -190,7 +198,7 @@ class Task : public std::enable_shared_from_this<Task> {
   bool source_ended_ = false;     // No more Poll.
   bool exhausted_reported_ = false;
   std::vector<std::string> known_splits_;
-  uint32_t polls_ = 0;
+  uint32_t steps_ = 0;
   bool idle_sent_ = false;
   int64_t blocked_since_ns_ = 0;
   int64_t align_since_ns_ = 0;
@@ -199,6 +207,9 @@ class Task : public std::enable_shared_from_this<Task> {
   bool commit_running_ = false;
 
   TaskCounter busy_ns_, idle_ns_, blocked_ns_, state_bytes_;
+  TaskCounter queued_bytes_;
+  TaskCounter source_rows_ns_;  // When the source last had rows, or was first polled.
+  SplitCounts split_counts_;
 };
 
 }  // namespace millrace

@@ -22,8 +22,7 @@ TEST(BatchCodecTest, EveryBatchComesBack) {
     batch.split = static_cast<uint32_t>(values.Below(1000));
     // Behind other bytes, as in a frame.
     const std::string bytes = std::string(16, 'x') + Encoded(batch);
-    const absl::StatusOr<Batch> decoded =
-        DecodeBatch(batch.schema(), Buffer::CopyOf(bytes), 16);
+    const absl::StatusOr<Batch> decoded = DecodeBatch(batch.schema(), Buffer::CopyOf(bytes), 16);
     ASSERT_TRUE(decoded.ok()) << decoded.status();
     EXPECT_TRUE(SameRows(*decoded, batch));
     EXPECT_EQ(decoded->split, batch.split);

@@ -89,7 +89,9 @@ TEST(KeysTest, CutEncodingsAreRefused) {
 }
 
 TEST(KeysTest, WrongTagsAndEscapesAreRefused) {
-  for (const std::string& bytes : {std::string("\x02", 1), std::string("\x01" "a\0\x01\0\0", 6)}) {
+  for (const std::string& bytes : {std::string("\x02", 1), std::string("\x01"
+                                                                       "a\0\x01\0\0",
+                                                                       6)}) {
     ColumnBuilder builder(TypeKind::kString);
     std::vector<ColumnBuilder*> builders = {&builder};
     std::string_view rest = bytes;

@@ -32,8 +32,8 @@ class RandomValues {
   // Few distinct values: equal ones meet often.
   template <typename T>
   T Integer() {
-    constexpr T kSome[] = {0, 1, -1, 255, 256, std::numeric_limits<T>::min(),
-                           std::numeric_limits<T>::max()};
+    constexpr T kSome[] = {
+        0, 1, -1, 255, 256, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()};
     return Below(2) == 0 ? kSome[Below(std::size(kSome))] : static_cast<T>(random_());
   }
   double Float() {

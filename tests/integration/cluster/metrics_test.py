@@ -1,0 +1,133 @@
+"""What running programs export, against the tables of docs/operations.md: no name or label there
+that they do not have, none of theirs that is not there. Real processes, no server."""
+
+import collections
+import pathlib
+import re
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from cluster import Cluster  # noqa: E402
+
+# Two chains with an exchange, an event time, state, a target that commits; it never ends.
+JOB = """
+name: watched
+settings: {checkpoint_interval: 200ms}
+nodes:
+  - uid: events
+    source: {connector: nexmark, options: {rate: "1000", events-per-second: "1000"}}
+    schema: [event_type INT, at TIMESTAMP(3) FROM 'bid.dateTime']
+  - uid: only-bids
+    inputs: [events]
+    filter: {predicate: event_type = 2}
+  - uid: time
+    inputs: [only-bids]
+    watermark: {time: at, out_of_orderness: 0s}
+  - uid: counts
+    inputs: [time]
+    window_aggregate:
+      window: {kind: tumble, time: at, size: 1s}
+      keys: [event_type]
+      aggregates: [count(*) AS n]
+  - uid: out
+    inputs: [counts]
+    sink: {connector: file, format: json, options: {path: "${output}"}}
+"""
+
+
+def documented():
+    """Names and the labels that the document gives them."""
+    text = (ROOT / "docs/operations.md").read_text()
+    tables = text[text.index("## Metrics"):text.index("Alerts that")]
+    return {name: set(filter(None, labels.split(",")))
+            for name, labels in re.findall(r"`(millrace_\w+)(?:\{([\w,]+)\})?`", tables)}
+
+
+def page(port):
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+
+
+class Page:
+    def __init__(self, text):
+        self.text = text
+        self.kinds = dict(re.findall(r"^# TYPE (millrace_\w+) (\w+)", text, re.MULTILINE))
+        self.labels = collections.defaultdict(set)
+        self.values = collections.defaultdict(float)  # Summed over all labels.
+        for name, labels, value in re.findall(r"^(millrace_\w+)(?:\{(.*)\})? (\S+)$", text,
+                                              re.MULTILINE):
+            self.labels[name] |= set(re.findall(r'(\w+)="', labels))
+            self.values[name] += float(value)
+
+    def labels_of(self, name):
+        return self.labels[name + "_sum" if self.kinds[name] == "histogram" else name]
+
+
+class MetricsTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(
+            tempfile.TemporaryDirectory(prefix="millrace-metrics-")))
+        self.cluster = self.enterContext(Cluster(self.folder / "cluster", workers=2, cores=1))
+        job = self.folder / "job.yaml"
+        job.write_text(JOB)
+        self.job = self.cluster.submit(job, {"output": self.folder / "out"}, "--parallelism", "2")
+
+    def pages(self):
+        ports = [self.cluster.http_port, *self.cluster.worker_http_ports]
+        for port in ports:
+            self.cluster.wait_for_port(port)
+        return [Page(page(port)) for port in ports]
+
+    def await_pages(self, reached):
+        deadline = time.monotonic() + 60
+        while True:
+            pages = self.pages()
+            if reached(*pages):
+                return pages
+            self.assertLess(time.monotonic(), deadline, "\n".join(p.text for p in pages))
+            time.sleep(0.1)
+
+    def test_the_tables_of_the_documentation_are_true(self):
+        def committed(coordinator, *workers):
+            return sum(w.values["millrace_sink_commits_total"] for w in workers) > 2
+        self.await_pages(committed)
+        self.cluster.kill_worker(1)  # So that there is a restart to count.
+        self.cluster.start_worker(1)
+        coordinator, *workers = self.await_pages(
+            lambda coordinator, *workers: committed(coordinator, *workers)
+            and coordinator.values["millrace_job_restarts_total"] == 1)
+        found = {}
+        for each in [coordinator, *workers]:
+            for name, kind in each.kinds.items():
+                found.setdefault(name, set()).update(each.labels_of(name))
+                self.assertEqual(name.endswith("_total"), kind == "counter", name)
+        wanted = documented()
+        self.assertGreater(len(wanted), 40)
+        self.assertEqual(sorted(found), sorted(wanted))
+        for name, labels in wanted.items():
+            self.assertLessEqual(labels, found[name], name)
+            self.assertFalse({"job", "instance"} & found[name], name)
+
+    def test_values_agree_with_one_another(self):
+        coordinator, *workers = self.await_pages(
+            lambda coordinator, *workers: coordinator.values["millrace_checkpoints_total"] >= 3
+            and all(w.values["millrace_source_records_total"] > 0 for w in workers))
+        self.assertEqual(coordinator.values["millrace_jobs"], 1)
+        self.assertEqual(coordinator.values["millrace_job_state"], 1)
+        self.assertEqual(coordinator.values["millrace_workers"], 2)
+        tasks = sum(len(re.findall(r"^millrace_task_busy_seconds_total", w.text, re.MULTILINE))
+                    for w in workers)
+        self.assertEqual(coordinator.values["millrace_worker_tasks"], tasks)
+        self.assertEqual(sum(w.values["millrace_source_splits"] for w in workers), 4)
+        # Each phase of each epoch was seen by each task; the whole once.
+        phases = coordinator.values["millrace_checkpoint_task_phase_seconds_count"]
+        epochs = coordinator.values["millrace_checkpoint_duration_seconds_count"]
+        self.assertGreaterEqual(phases, epochs * tasks * 4)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
