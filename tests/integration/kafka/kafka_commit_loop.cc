@@ -18,7 +18,7 @@
 #include "runtime/columns/batch.h"
 #include "runtime/task/counters.h"
 #include "tests/integration/kafka/kafka_commit_loop.h"
-#include "tests/integration/kafka/stored_outbox.h"
+#include "tests/unit/connectors/stored_outbox.h"
 
 namespace millrace {
 namespace {

@@ -17,29 +17,9 @@
 #include "runtime/base/real_env.h"
 #include "runtime/columns/batch.h"
 #include "runtime/task/counters.h"
-#include "runtime/task/emitter.h"
+#include "tests/unit/connectors/connector_harness.h"
 
 namespace millrace {
-
-class CollectingEmitter : public Emitter {
- public:
-  void Emit(OutputPort port, Batch batch) override { batches[port].push_back(std::move(batch)); }
-  using Emitter::Emit;
-  bool full() const override { return false; }
-
-  // The first column of all rows, as text.
-  std::vector<std::string> Texts(OutputPort port = OutputPort::kMain, int column = 0) {
-    std::vector<std::string> out;
-    for (const Batch& batch : batches[port]) {
-      for (int64_t i = 0; i < batch.rows(); ++i) {
-        out.emplace_back(batch.column(column).StringAt(i));
-      }
-    }
-    return out;
-  }
-
-  std::map<OutputPort, std::vector<Batch>> batches;
-};
 
 class KafkaTest : public testing::Test {
  protected:

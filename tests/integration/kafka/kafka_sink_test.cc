@@ -4,7 +4,7 @@
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/kafka/kafka_connector.h"
 #include "runtime/base/failpoint.h"
-#include "tests/integration/kafka/stored_outbox.h"
+#include "tests/unit/connectors/stored_outbox.h"
 
 namespace millrace {
 namespace {
