@@ -152,7 +152,6 @@ void NameAggregate(const v1::WindowAggregate& body, v1::Aggregate& aggregate) {
 }
 
 bool CompileAggregates(const NodeContext& context, v1::WindowAggregate& body) {
-  const bool session = body.window().kind() == v1::Window::KIND_SESSION;
   bool ok = true;
   if (body.aggregates_size() == 0) {
     context.Error("MR1409", ".window_aggregate", "the node has no aggregates",
@@ -167,13 +166,6 @@ bool CompileAggregates(const NodeContext& context, v1::WindowAggregate& body) {
       continue;
     }
     NameAggregate(body, aggregate);
-    const bool extreme = aggregate.function() == "min" || aggregate.function() == "max";
-    const bool text = IsVariableWidth(static_cast<TypeKind>(aggregate.argument().type().kind()));
-    if (session && (extreme ? text : aggregate.distinct())) {
-      context.Error("MR1409", at,
-                    "DISTINCT, and MIN and MAX of text, are not supported in session windows");
-      ok = false;
-    }
   }
   return ok;
 }

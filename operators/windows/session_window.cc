@@ -6,7 +6,9 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/windows/aggregates.h"
+#include "operators/windows/folded_values.h"
 #include "operators/windows/windows.h"
+#include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/task/counters.h"
 
@@ -19,11 +21,16 @@ constexpr size_t kOutputRowsMax = 4096;
 struct Session {
   int64_t start_us = 0;
   int64_t end_us = 0;  // Last row + gap.
+  // Names the session's value sets: the time of the row that began it. It stays when the session
+  // grows at its front, and no other open session of the key has it: a row of that time belongs to
+  // this one.
+  int64_t set_us = 0;
   std::string accumulator;
 };
 
-// State: "sessions": group key, start -> end, accumulator. "ends": end, group key, start ->
-// nothing, so that the sessions that a watermark closes are found in order.
+// State: "sessions": group key, start -> end, set, accumulator. "ends": end, group key, start ->
+// nothing, so that the sessions that a watermark closes are found in order. "values": group key,
+// set, number of the aggregate, encoded value -> nothing.
 class SessionWindow : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
@@ -35,14 +42,13 @@ class SessionWindow : public Operator {
     time_column_ = input.IndexOfId(node.window().time().ids(0));
     for (uint32_t id : node.keys().ids()) key_columns_.push_back(input.IndexOfId(id));
     MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node));
-    if (layout_->has_value_sets()) {
-      return absl::UnimplementedError(
-          "DISTINCT, and MIN and MAX of text, are not supported in session windows yet");
-    }
     MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs, AggregateInputs::Make(node, input));
     inputs_.emplace(std::move(inputs));
     MILLRACE_ASSIGN_OR_RETURN(sessions_, context.state->OpenKeyedTable("sessions"));
     MILLRACE_ASSIGN_OR_RETURN(ends_, context.state->OpenKeyedTable("ends"));
+    if (layout_->has_value_sets()) {
+      MILLRACE_ASSIGN_OR_RETURN(values_, context.state->OpenKeyedTable("values"));
+    }
     watermark_ = context.restored_watermark;
     first_end_.assign(context.key_groups.last - context.key_groups.first + 1, kNone);
     return ends_->ScanAll([this](uint32_t group, std::string_view key, std::string_view) {
@@ -60,6 +66,7 @@ class SessionWindow : public Operator {
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
     EncodeKeys(input, key_columns_, keys_);
+    EncodeValues();
     const auto* times = input.column(time_column_).values<int64_t>();
     late_rows_.clear();
     for (int32_t row = 0; row < input.rows(); ++row) {
@@ -87,11 +94,24 @@ class SessionWindow : public Operator {
 
  private:
   static constexpr int64_t kNone = EventTime::Max().us;
+  static constexpr size_t kHeadBytes = 16;  // Of a session's value: end, set.
 
   int64_t& FirstEnd(uint32_t group) { return first_end_[group - context_->key_groups.first]; }
   void NoteEnd(uint32_t group, int64_t end_us) {
     // The end of time is a possible end too; a little earlier is the same for every watermark.
     FirstEnd(group) = std::min({FirstEnd(group), end_us, kNone - 1});
+  }
+
+  // The arguments of the aggregates by value set.
+  void EncodeValues() {
+    argument_keys_.resize(layout_->slots().size());
+    for (size_t slot = 0; slot < argument_keys_.size(); ++slot) {
+      if (!layout_->slots()[slot].by_value_set) continue;
+      const Column& argument = inputs_->argument(slot);
+      EncodeKeys(Batch(Schema::Make({{.name = "value", .type = argument.type()}}),
+                       argument.length(), {argument}),
+                 std::vector<int>{0}, argument_keys_[slot]);
+    }
   }
 
   static std::string SessionKey(std::string_view key, int64_t start_us) {
@@ -114,6 +134,7 @@ class SessionWindow : public Operator {
         KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], context_->max_parallelism);
     Session merged{.start_us = time_us,
                    .end_us = time_us + gap_us_,
+                   .set_us = time_us,
                    .accumulator = std::string(layout_->width(), '\0')};
     MILLRACE_RETURN_IF_ERROR(FindTouching(group, key, time_us));
     for (const Session& session : touching_) {
@@ -126,6 +147,10 @@ class SessionWindow : public Operator {
     }
     uint8_t* accumulator = Bytes(merged.accumulator);
     inputs_->Add(*layout_, {&row, 1}, {&accumulator, 1});
+    if (values_ != nullptr) {
+      if (!touching_.empty()) merged.set_us = touching_[0].set_us;
+      MILLRACE_RETURN_IF_ERROR(AddValues(group, key, row, merged.set_us));
+    }
     for (const Session& session : touching_) {
       if (session.start_us != merged.start_us) {
         MILLRACE_RETURN_IF_ERROR(sessions_->Delete(group, SessionKey(key, session.start_us)));
@@ -137,11 +162,57 @@ class SessionWindow : public Operator {
     }
     std::string value;
     AppendOrderedInt64(merged.end_us, value);
+    AppendOrderedInt64(merged.set_us, value);
     value += merged.accumulator;
     MILLRACE_RETURN_IF_ERROR(sessions_->Put(group, SessionKey(key, merged.start_us), value));
     MILLRACE_RETURN_IF_ERROR(ends_->Put(group, EndKey(merged.end_us, key, merged.start_us), ""));
     NoteEnd(group, merged.end_us);
     return false;
+  }
+
+  // Adds the row's values to the set, and those of all other sets of the touching sessions.
+  absl::Status AddValues(uint32_t group, std::string_view key, int32_t row, int64_t set_us) {
+    const std::string set = SessionKey(key, set_us);
+    for (uint32_t slot = 0; slot < argument_keys_.size(); ++slot) {
+      if (!layout_->slots()[slot].by_value_set || !inputs_->Contributes(slot, row)) continue;
+      std::string value_key = set;
+      value_key.append(reinterpret_cast<const char*>(&slot), sizeof(slot));
+      value_key += argument_keys_[slot].key(row);
+      MILLRACE_RETURN_IF_ERROR(values_->Put(group, value_key, ""));
+    }
+    for (const Session& session : touching_) {
+      if (session.set_us == set_us) continue;
+      MILLRACE_RETURN_IF_ERROR(TakeValues(group, SessionKey(key, session.set_us)));
+      for (const std::string& value : taken_) {
+        MILLRACE_RETURN_IF_ERROR(values_->Put(group, set + value, ""));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Moves the values of the set into taken_: number of the aggregate, encoded value.
+  absl::Status TakeValues(uint32_t group, const std::string& set) {
+    taken_.clear();
+    MILLRACE_RETURN_IF_ERROR(
+        values_->Scan(group, set, [&](std::string_view value_key, std::string_view) {
+          taken_.emplace_back(value_key.substr(set.size()));
+          return true;
+        }));
+    for (const std::string& value : taken_) {
+      MILLRACE_RETURN_IF_ERROR(values_->Delete(group, set + value));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FoldValues(uint32_t group, const std::string& set, FoldedValues& folded) {
+    MILLRACE_RETURN_IF_ERROR(TakeValues(group, set));
+    for (const std::string& value : taken_) {
+      uint32_t slot = 0;
+      MILLRACE_CHECK(value.size() > sizeof(slot));
+      std::memcpy(&slot, value.data(), sizeof(slot));
+      MILLRACE_RETURN_IF_ERROR(folded.Add(slot, std::string_view(value).substr(sizeof(slot))));
+    }
+    return absl::OkStatus();
   }
 
   // Fills touching_ with the key's sessions that a row at `time_us` belongs to. Windows that only
@@ -152,10 +223,11 @@ class SessionWindow : public Operator {
       if (row_key.size() != key.size() + 8) return true;
       Session session{.start_us = ReadOrderedInt64(row_key.substr(key.size())),
                       .end_us = ReadOrderedInt64(value),
+                      .set_us = ReadOrderedInt64(value.substr(8)),
                       .accumulator = {}};
       if (session.start_us > time_us + gap_us_) return false;
       if (session.end_us >= time_us) {
-        session.accumulator = std::string(value.substr(8));
+        session.accumulator = std::string(value.substr(kHeadBytes));
         touching_.push_back(std::move(session));
       }
       return true;
@@ -183,20 +255,27 @@ class SessionWindow : public Operator {
     RowErrors errors;
     std::string value;
     for (const std::string& end_key : due) {
-      std::string_view key = std::string_view(end_key).substr(8, end_key.size() - 16);
+      const std::string_view key = std::string_view(end_key).substr(8, end_key.size() - 16);
       const std::string session_key = end_key.substr(8);
       MILLRACE_ASSIGN_OR_RETURN(const bool found, sessions_->Get(group, session_key, &value));
       if (!found) return absl::DataLossError("a session is missing from the state");
       builder.column(0).AppendInt64(
           ReadOrderedInt64(std::string_view(session_key).substr(session_key.size() - 8)));
       builder.column(1).AppendInt64(ReadOrderedInt64(end_key));
-      MILLRACE_RETURN_IF_ERROR(DecodeKey(key, keys));
-      const std::string accumulator = value.substr(8);
+      std::string_view key_bytes = key;
+      MILLRACE_RETURN_IF_ERROR(DecodeKey(key_bytes, keys));
+      FoldedValues folded(*layout_);
+      if (values_ != nullptr) {
+        const int64_t set_us = ReadOrderedInt64(std::string_view(value).substr(8));
+        MILLRACE_RETURN_IF_ERROR(FoldValues(group, SessionKey(key, set_us), folded));
+      }
+      const std::string accumulator = value.substr(kHeadBytes);
       bool fits = true;
       for (size_t slot = 0; slot < layout_->slots().size(); ++slot) {
-        fits &=
-            layout_->AppendResult(slot, reinterpret_cast<const uint8_t*>(accumulator.data()),
-                                  builder.column(static_cast<int>(2 + key_columns_.size() + slot)));
+        ColumnBuilder& column = builder.column(static_cast<int>(2 + key_columns_.size() + slot));
+        fits &= layout_->slots()[slot].by_value_set
+                    ? folded.AppendResult(slot, column)
+                    : layout_->AppendResult(slot, Bytes(accumulator), column);
       }
       if (!fits) {
         errors.entries.push_back(
@@ -226,6 +305,7 @@ class SessionWindow : public Operator {
   std::optional<AggregateInputs> inputs_;
   KeyedTable* sessions_ = nullptr;
   KeyedTable* ends_ = nullptr;
+  KeyedTable* values_ = nullptr;  // Null without value sets.
   EventTime watermark_ = EventTime::Min();
   std::vector<int64_t> first_end_;  // Per key group: no session ends before; kNone = there is none.
 
@@ -233,6 +313,8 @@ class SessionWindow : public Operator {
   EncodedKeys keys_;
   std::vector<int32_t> late_rows_;
   std::vector<Session> touching_;
+  std::vector<EncodedKeys> argument_keys_;  // By slot.
+  std::vector<std::string> taken_;
 };
 
 }  // namespace

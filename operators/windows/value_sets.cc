@@ -21,10 +21,6 @@ struct KeyTail {
   uint32_t group_bytes;
 };
 
-bool IsTextExtreme(const AggregateSlot& slot) {
-  return slot.kind == AggregateKind::kMin || slot.kind == AggregateKind::kMax;
-}
-
 }  // namespace
 
 std::shared_ptr<const AccumulatorLayout> ValueSets::Layout() {
@@ -84,58 +80,14 @@ absl::Status ValueSets::Fold(std::string_view row_key) {
   MILLRACE_CHECK(tail.slot < layout_.slots().size() && tail.group_bytes <= row_key.size());
   const std::string_view group = row_key.substr(0, tail.group_bytes);
   auto it = folded_.find(group);
-  if (it == folded_.end()) it = folded_.emplace(group, Folded{}).first;
-  Folded& folded = it->second;
-  if (folded.accumulator.empty()) {
-    folded.accumulator.resize(layout_.width());
-    folded.extremes.resize(layout_.slots().size());
-  }
-  std::string_view value = row_key.substr(tail.group_bytes);
-  const AggregateSlot& slot = layout_.slots()[tail.slot];
-  if (IsTextExtreme(slot)) {
-    // The encoding keeps the order of values; an encoded value is never empty.
-    std::string& best = folded.extremes[tail.slot];
-    const bool better = slot.kind == AggregateKind::kMin ? value < best : value > best;
-    if (best.empty() || better) best = std::string(value);
-    return absl::OkStatus();
-  }
-  ColumnBuilder decoded(slot.argument_type, 1);
-  ColumnBuilder* const columns[] = {&decoded};
-  if (slot.kind == AggregateKind::kCount) {
-    layout_.AddInt(tail.slot, folded.accumulator.data(), 0);  // Only counts.
-    return absl::OkStatus();
-  }
-  MILLRACE_RETURN_IF_ERROR(DecodeKey(value, columns));
-  const Column column = decoded.Finish();
-  switch (slot.argument_type) {
-    case TypeKind::kFloat64:
-      layout_.AddFloat(tail.slot, folded.accumulator.data(), column.values<double>()[0]);
-      break;
-    case TypeKind::kInt32:
-      layout_.AddInt(tail.slot, folded.accumulator.data(), column.values<int32_t>()[0]);
-      break;
-    default:
-      layout_.AddInt(tail.slot, folded.accumulator.data(), column.values<int64_t>()[0]);
-  }
-  return absl::OkStatus();
+  if (it == folded_.end()) it = folded_.emplace(group, layout_).first;
+  return it->second.Add(tail.slot, row_key.substr(tail.group_bytes));
 }
 
 bool ValueSets::AppendResult(size_t slot, std::string_view group, ColumnBuilder& out) const {
   auto it = folded_.find(group);
-  const bool text = IsTextExtreme(layout_.slots()[slot]);
-  if (it == folded_.end() || (text && it->second.extremes[slot].empty())) {
-    if (layout_.slots()[slot].kind == AggregateKind::kCount) {
-      out.AppendInt64(0);
-    } else {
-      out.AppendNull();
-    }
-    return true;
-  }
-  if (!text) return layout_.AppendResult(slot, it->second.accumulator.data(), out);
-  std::string_view encoded = it->second.extremes[slot];
-  ColumnBuilder* const columns[] = {&out};
-  MILLRACE_CHECK(DecodeKey(encoded, columns).ok());
-  return true;
+  return it == folded_.end() ? FoldedValues(layout_).AppendResult(slot, out)
+                             : it->second.AppendResult(slot, out);
 }
 
 }  // namespace millrace

@@ -1,5 +1,5 @@
-// Sets of values per (pane, group, aggregate): what DISTINCT, and MIN and MAX of text, are computed
-// from when a window is read.
+// Sets of values per (pane, group, aggregate), from which windows of panes compute DISTINCT, and
+// MIN and MAX of text.
 //
 // A set is rows of a PaneTable whose key is the group's encoded key, its length, the aggregate's
 // number and the encoded value; the accumulator only says that the row is there.
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "operators/windows/aggregates.h"
+#include "operators/windows/folded_values.h"
 #include "runtime/state/state_store.h"
 
 namespace millrace {
@@ -36,11 +37,6 @@ class ValueSets {
   absl::Status DropPanesUpTo(int64_t pane) { return table_.DropPanesUpTo(pane); }
 
  private:
-  // What the values of one group have come to.
-  struct Folded {
-    std::vector<uint8_t> accumulator;
-    std::vector<std::string> extremes;  // Text MIN and MAX, by slot; the encoded value.
-  };
   absl::Status Fold(std::string_view row_key);
 
   PaneTable& table_;
@@ -50,7 +46,7 @@ class ValueSets {
     using is_transparent = void;
     size_t operator()(std::string_view key) const { return HashKey(key); }
   };
-  std::unordered_map<std::string, Folded, KeyHash, std::equal_to<>> folded_;
+  std::unordered_map<std::string, FoldedValues, KeyHash, std::equal_to<>> folded_;
   // Scratch.
   EncodedKeys values_, row_keys_;
   std::vector<uint8_t*> accumulators_;

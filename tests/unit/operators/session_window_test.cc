@@ -1,7 +1,9 @@
 // Session windows: known answers, and random rows against a reference that merges intervals.
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <random>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -25,6 +27,16 @@ OperatorHarness::Job Sessions() {
               "  - uid: time\n    inputs: [in]\n"
               "    watermark: {time: ts, out_of_orderness: 0s}\n",
           .input = "time"};
+}
+
+// The same with aggregates that need the sets of values.
+OperatorHarness::Job SessionsOfSets() {
+  OperatorHarness::Job job = Sessions();
+  job.node =
+      "window_aggregate: {window: {kind: session, time: ts, size: 100ms}, keys: [k], "
+      "aggregates: [count(*) AS n, count(DISTINCT v) AS d, sum(DISTINCT v) AS s, "
+      "max(CAST(v AS STRING)) FILTER (WHERE v < 50) AS hi]}";
+  return job;
 }
 
 class SessionWindowTest : public ::testing::TestWithParam<HarnessMode> {};
@@ -54,15 +66,39 @@ TEST_P(SessionWindowTest, AnOpenSessionTakesARowBehindTheWatermark) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("940 | 1100 | a | 2 | 3 | 2"));
 }
 
+TEST_P(SessionWindowTest, MergedSessionsCountAValueOnce) {
+  OperatorHarness op(SessionsOfSets(), GetParam());
+  op.Push({{"a", "7", "1000"}, {"a", "7", "1150"}, {"a", "60", "1150"}, {"a", "9", "900"}});
+  op.Push({{"a", "10", "1075"}});  // Merges both; the first had grown at its front.
+  op.Push({{"b", "60", "1000"}, {"b", "NULL", "1010"}, {"c", "NULL", "1000"}});
+  op.End();
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1000 | 1100 | c | 1 | 0 | NULL | NULL",
+                                         "1000 | 1110 | b | 2 | 1 | 60 | NULL",
+                                         "900 | 1250 | a | 5 | 4 | 86 | 9"));
+}
+
+// A key's next session begins with an empty set, also at the time at which a former one began.
+TEST_P(SessionWindowTest, AClosedSessionLeavesNoValues) {
+  OperatorHarness op(SessionsOfSets(), GetParam());
+  op.Push({{"a", "1", "1000"}});
+  op.Watermark(1100);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1000 | 1100 | a | 1 | 1 | 1 | 1"));
+  op.Push({{"a", "2", "1150"}});
+  op.Push({{"a", "3", "1060"}});
+  op.End();
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1060 | 1250 | a | 2 | 2 | 5 | 3"));
+}
+
 class Reference {
  public:
   struct Session {
-    int64_t start, end, count, sum, high;
+    int64_t start, end;
+    std::vector<int64_t> values;
   };
 
   // False: late.
   bool Add(const std::string& key, int64_t value, int64_t ts) {
-    Session merged{ts, ts + kGapMs, 1, value, value};
+    Session merged{ts, ts + kGapMs, {value}};
     std::vector<Session> others;
     std::vector<Session>& sessions = sessions_[key];
     for (const Session& s : sessions) {
@@ -73,9 +109,7 @@ class Reference {
       }
       merged.start = std::min(merged.start, s.start);
       merged.end = std::max(merged.end, s.end);
-      merged.count += s.count;
-      merged.sum += s.sum;
-      merged.high = std::max(merged.high, s.high);
+      merged.values.insert(merged.values.end(), s.values.begin(), s.values.end());
     }
     if (merged.end <= watermark_) return false;
     others.push_back(merged);
@@ -83,16 +117,16 @@ class Reference {
     return true;
   }
 
-  std::vector<std::string> AdvanceTo(int64_t watermark) {
+  // `aggregates` makes the line of a session's values.
+  std::vector<std::string> AdvanceTo(int64_t watermark,
+                                     std::string (*aggregates)(const std::vector<int64_t>&)) {
     watermark_ = watermark;
     std::vector<std::string> lines;
     for (auto& [key, sessions] : sessions_) {
       std::erase_if(sessions, [&, &key = key](const Session& s) {
         if (s.end > watermark) return false;
         lines.push_back(
-            absl::StrJoin({absl::StrCat(s.start), absl::StrCat(s.end), key, absl::StrCat(s.count),
-                           absl::StrCat(s.sum), absl::StrCat(s.high)},
-                          " | "));
+            absl::StrCat(s.start, " | ", s.end, " | ", key, " | ", aggregates(s.values)));
         return true;
       });
     }
@@ -105,11 +139,27 @@ class Reference {
   std::map<std::string, std::vector<Session>> sessions_;
 };
 
-TEST_P(SessionWindowTest, RandomRowsAgreeWithTheReference) {
+std::string CountSumMax(const std::vector<int64_t>& values) {
+  return absl::StrCat(values.size(), " | ", std::accumulate(values.begin(), values.end(), 0), " | ",
+                      *std::max_element(values.begin(), values.end()));
+}
+
+std::string OfSets(const std::vector<int64_t>& values) {
+  const std::set<int64_t> set(values.begin(), values.end());
+  std::string high = "NULL";
+  for (const int64_t value : set) {
+    if (value < 50 && (high == "NULL" || absl::StrCat(value) > high)) high = absl::StrCat(value);
+  }
+  return absl::StrCat(values.size(), " | ", set.size(), " | ",
+                      std::accumulate(set.begin(), set.end(), 0), " | ", high);
+}
+
+void CheckRandomRows(const OperatorHarness::Job& job, HarnessMode mode,
+                     std::string (*aggregates)(const std::vector<int64_t>&)) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     std::mt19937_64 random(seed);
-    OperatorHarness op(Sessions(), GetParam());
+    OperatorHarness op(job, mode);
     Reference reference;
     int64_t now = 0;
     for (int step = 0; step < 40; ++step) {
@@ -128,12 +178,20 @@ TEST_P(SessionWindowTest, RandomRowsAgreeWithTheReference) {
       now += static_cast<int64_t>(random() % 150);
       if (random() % 2 == 0) {
         op.Watermark(now - 200);
-        ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(now - 200)) << "step " << step;
+        ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(now - 200, aggregates)) << "step " << step;
       }
     }
     op.End();
-    ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(INT64_MAX));
+    ASSERT_EQ(op.TakeMain(), reference.AdvanceTo(INT64_MAX, aggregates));
   }
+}
+
+TEST_P(SessionWindowTest, RandomRowsAgreeWithTheReference) {
+  CheckRandomRows(Sessions(), GetParam(), &CountSumMax);
+}
+
+TEST_P(SessionWindowTest, RandomSetsAgreeWithTheReference) {
+  CheckRandomRows(SessionsOfSets(), GetParam(), &OfSets);
 }
 
 }  // namespace
