@@ -1,7 +1,9 @@
 // The `millrace` command.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -339,7 +341,12 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    exit_code = app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  // What was printed may still be in the buffer: a script must learn that it never arrived.
+  if (exit_code == kExitOk && (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)) {
+    std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(errno));
+    return kExitFailed;
   }
   return exit_code;
 }

@@ -186,6 +186,11 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
     }
     std::fprintf(stderr, "%s: resumes from epoch %llu\n", job.name().c_str(),
                  static_cast<unsigned long long>(job.last_epoch()));
+    if (options.parallelism > 0 && options.parallelism != job.parallelism()) {
+      std::fprintf(stderr,
+                   "note: --parallelism %u changes nothing: the job of this folder has %u\n",
+                   options.parallelism, job.parallelism());
+    }
     return job.job_id();
   }
   v1::SubmitJobRequest request;

@@ -188,9 +188,12 @@ class RunTest(CommandTest):
         arguments = [MILLRACE, "run", str(job), "--set", f"output={self.output}", "--work-dir",
                      str(self.folder / "work")]
         for sign in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+            first = not self.output.exists()
             before = len(rows(self.output)) if self.output.exists() else 0
-            with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  text=True) as process:
+            # The parallelism is that of the first start.
+            parallelism = ["--parallelism", "1" if first else "2"]
+            with subprocess.Popen([*arguments, *parallelism], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True) as process:
                 deadline = time.monotonic() + 30
                 while not self.output.exists() or len(rows(self.output)) <= before:
                     self.assertLess(time.monotonic(), deadline, "nothing is committed")
@@ -198,6 +201,7 @@ class RunTest(CommandTest):
                     time.sleep(0.05)
                 process.send_signal(sign)
                 _, error = process.communicate(timeout=30)
+            self.assertEqual("--parallelism 2 changes nothing" in error, not first, error)
             if sign != signal.SIGKILL:
                 self.assertEqual(process.returncode, INTERRUPTED, error)
         numbers = sorted(row["n"] for row in rows(self.output))
@@ -383,6 +387,14 @@ class UsageTest(CommandTest):
 
     def test_version(self):
         self.assertRegex(millrace("version", check=OK).stdout, r"^millrace \d+\.\d+\.\d+\n$")
+
+    def test_output_that_does_not_arrive_is_an_error(self):
+        for arguments in (["version"], ["--help"], ["explain", str(ROOT / "examples/sessions.yaml")]):
+            with self.subTest(arguments), open("/dev/full", "w") as full:
+                done = subprocess.run([MILLRACE, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                      text=True, check=False)
+                self.assertEqual(done.returncode, FAILED, done.stderr)
+                self.assertIn("cannot write to standard output: No space left", done.stderr)
 
     def test_no_colours_where_nobody_looks(self):
         for environment in ({}, {"NO_COLOR": "1"}):
