@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/check.h"
+#include "runtime/base/log.h"
 #include "runtime/columns/batch_codec.h"
 
 namespace millrace {
@@ -279,6 +280,13 @@ struct DataPlane::Outbound {
       if (it == senders.end()) return;
       core = it->second;
     }
+    // What is credited was counted before it was sent: more is not from a peer of ours.
+    const int64_t in_flight = core->in_flight.load(std::memory_order_relaxed);
+    if (in_flight < 0 || head.value > static_cast<uint64_t>(in_flight)) {
+      LogWarning("refused a credit on the data plane",
+                 {{"peer", address}, {"bytes", head.value}, {"in_flight", in_flight}});
+      return;
+    }
     const auto bytes = static_cast<int64_t>(head.value);
     const int64_t before = core->in_flight.fetch_sub(bytes, std::memory_order_relaxed);
     if (before >= core->bytes_max && before - bytes < core->bytes_max) core->wake();
@@ -312,17 +320,22 @@ absl::StatusOr<std::unique_ptr<DataPlane>> DataPlane::Start(Network& network,
     auto inbound = std::make_shared<Inbound>();
     inbound->shared = shared;
     inbound->connection = connection;
-    return ConnectionHandlers{.on_frame =
-                                  [inbound](BufferPtr frame) {
-                                    if (!inbound->OnFrame(frame).ok()) {
-                                      if (auto open = inbound->connection.lock()) open->Close();
-                                    }
-                                  },
-                              .on_closed =
-                                  [inbound](absl::Status reason) {
-                                    for (auto& [key, core] : inbound->seen) core->OnClosed(reason);
-                                    inbound->seen.clear();
-                                  }};
+    return ConnectionHandlers{
+        .on_frame =
+            [inbound](BufferPtr frame) {
+              const absl::Status status = inbound->OnFrame(frame);
+              if (status.ok()) return;
+              // Ordinary when an attempt ends: its peers still send.
+              const auto level = absl::IsDataLoss(status) ? LogLevel::kWarning : LogLevel::kDebug;
+              Log(level, "closes a connection of the data plane",
+                  {{"job", inbound->attempt.job_id}, {"reason", status.ToString()}});
+              if (auto open = inbound->connection.lock()) open->Close();
+            },
+        .on_closed =
+            [inbound](absl::Status reason) {
+              for (auto& [key, core] : inbound->seen) core->OnClosed(reason);
+              inbound->seen.clear();
+            }};
   };
   absl::StatusOr<std::unique_ptr<Listener>> listener = network.Listen(address, std::move(accept));
   if (!listener.ok()) return listener.status();
