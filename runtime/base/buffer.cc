@@ -31,6 +31,12 @@ std::shared_ptr<Buffer> Buffer::Allocate(size_t size) {
   return std::shared_ptr<Buffer>(new Buffer(data, size, nullptr));
 }
 
+void Buffer::Shrink(size_t size) {
+  MILLRACE_CHECK(size <= size_ && owner_ == nullptr);
+  size_ = size;
+  std::memset(data_ + size, 0, Padded(size == 0 ? 1 : size) - size);
+}
+
 BufferPtr Buffer::CopyOf(std::string_view bytes) {
   auto buffer = Allocate(bytes.size());
   if (!bytes.empty()) std::memcpy(buffer->mutable_data(), bytes.data(), bytes.size());

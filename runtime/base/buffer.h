@@ -29,8 +29,8 @@ class Buffer {
   uint8_t* mutable_data() { return data_; }  // Only before it is shared, only when allocated.
   size_t size() const { return size_; }
   std::string_view view() const { return {reinterpret_cast<const char*>(data_), size_}; }
-  // Forgets the bytes after `size`; `size` must not be larger than before.
-  void Shrink(size_t size) { size_ = size; }
+  // Forgets the bytes after `size`, which must not be larger than before; zeroes the padding.
+  void Shrink(size_t size);
 
  private:
   Buffer(uint8_t* data, size_t size, std::shared_ptr<const void> owner);

@@ -8,13 +8,26 @@
 namespace millrace {
 namespace {
 
-// Twice the room, at least `size` bytes, with the first `used` bytes kept and the rest zero.
+// Twice the room, at least `size` bytes, with the first `used` bytes kept.
 void Grow(std::shared_ptr<Buffer>& buffer, size_t used, size_t size) {
-  const size_t capacity = std::max<size_t>(size, 2 * used);
-  auto grown = Buffer::Allocate(capacity);
+  auto grown = Buffer::Allocate(std::max<size_t>(size, 2 * used));
   if (used > 0) std::memcpy(grown->mutable_data(), buffer->data(), used);
-  std::memset(grown->mutable_data() + used, 0, capacity - used);
   buffer = std::move(grown);
+}
+
+// The same, with the rest zero: bits are written one by one into their bytes.
+void GrowBits(std::shared_ptr<Buffer>& buffer, int64_t used, int64_t size) {
+  const auto used_bytes = static_cast<size_t>(used + 7) / 8;
+  Grow(buffer, used_bytes, static_cast<size_t>(size + 7) / 8);
+  std::memset(buffer->mutable_data() + used_bytes, 0, buffer->size() - used_bytes);
+}
+
+// Strings are mostly short: copied in blocks, which may read and write behind their end where
+// there is room.
+constexpr size_t kCopyBytes = 32;
+
+void CopyInBlocks(uint8_t* to, const uint8_t* from, size_t size) {
+  for (size_t at = 0; at < size; at += kCopyBytes) std::memcpy(to + at, from + at, kCopyBytes);
 }
 
 void SetBits(uint8_t* bits, int64_t begin, int64_t count) {
@@ -39,13 +52,13 @@ void ColumnBuilder::Reserve(int64_t rows) {
   if (rows <= capacity_) return;
   const int64_t capacity = std::max<int64_t>({rows, capacity_ * 2, 16});
   const auto used = static_cast<size_t>(length_);
-  if (validity_ != nullptr) {
-    Grow(validity_, (used + 7) / 8, static_cast<size_t>(capacity + 7) / 8);
-  }
+  if (validity_ != nullptr) GrowBits(validity_, length_, capacity);
   if (IsVariableWidth(type_)) {
-    Grow(offsets_, offsets_ == nullptr ? 0 : (used + 1) * 4, static_cast<size_t>(capacity + 1) * 4);
+    const bool first = offsets_ == nullptr;
+    Grow(offsets_, first ? 0 : (used + 1) * 4, static_cast<size_t>(capacity + 1) * 4);
+    if (first) reinterpret_cast<int32_t*>(offsets_->mutable_data())[0] = 0;
   } else if (type_ == TypeKind::kBool) {
-    Grow(values_, (used + 7) / 8, static_cast<size_t>(capacity + 7) / 8);
+    GrowBits(values_, length_, capacity);
   } else {
     const auto width = static_cast<size_t>(FixedWidth(type_));
     Grow(values_, used * width, static_cast<size_t>(capacity) * width);
@@ -69,13 +82,16 @@ void ColumnBuilder::AppendValid(int64_t count) {
 void ColumnBuilder::AppendNull() {
   Reserve(length_ + 1);
   if (validity_ == nullptr) {
-    Grow(validity_, 0, static_cast<size_t>(capacity_ + 7) / 8);
+    GrowBits(validity_, 0, capacity_);
     SetBits(validity_->mutable_data(), 0, length_);
   }
   const auto row = static_cast<size_t>(length_);
   if (IsVariableWidth(type_)) {
     auto* offsets = reinterpret_cast<int32_t*>(offsets_->mutable_data());
     offsets[row + 1] = static_cast<int32_t>(string_data_size_);
+  } else if (type_ != TypeKind::kBool) {
+    const auto width = static_cast<size_t>(FixedWidth(type_));
+    std::memset(values_->mutable_data() + row * width, 0, width);
   }
   // Room that was truncated may hold old bits.
   validity_->mutable_data()[row >> 3] &= static_cast<uint8_t>(~(1 << (row & 7)));
@@ -141,16 +157,24 @@ void ColumnBuilder::AppendTaken(const Column& column, std::span<const int32_t> r
     const int32_t* from = column.offsets();
     size_t bytes = 0;
     for (const int32_t row : rows) bytes += static_cast<size_t>(from[row + 1] - from[row]);
-    ReserveStringData(bytes);
+    ReserveStringData(bytes + kCopyBytes);
     auto* offsets = reinterpret_cast<int32_t*>(offsets_->mutable_data()) + begin + 1;
     uint8_t* data = string_data_->mutable_data();
-    const auto* source = reinterpret_cast<const uint8_t*>(column.values<char>());
+    const auto* source = column.values<uint8_t>();
+    const size_t readable = column.values_buffer()->size();
+    size_t to = string_data_size_;
     for (const int32_t row : rows) {
-      const auto size = static_cast<size_t>(from[row + 1] - from[row]);
-      if (size > 0) std::memcpy(data + string_data_size_, source + from[row], size);
-      string_data_size_ += size;
-      *offsets++ = static_cast<int32_t>(string_data_size_);
+      const auto at = static_cast<size_t>(from[row]);
+      const auto size = static_cast<size_t>(from[row + 1]) - at;
+      if (size <= 4 * kCopyBytes && at + size + kCopyBytes <= readable) {
+        CopyInBlocks(data + to, source + at, size);
+      } else if (size > 0) {
+        std::memcpy(data + to, source + at, size);
+      }
+      to += size;
+      *offsets++ = static_cast<int32_t>(to);
     }
+    string_data_size_ = to;
   } else if (type_ == TypeKind::kBool) {
     uint8_t* bits = values_->mutable_data();
     for (int64_t i = 0; i < count; ++i) {
@@ -174,7 +198,7 @@ void ColumnBuilder::AppendTaken(const Column& column, std::span<const int32_t> r
   for (int64_t i = 0; i < count; ++i) {
     if (!column.IsNull(rows[static_cast<size_t>(i)])) continue;
     if (validity_ == nullptr) {
-      Grow(validity_, 0, static_cast<size_t>(capacity_ + 7) / 8);
+      GrowBits(validity_, 0, capacity_);
       SetBits(validity_->mutable_data(), 0, length_);
     }
     const int64_t at = begin + i;

@@ -38,8 +38,9 @@ void EncodeKeys(const Batch& batch, std::span<const int> columns, EncodedKeys& o
 
 uint64_t HashKey(std::string_view encoded_key);
 
+// `max_parallelism` is a power of two, as validation sees to.
 inline uint32_t KeyGroupOf(uint64_t hash, uint32_t max_parallelism) {
-  return static_cast<uint32_t>(hash % max_parallelism);
+  return static_cast<uint32_t>(hash & (max_parallelism - 1));
 }
 
 // Decodes one encoded tuple and appends each value to the builder of its column; the inverse of

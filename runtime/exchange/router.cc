@@ -1,5 +1,6 @@
 #include "runtime/exchange/router.h"
 
+#include <bit>
 #include <utility>
 
 #include "runtime/base/check.h"
@@ -10,8 +11,15 @@ Router::Router(RouterOptions options, std::vector<std::unique_ptr<ChannelSender>
     : options_(std::move(options)),
       senders_(std::move(senders)),
       next_(options_.sender_index),
-      rows_of_(senders_.size()) {
+      selections_(senders_.size()) {
   MILLRACE_CHECK(!senders_.empty());
+  if (options_.routing != Routing::kHash) return;
+  MILLRACE_CHECK(std::has_single_bit(options_.max_parallelism));
+  const auto parallelism = static_cast<uint32_t>(senders_.size());
+  for (uint32_t group = 0; group < options_.max_parallelism; ++group) {
+    target_of_group_.push_back(
+        static_cast<uint16_t>(TaskForKeyGroup(group, parallelism, options_.max_parallelism)));
+  }
 }
 
 void Router::SendBatch(const Batch& batch) {
@@ -29,20 +37,22 @@ void Router::SendBatch(const Batch& batch) {
 
 void Router::SendByKey(const Batch& batch) {
   EncodeKeys(batch, options_.key_columns, keys_);
-  const auto parallelism = static_cast<uint32_t>(senders_.size());
-  for (auto& rows : rows_of_) rows.clear();
-  for (int64_t row = 0; row < batch.rows(); ++row) {
-    const uint32_t group =
-        KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], options_.max_parallelism);
-    rows_of_[TaskForKeyGroup(group, parallelism, options_.max_parallelism)].push_back(
-        static_cast<int32_t>(row));
+  const auto rows = static_cast<size_t>(batch.rows());
+  for (Selection& selection : selections_) {
+    if (selection.rows.size() < rows) selection.rows.resize(rows);
+    selection.count = 0;
+  }
+  for (size_t row = 0; row < rows; ++row) {
+    const uint32_t group = KeyGroupOf(keys_.hashes[row], options_.max_parallelism);
+    Selection& selection = selections_[target_of_group_[group]];
+    selection.rows[selection.count++] = static_cast<int32_t>(row);
   }
   for (size_t target = 0; target < senders_.size(); ++target) {
-    const auto& rows = rows_of_[target];
-    if (rows.empty()) continue;
-    const bool all = static_cast<int64_t>(rows.size()) == batch.rows();
-    senders_[target]->Send(
-        {.kind = ChannelItem::Kind::kBatch, .batch = all ? batch : Take(batch, rows)});
+    const Selection& selection = selections_[target];
+    if (selection.count == 0) continue;
+    const std::span<const int32_t> chosen(selection.rows.data(), selection.count);
+    senders_[target]->Send({.kind = ChannelItem::Kind::kBatch,
+                            .batch = selection.count == rows ? batch : Take(batch, chosen)});
   }
 }
 

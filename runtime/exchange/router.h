@@ -38,10 +38,15 @@ class Router {
 
   const RouterOptions options_;
   const std::vector<std::unique_ptr<ChannelSender>> senders_;
-  size_t next_ = 0;  // kRebalance.
+  size_t next_ = 0;                        // kRebalance.
+  std::vector<uint16_t> target_of_group_;  // kHash: the sender of each key group.
   // Scratch of SendByKey.
   EncodedKeys keys_;
-  std::vector<std::vector<int32_t>> rows_of_;
+  struct Selection {
+    std::vector<int32_t> rows;  // The first `count` are valid.
+    size_t count = 0;
+  };
+  std::vector<Selection> selections_;  // By sender.
 };
 
 }  // namespace millrace
