@@ -97,6 +97,7 @@ class Cluster:
         self.start_coordinator()
         for index in range(self.count):
             self.start_worker(index)
+        self.wait_for_workers(self.count)
         return self
 
     def __exit__(self, *unused):
@@ -129,6 +130,14 @@ class Cluster:
             str(self.folder / f"worker{index}"), "--http-port",
             str(self.worker_http_ports[index]), "--cores", str(self.cores), "--memory-mb",
             str(self.memory_mb)])
+
+    def wait_for_workers(self, count, patience=30):
+        """Until so many are registered: a job is placed on the workers that are there."""
+        deadline = time.monotonic() + patience
+        while len(self.command("get", "workers", "-o", "name").stdout.split()) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not {count} workers after {patience} s")
+            time.sleep(0.05)
 
     def kill_worker(self, index):
         self.workers[index].send_signal(signal.SIGKILL)
