@@ -6,6 +6,7 @@
 
 #include "operators/catalog/catalog.h"
 #include "runtime/base/text.h"
+#include "sql/changelog.h"
 #include "sql/expression_binder.h"
 #include "sql/node_compiler.h"
 #include "sql/type_names.h"
@@ -244,6 +245,21 @@ bool CheckKeyFields(const NodeContext& context, const v1::Sink& sink) {
   return ok;
 }
 
+// How the rows of a source change earlier ones: the format says it, or the connector.
+v1::ChangelogMode ModeOf(const ConnectorSpec& spec, const v1::Source& source) {
+  const auto format = FindFormatSpec(source.format());
+  const SourceChanges changes =
+      format.ok() && (*format)->changes != SourceChanges::kNone ? (*format)->changes : spec.changes;
+  switch (changes) {
+    case SourceChanges::kUpserts:
+      return v1::CHANGELOG_MODE_UPSERT;
+    case SourceChanges::kCaptured:
+      return v1::CHANGELOG_MODE_CAPTURED;
+    default:
+      return v1::CHANGELOG_MODE_APPEND;
+  }
+}
+
 std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   const v1::Source& source = context.node.source();
   std::vector<std::string> columns;
@@ -254,8 +270,13 @@ std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   const auto spec = FindConnectorSpec(source.connector());
   if (!spec.ok() && NeedsConnector(context.node.schema())) return std::nullopt;
   static constexpr ConnectorSpec kUnknown = {};
+  RemoveCaptureColumns(*context.node.mutable_schema());  // Of a graph that was compiled before.
   if (!CompileSchema(context, spec.ok() ? **spec : kUnknown, source)) return std::nullopt;
-  StreamFacts out{.schema = context.node.schema(), .chain_source = context.node.uid()};
+  StreamFacts out{.schema = {}, .chain_source = context.node.uid()};
+  if (!CompileSourceChanges(context, ModeOf(spec.ok() ? **spec : kUnknown, source), out)) {
+    return std::nullopt;
+  }
+  out.schema = context.node.schema();
   StripSourceFields(out.schema);
   return out;
 }
@@ -271,6 +292,7 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   ok &= CompileGuarantee(context, **spec, sink);
   ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
   ok &= CheckKeyFields(context, sink);
+  ok &= CompileSinkChanges(context, (*spec)->sink_key);
   if (!ok) return std::nullopt;
   return StreamFacts{};
 }
@@ -321,6 +343,14 @@ const NodeKind kSinkNode = {
     .name = "sink",
     .compile = &CompileSink,
     .text = &SinkText,
+    // Inserts that replace one another by key must come in one order; changes come so anyway.
+    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+      if (node.key().ids_size() == 0 || node.changelog_mode() > v1::CHANGELOG_MODE_APPEND) {
+        return std::nullopt;
+      }
+      return node.key();
+    },
+    .accepts = kKeyedChanges,
 };
 
 }  // namespace millrace

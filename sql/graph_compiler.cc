@@ -9,6 +9,7 @@
 
 #include "runtime/base/text.h"
 #include "runtime/columns/types.h"
+#include "sql/changelog.h"
 #include "sql/computed_columns.h"
 #include "sql/diagnostics.h"
 #include "sql/graph_structure.h"
@@ -132,10 +133,20 @@ class NodesCompiler {
                               .diagnostics = diagnostics_};
     const NodeKind* const kind = FindNodeKind(node.body_case());
     std::optional<StreamFacts> output;
-    if (kind != nullptr) output = kind->compile(context);
+    if (kind != nullptr && (input == std::nullopt || CheckAccepts(context, *kind))) {
+      output = kind->compile(context);
+    }
     if (output && node.has_watermark()) CheckOnlyWatermark(index, input->chain_source);
-    if (output && !node.has_source()) *node.mutable_schema() = output->schema;
+    if (output && !node.has_source() && !node.has_sink()) NoteFacts(*output, node);
     outputs_[static_cast<size_t>(index)] = std::move(output);
+  }
+
+  static void NoteFacts(const StreamFacts& facts, v1::Node& node) {
+    *node.mutable_schema() = facts.schema;
+    node.clear_key();
+    for (const uint32_t id : facts.key) node.mutable_key()->add_ids(id);
+    node.clear_changelog_mode();
+    if (facts.mode != v1::CHANGELOG_MODE_APPEND) node.set_changelog_mode(facts.mode);
   }
 
   // A source keeps one watermark per split.
@@ -213,7 +224,12 @@ class NodesCompiler {
       if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
     }
     all.has_watermark &= other.has_watermark;
-    return true;
+    if (UniteChanges(other, all)) return true;
+    diagnostics_.Error("MR1420", graph_.edges(edge).to(), Concat("edges[", edge, "]"),
+                       Concat(ModeText(other.mode), " of '", graph_.edges(edge).from(), "' and ",
+                              ModeText(all.mode), " of '", first.from(), "' cannot be united"),
+                       "give each a normalize node first");
+    return false;
   }
 
   v1::JobGraph& graph_;
@@ -224,6 +240,27 @@ class NodesCompiler {
 };
 
 // ---- edges ----
+
+// The changes of one row must stay in order: they go on in the same task, or by their key.
+void RouteChanges(const v1::Node& from, const v1::Node& to, bool same, const std::string& path,
+                  v1::Edge& edge, Diagnostics& diagnostics) {
+  const auto ids = from.key().ids();
+  if (edge.routing_case() == v1::Edge::ROUTING_NOT_SET && same) {
+    edge.mutable_forward();
+  } else if (edge.routing_case() == v1::Edge::ROUTING_NOT_SET && !ids.empty()) {
+    *edge.mutable_hash()->mutable_keys() = from.key();
+  } else if (edge.has_hash() &&
+             std::all_of(
+                 edge.hash().keys().ids().begin(), edge.hash().keys().ids().end(),
+                 [&](uint32_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); })) {
+    return;
+  } else if (!edge.has_forward() && !edge.has_single()) {
+    diagnostics.Error("MR1424", to.uid(), path,
+                      Concat("the changes from '", from.uid(), "' would lose their order"),
+                      ids.empty() ? "give both nodes the same parallelism, or keep the key"
+                                  : "leave the routing out");
+  }
+}
 
 void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& to, int index,
                v1::Edge& edge, Diagnostics& diagnostics) {
@@ -248,6 +285,9 @@ void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& 
         "MR1111", to.uid(), path,
         Concat("forward routing needs equal parallelism: '", from.uid(), "' has ",
                ParallelismOf(graph, from), ", '", to.uid(), "' has ", ParallelismOf(graph, to)));
+  } else if (from.changelog_mode() > v1::CHANGELOG_MODE_APPEND &&
+             edge.output() == v1::OUTPUT_PORT_MAIN) {
+    RouteChanges(from, to, same, path, edge, diagnostics);
   } else if (edge.routing_case() == v1::Edge::ROUTING_NOT_SET) {
     if (same) {
       edge.mutable_forward();

@@ -37,6 +37,8 @@ extern const NodeKind kProjectNode;          // relational_nodes.cc
 extern const NodeKind kWatermarkNode;        // relational_nodes.cc
 extern const NodeKind kWindowAggregateNode;  // window_aggregate_node.cc
 extern const NodeKind kWindowTopNNode;       // window_top_n_node.cc
+extern const NodeKind kNormalizeNode;        // changelog_nodes.cc
+extern const NodeKind kGroupAggregateNode;   // changelog_nodes.cc
 
 // ---- pieces that several of them need ----
 
@@ -59,6 +61,9 @@ void AddField(v1::Schema& schema, uint32_t id, const std::string& name, const v1
 // For NodeKind::reads.
 void AddFields(const v1::Fields& fields, FieldIds& out);
 void AddReferences(const v1::Expr& expr, FieldIds& out);
+// Binds and names the aggregates of a node; `at` is the path of the list.
+bool CompileAggregates(const NodeContext& context, const std::string& at,
+                       google::protobuf::RepeatedPtrField<v1::Aggregate>& aggregates);
 // Reports names that occur twice.
 bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema);
 

@@ -17,6 +17,14 @@
 namespace millrace {
 
 struct NodeContext;
+
+// A set of changelog modes.
+using Modes = uint32_t;
+constexpr Modes ModeBit(v1::ChangelogMode mode) { return Modes{1} << mode; }
+inline constexpr Modes kAppendOnly = ModeBit(v1::CHANGELOG_MODE_APPEND);
+inline constexpr Modes kExactChanges = kAppendOnly | ModeBit(v1::CHANGELOG_MODE_RETRACT);
+inline constexpr Modes kKeyedChanges = kExactChanges | ModeBit(v1::CHANGELOG_MODE_UPSERT);
+inline constexpr Modes kAllChanges = kKeyedChanges | ModeBit(v1::CHANGELOG_MODE_CAPTURED);
 using FieldIds = std::set<uint32_t>;
 
 struct NodeKind {
@@ -29,12 +37,15 @@ struct NodeKind {
   // What it keeps, and how much about; null: nothing. `lag_ms` is the out-of-orderness above it.
   std::string (*state_text)(const v1::Node& node, const v1::Schema& input,
                             uint64_t lag_ms) = nullptr;
-  // The columns whose key groups own its state: rows are spread by them. Null: not keyed.
-  v1::Fields (*keys)(const v1::Node& node) = nullptr;
+  // The columns whose key groups own its state, or its rows: they are spread by them. Null, or
+  // nothing: not keyed.
+  std::optional<v1::Fields> (*keys)(const v1::Node& node) = nullptr;
   // Adds the columns of the input that the node itself reads. Null: it reads all.
   void (*reads)(const v1::Node& node, FieldIds& out) = nullptr;
   // Its output has the columns of its input.
   bool passes_columns = false;
+  // The changelog modes of the input that it understands.
+  Modes accepts = kAppendOnly;
   bool has_late_output = false;
   bool has_dead_letter_output = false;
 };

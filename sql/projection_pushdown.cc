@@ -103,8 +103,11 @@ class Pushdown {
       v1::Node& to = *nodes_.at(edge->to());
       const NodeKind* const kind = FindNodeKind(to.body_case());
       if (edge->output() != v1::OUTPUT_PORT_MAIN || !kind->passes_columns) continue;
-      *to.mutable_schema() = from.schema();
-      StripSourceFields(*to.mutable_schema());
+      v1::Schema narrow;
+      for (const v1::Field& field : to.schema().fields()) {
+        if (FieldById(from.schema(), field.id()) != nullptr) *narrow.add_fields() = field;
+      }
+      *to.mutable_schema() = std::move(narrow);
       Narrow(to);
     }
   }

@@ -1,6 +1,7 @@
 #include <set>
 
 #include "runtime/base/text.h"
+#include "sql/changelog.h"
 #include "sql/expression_binder.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
@@ -68,7 +69,16 @@ std::optional<StreamFacts> CompileFilter(const NodeContext& context) {
                   "compare the value with something");
     return std::nullopt;
   }
+  if (!CheckFilteredChanges(context, predicate)) return std::nullopt;
   return *context.input;
+}
+
+// The id under which a column of the input is kept; 0: it is not.
+uint32_t KeptAs(const v1::Node& node, uint32_t id) {
+  for (const v1::NamedExpr& column : node.project().columns()) {
+    if (column.expr().has_field_id() && column.expr().field_id() == id) return column.id();
+  }
+  return 0;
 }
 
 std::optional<StreamFacts> CompileProject(const NodeContext& context) {
@@ -97,6 +107,7 @@ std::optional<StreamFacts> CompileProject(const NodeContext& context) {
   if (!CheckNames(context, ".project", out.schema) || !UniqueIds(context, out.schema)) {
     return std::nullopt;
   }
+  if (!ProjectChanges(context, *context.input, &KeptAs, out)) return std::nullopt;
   return out;
 }
 
@@ -163,6 +174,7 @@ const NodeKind kFilterNode = {
     .reads = [](const v1::Node& node,
                 FieldIds& out) { AddReferences(node.filter().predicate(), out); },
     .passes_columns = true,
+    .accepts = kKeyedChanges,
     .has_dead_letter_output = true,
 };
 
@@ -177,6 +189,7 @@ const NodeKind kProjectNode = {
             AddReferences(column.expr(), out);
           }
         },
+    .accepts = kKeyedChanges,
     .has_dead_letter_output = true,
 };
 
@@ -187,6 +200,7 @@ const NodeKind kWatermarkNode = {
     .text = &WatermarkText,
     .reads = [](const v1::Node& node, FieldIds& out) { AddFields(node.watermark().time(), out); },
     .passes_columns = true,
+    .accepts = kAllChanges,
     .has_dead_letter_output = true,
 };
 

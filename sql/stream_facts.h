@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "millrace/v1/graph.pb.h"
 
@@ -21,6 +22,11 @@ struct StreamFacts {
   // Uid of the source whose chain this is: only filters and projections of the same tasks are
   // between here and there. Empty elsewhere.
   std::string chain_source;
+  // How rows change earlier ones; never UNSPECIFIED.
+  v1::ChangelogMode mode = v1::CHANGELOG_MODE_APPEND;
+  // Ids of the columns that identify a row; empty: none do, or nothing is known. In every mode the
+  // changes of one key come from one task, in order.
+  std::vector<uint32_t> key;
 };
 
 }  // namespace millrace

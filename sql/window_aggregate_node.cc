@@ -138,12 +138,13 @@ bool BindAggregate(const NodeContext& context, const std::string& at, v1::Aggreg
 }
 
 // "count(DISTINCT bidder)" without AS is called "count".
-void NameAggregate(const v1::WindowAggregate& body, v1::Aggregate& aggregate) {
+void NameAggregate(const google::protobuf::RepeatedPtrField<v1::Aggregate>& aggregates,
+                   v1::Aggregate& aggregate) {
   if (!aggregate.name().empty()) return;
   std::string name = aggregate.function();
   for (int n = 2;; ++n) {
     const bool taken =
-        std::any_of(body.aggregates().begin(), body.aggregates().end(),
+        std::any_of(aggregates.begin(), aggregates.end(),
                     [&](const v1::Aggregate& other) { return other.name() == name; });
     if (!taken) break;
     name = Concat(aggregate.function(), "_", n);
@@ -151,24 +152,27 @@ void NameAggregate(const v1::WindowAggregate& body, v1::Aggregate& aggregate) {
   aggregate.set_name(name);
 }
 
-bool CompileAggregates(const NodeContext& context, v1::WindowAggregate& body) {
+}  // namespace
+
+bool CompileAggregates(const NodeContext& context, const std::string& at,
+                       google::protobuf::RepeatedPtrField<v1::Aggregate>& aggregates) {
   bool ok = true;
-  if (body.aggregates_size() == 0) {
-    context.Error("MR1409", ".window_aggregate", "the node has no aggregates",
+  if (aggregates.empty()) {
+    context.Error("MR1409", at, "the node has no aggregates",
                   "write for example: aggregates: [count(*) AS num]");
     return false;
   }
-  for (int i = 0; i < body.aggregates_size(); ++i) {
-    v1::Aggregate& aggregate = *body.mutable_aggregates(i);
-    const std::string at = Concat(".window_aggregate.aggregates[", i, "]");
-    if (!BindAggregate(context, at, aggregate)) {
+  for (int i = 0; i < aggregates.size(); ++i) {
+    if (!BindAggregate(context, Concat(at, ".aggregates[", i, "]"), aggregates[i])) {
       ok = false;
       continue;
     }
-    NameAggregate(body, aggregate);
+    NameAggregate(aggregates, aggregates[i]);
   }
   return ok;
 }
+
+namespace {
 
 // window_start, window_end, keys, aggregates.
 StreamFacts OutputOf(const StreamFacts& input, v1::WindowAggregate& body) {
@@ -205,7 +209,7 @@ std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context) {
   std::vector<int> keys;
   ok &= CompileFields(context, ".window_aggregate.keys", context.input->schema,
                       *body.mutable_keys(), &keys);
-  ok &= CompileAggregates(context, body);
+  ok &= CompileAggregates(context, ".window_aggregate", *body.mutable_aggregates());
   if (!ok) return std::nullopt;
   StreamFacts out = OutputOf(*context.input, body);
   if (!CheckNames(context, ".window_aggregate", out.schema)) return std::nullopt;
@@ -287,7 +291,9 @@ const NodeKind kWindowAggregateNode = {
     .compile = &CompileWindowAggregate,
     .text = &WindowAggregateText,
     .state_text = &WindowAggregateState,
-    .keys = [](const v1::Node& node) { return node.window_aggregate().keys(); },
+    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+      return node.window_aggregate().keys();
+    },
     .reads =
         [](const v1::Node& node, FieldIds& out) {
           AddFields(node.window_aggregate().window().time(), out);

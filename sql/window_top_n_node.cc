@@ -117,7 +117,7 @@ std::string WindowTopNState(const v1::Node& node, const v1::Schema&, uint64_t) {
 }
 
 // By window end too: one window's rows without a partition would all be on one task otherwise.
-v1::Fields WindowTopNKeys(const v1::Node& node) {
+std::optional<v1::Fields> WindowTopNKeys(const v1::Node& node) {
   v1::Fields keys = node.window_top_n().window_end();
   keys.MergeFrom(node.window_top_n().partition());
   return keys;

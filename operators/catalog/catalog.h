@@ -65,6 +65,12 @@ struct MetadataSpec {
 enum class Boundedness : uint8_t { kUnbounded, kBounded, kByOption };
 enum class Guarantee : uint8_t { kNone, kAtLeastOnce, kExactlyOnce };
 
+// What the rows of a source say about earlier ones (graph.proto, ChangelogMode).
+enum class SourceChanges : uint8_t { kNone, kUpserts, kCaptured };
+// Whether a sink applies changes by the key of its rows. One that never does writes the kind of
+// each change beside the row instead, in a column `op`.
+enum class SinkKey : uint8_t { kNever, kForChanges, kAlways };
+
 struct ConnectorSpec {
   std::string_view name;
   std::string_view help;
@@ -76,6 +82,8 @@ struct ConnectorSpec {
   Boundedness boundedness = Boundedness::kUnbounded;
   // What the sink can promise; sources always can be read again from a position.
   Guarantee sink_guarantee = Guarantee::kNone;
+  SourceChanges changes = SourceChanges::kNone;  // Where the format does not say it.
+  SinkKey sink_key = SinkKey::kNever;
   std::span<const OptionSpec> source_options;
   std::span<const OptionSpec> sink_options;
   std::span<const MetadataSpec> metadata;
@@ -86,6 +94,7 @@ struct FormatSpec {
   std::string_view help;
   bool decodes = false;
   bool encodes = false;
+  SourceChanges changes = SourceChanges::kNone;
   std::span<const OptionSpec> decode_options;  // Full names: "json.timestamp-format.standard".
   std::span<const OptionSpec> encode_options;
 };

@@ -28,9 +28,7 @@ class Filter : public Operator {
     if (static_cast<int64_t>(rows_.size()) == batch.rows()) {
       out.Emit(batch);
     } else if (!rows_.empty()) {
-      Batch kept = Take(batch, rows_);
-      kept.split = batch.split;
-      out.Emit(std::move(kept));
+      out.Emit(Take(batch, rows_));
     }
     return absl::OkStatus();
   }

@@ -29,9 +29,8 @@ class Project : public Operator {
       MILLRACE_ASSIGN_OR_RETURN(Column column, expression->Evaluate(batch, errors));
       columns.push_back(std::move(column));
     }
-    Batch projected(context_->output_schema, batch.rows(), std::move(columns));
+    Batch projected = batch.WithColumns(context_->output_schema, std::move(columns));
     if (!errors.empty()) projected = WithoutErrors(batch, std::move(projected), errors, out);
-    projected.split = batch.split;
     out.Emit(std::move(projected));
     return absl::OkStatus();
   }

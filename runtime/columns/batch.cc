@@ -1,5 +1,6 @@
 #include "runtime/columns/batch.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -33,8 +34,36 @@ Batch::Batch(SchemaPtr schema, int64_t rows, std::vector<Column> columns)
   for (const Column& column : columns_) MILLRACE_CHECK(column.length() == rows_);
 }
 
+std::string_view RowKindText(RowKind kind) {
+  switch (kind) {
+    case RowKind::kInsert:
+      return "+I";
+    case RowKind::kUpdateBefore:
+      return "-U";
+    case RowKind::kUpdateAfter:
+      return "+U";
+    case RowKind::kDelete:
+      return "-D";
+    case RowKind::kTruncate:
+      return "truncate";
+  }
+  return "?";
+}
+
+void Batch::set_kinds(BufferPtr kinds) {
+  MILLRACE_CHECK(kinds == nullptr || kinds->size() == static_cast<size_t>(rows_));
+  kinds_ = std::move(kinds);
+}
+
+Batch Batch::WithColumns(SchemaPtr schema, std::vector<Column> columns) const {
+  Batch other(std::move(schema), rows_, std::move(columns));
+  other.kinds_ = kinds_;
+  other.split = split;
+  return other;
+}
+
 size_t Batch::byte_size() const {
-  size_t bytes = 0;
+  size_t bytes = kinds_ == nullptr ? 0 : kinds_->size();
   for (const Column& column : columns_) bytes += column.byte_size();
   return bytes;
 }
@@ -50,6 +79,11 @@ Batch Take(const Batch& batch, std::span<const int32_t> rows) {
   columns.reserve(static_cast<size_t>(batch.column_count()));
   for (const Column& column : batch.columns()) columns.push_back(Take(column, rows));
   Batch taken(batch.schema(), static_cast<int64_t>(rows.size()), std::move(columns));
+  if (const uint8_t* kinds = batch.kinds(); kinds != nullptr) {
+    auto chosen = Buffer::Allocate(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) chosen->mutable_data()[i] = kinds[rows[i]];
+    taken.set_kinds(std::move(chosen));
+  }
   taken.split = batch.split;
   return taken;
 }
@@ -70,6 +104,15 @@ Batch Concat(std::span<const Batch> batches) {
     for (int i = 0; i < batch.column_count(); ++i) builder.column(i).AppendColumn(batch.column(i));
   }
   Batch all = builder.Finish();
+  if (std::any_of(batches.begin(), batches.end(),
+                  [](const Batch& batch) { return batch.kinds() != nullptr; })) {
+    std::string kinds;
+    for (const Batch& batch : batches) {
+      kinds.append(batch.kinds() == nullptr ? std::string(static_cast<size_t>(batch.rows()), '\0')
+                                            : std::string(batch.kinds_buffer()->view()));
+    }
+    all.set_kinds(Buffer::CopyOf(kinds));
+  }
   all.split = batches[0].split;
   return all;
 }
@@ -140,6 +183,9 @@ std::string TimestampText(int64_t us) {
 
 bool SameRows(const Batch& a, const Batch& b) {
   if (a.rows() != b.rows() || a.column_count() != b.column_count()) return false;
+  for (int64_t row = 0; row < a.rows(); ++row) {
+    if (a.kind(row) != b.kind(row)) return false;
+  }
   for (int c = 0; c < a.column_count(); ++c) {
     if (a.column(c).type() != b.column(c).type()) return false;
     for (int64_t row = 0; row < a.rows(); ++row) {

@@ -62,6 +62,24 @@ class Column {
   BufferPtr validity_, values_, offsets_buffer_;
 };
 
+// What a row says about the rows before it. Numbers are part of the batch codec: never reused.
+enum class RowKind : uint8_t {
+  kInsert = 0,        // +I
+  kUpdateBefore = 1,  // -U: the row as it was; the kUpdateAfter of the same row follows.
+  kUpdateAfter = 2,   // +U
+  kDelete = 3,        // -D
+  // All rows of the table are gone; its columns are NULL. Only between a source of captured changes
+  // and the normalize operator behind it.
+  kTruncate = 4,
+};
+inline constexpr uint8_t kRowKindMax = 4;
+// "+I", "-U", "+U", "-D", "truncate".
+std::string_view RowKindText(RowKind kind);
+// True for rows that take an earlier one back.
+constexpr bool IsRetraction(RowKind kind) {
+  return kind == RowKind::kUpdateBefore || kind == RowKind::kDelete;
+}
+
 // Rows of one schema. Cheap to copy and move; all columns have `rows()` rows.
 class Batch {
  public:
@@ -75,6 +93,18 @@ class Batch {
   const std::vector<Column>& columns() const { return columns_; }
   size_t byte_size() const;
 
+  // One RowKind per row, or a null pointer where all are kInsert (every append-only edge).
+  const uint8_t* kinds() const { return kinds_ == nullptr ? nullptr : kinds_->data(); }
+  const BufferPtr& kinds_buffer() const { return kinds_; }
+  RowKind kind(int64_t row) const {
+    return kinds_ == nullptr ? RowKind::kInsert : static_cast<RowKind>(kinds_->data()[row]);
+  }
+  // `kinds` has one byte per row; a null pointer makes all rows kInsert.
+  void set_kinds(BufferPtr kinds);
+
+  // Other columns for the same rows: their kinds and their split are handed on.
+  Batch WithColumns(SchemaPtr schema, std::vector<Column> columns) const;
+
   // Which split of the source the rows came from: index in the order in which the task gave splits
   // to the source. Meaningful only before the first exchange; operators hand it on unchanged.
   uint32_t split = 0;
@@ -83,6 +113,7 @@ class Batch {
   SchemaPtr schema_;
   int64_t rows_ = 0;
   std::vector<Column> columns_;
+  BufferPtr kinds_;
 };
 
 // Builds one column row by row or in runs. Reusable: Finish() leaves it empty.
@@ -136,12 +167,16 @@ class BatchBuilder {
   ColumnBuilder& column(int i) { return columns_[static_cast<size_t>(i)]; }
   const SchemaPtr& schema() const { return schema_; }
   int64_t rows() const { return columns_.empty() ? 0 : columns_[0].length(); }
-  void AppendRow(const Batch& batch, int64_t row);  // Same column types.
+  // The row of a batch with the same column types, and its kind.
+  void AppendRow(const Batch& batch, int64_t row);
+  // The kind of the row whose columns were appended last; rows without one are kInsert.
+  void SetKind(RowKind kind);
   Batch Finish();
 
  private:
   const SchemaPtr schema_;
   std::vector<ColumnBuilder> columns_;
+  std::string kinds_;  // Of the first rows; the others are kInsert.
 };
 
 // The rows of `batch` named by `rows`, in that order.
@@ -155,7 +190,7 @@ void SelectTrue(const Column& condition, std::vector<int32_t>& rows);
 // A column that holds `length` NULLs.
 Column NullColumn(TypeKind type, int64_t length);
 
-// Equality of values with NULL = NULL, for tests and verification.
+// Equality of values with NULL = NULL, and of kinds, for tests and verification.
 bool SameRows(const Batch& a, const Batch& b);
 // One value as SQL text ("NULL", 'it''s', 12, TIMESTAMP '2024-…'); for messages, tests and `print`.
 std::string ValueText(const Column& column, int64_t row);

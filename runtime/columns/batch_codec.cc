@@ -1,7 +1,7 @@
 #include "runtime/columns/batch_codec.h"
 
+#include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "runtime/base/check.h"
 
@@ -13,8 +13,10 @@ struct BatchHead {
   uint32_t magic;
   uint32_t columns;
   int64_t rows;
-  uint64_t split;
+  uint32_t split;
+  uint32_t flags;
 };
+constexpr uint32_t kHasKinds = 1;
 struct ColumnHead {
   uint32_t type;
   uint32_t reserved;
@@ -60,13 +62,15 @@ EncodedBatch EncodeBatch(const Batch& batch) {
   AppendHead(BatchHead{.magic = kMagic,
                        .columns = static_cast<uint32_t>(batch.column_count()),
                        .rows = batch.rows(),
-                       .split = batch.split},
+                       .split = batch.split,
+                       .flags = batch.kinds() == nullptr ? 0 : kHasKinds},
              encoded.head);
   const auto add = [&](const BufferPtr& buffer) {
     if (buffer == nullptr || buffer->size() == 0) return;
     // The padding of a Buffer is readable up to 64 bytes, so 8 are always there.
     encoded.body.push_back(Buffer::Borrow(buffer->data(), Padded(buffer->size()), buffer));
   };
+  add(batch.kinds_buffer());
   for (const Column& column : batch.columns()) {
     const BufferPtr& offsets = column.offsets_buffer();
     AppendHead(
@@ -96,7 +100,7 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
   if (head.magic != kMagic) return Malformed("wrong magic number");
   if (head.columns != static_cast<uint32_t>(schema->size())) return Malformed("number of columns");
   if (head.rows < 0 || head.rows > kRowsMax) return Malformed("number of rows");
-  if (head.split > std::numeric_limits<uint32_t>::max()) return Malformed("split");
+  if ((head.flags & ~kHasKinds) != 0) return Malformed("flags");
   std::vector<ColumnHead> heads(head.columns);
   for (ColumnHead& column : heads) {
     if (!take(&column, sizeof(column))) return Malformed("short column head");
@@ -112,6 +116,12 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
     return part;
   };
   const auto rows = static_cast<uint64_t>(head.rows);
+  BufferPtr kinds = (head.flags & kHasKinds) != 0 ? buffer(rows) : nullptr;
+  if (short_frame) return Malformed("kinds of rows reach past the end");
+  if (kinds != nullptr && !std::all_of(kinds->data(), kinds->data() + rows,
+                                       [](uint8_t kind) { return kind <= kRowKindMax; })) {
+    return Malformed("kind of a row");
+  }
   std::vector<Column> columns;
   for (uint32_t i = 0; i < head.columns; ++i) {
     const ColumnHead& column = heads[i];
@@ -141,7 +151,8 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
                          std::move(offsets));
   }
   Batch batch(schema, head.rows, std::move(columns));
-  batch.split = static_cast<uint32_t>(head.split);
+  batch.set_kinds(std::move(kinds));
+  batch.split = head.split;
   return batch;
 }
 

@@ -1,8 +1,8 @@
 // Batches as bytes, for the exchange between workers, in-flight segments and row state.
 //
-// Format: a head (rows, split, per column: buffer lengths and null count), then the buffers, each
-// padded to 8 bytes. Little endian. The schema is known to both ends and not repeated; the number
-// and types of columns are checked.
+// Format: a head (rows, split, flags, per column: buffer lengths and null count), then the buffers,
+// the kinds of the rows first where there are any, each padded to 8 bytes. Little endian. The
+// schema is known to both ends and not repeated; the number and types of columns are checked.
 #pragma once
 
 #include <string>

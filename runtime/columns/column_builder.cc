@@ -278,6 +278,12 @@ BatchBuilder::BatchBuilder(SchemaPtr schema, int64_t rows_expected) : schema_(st
 
 void BatchBuilder::AppendRow(const Batch& batch, int64_t row) {
   for (int i = 0; i < batch.column_count(); ++i) column(i).AppendFrom(batch.column(i), row);
+  if (batch.kinds() != nullptr) SetKind(batch.kind(row));
+}
+
+void BatchBuilder::SetKind(RowKind kind) {
+  kinds_.resize(static_cast<size_t>(rows()), static_cast<char>(RowKind::kInsert));
+  kinds_.back() = static_cast<char>(kind);
 }
 
 Batch BatchBuilder::Finish() {
@@ -288,7 +294,13 @@ Batch BatchBuilder::Finish() {
     MILLRACE_CHECK(builder.length() == rows);
     columns.push_back(builder.Finish());
   }
-  return Batch(schema_, rows, std::move(columns));
+  Batch batch(schema_, rows, std::move(columns));
+  if (!kinds_.empty()) {
+    kinds_.resize(static_cast<size_t>(rows), static_cast<char>(RowKind::kInsert));
+    batch.set_kinds(Buffer::CopyOf(kinds_));
+    kinds_.clear();
+  }
+  return batch;
 }
 
 }  // namespace millrace

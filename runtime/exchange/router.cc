@@ -38,11 +38,19 @@ void Router::SendBatch(const Batch& batch) {
 void Router::SendByKey(const Batch& batch) {
   EncodeKeys(batch, options_.key_columns, keys_);
   const auto rows = static_cast<size_t>(batch.rows());
+  const uint8_t* const kinds = batch.kinds();
   for (Selection& selection : selections_) {
     if (selection.rows.size() < rows) selection.rows.resize(rows);
     selection.count = 0;
   }
   for (size_t row = 0; row < rows; ++row) {
+    if (kinds != nullptr && kinds[row] == static_cast<uint8_t>(RowKind::kTruncate)) {
+      // Concerns the rows of every key.
+      for (Selection& selection : selections_) {
+        selection.rows[selection.count++] = static_cast<int32_t>(row);
+      }
+      continue;
+    }
     const uint32_t group = KeyGroupOf(keys_.hashes[row], options_.max_parallelism);
     Selection& selection = selections_[target_of_group_[group]];
     selection.rows[selection.count++] = static_cast<int32_t>(row);

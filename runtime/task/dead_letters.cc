@@ -41,9 +41,7 @@ Batch DeadLetterRows(std::string_view uid, std::string_view code, const Batch& b
   for (int32_t row = 0; row < batch.rows(); ++row) {
     if (!bad[static_cast<size_t>(row)]) good.push_back(row);
   }
-  Batch rest = Take(batch, good);
-  rest.split = batch.split;
-  return rest;
+  return Take(batch, good);
 }
 
 }  // namespace millrace

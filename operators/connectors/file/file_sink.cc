@@ -8,6 +8,7 @@
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/file/file_connector.h"
 #include "operators/connectors/node_options.h"
+#include "operators/connectors/op_column.h"
 #include "operators/formats/format.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -114,8 +115,8 @@ absl::StatusOr<std::unique_ptr<Sink>> MakeFileSink(const v1::Node& node) {
   MILLRACE_ASSIGN_OR_RETURN(const auto path, reader.String("path"));
   MILLRACE_ASSIGN_OR_RETURN(const auto header, reader.Bool("csv.header"));
   MILLRACE_ASSIGN_OR_RETURN(const Format* format, FindFormat(node.sink().format()));
-  return std::make_unique<FileSink>(*path, *header && format->name == "csv", *format,
-                                    std::move(all));
+  return WithOpColumn(node, std::make_unique<FileSink>(*path, *header && format->name == "csv",
+                                                       *format, std::move(all)));
 }
 
 }  // namespace millrace

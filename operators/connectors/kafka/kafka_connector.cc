@@ -4,6 +4,7 @@
 #include "operators/connectors/kafka/kafka_options.h"
 #include "operators/connectors/kafka/kafka_sink.h"
 #include "operators/connectors/kafka/kafka_source.h"
+#include "operators/connectors/op_column.h"
 #include "runtime/base/status_macros.h"
 
 namespace millrace {
@@ -20,7 +21,7 @@ absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeKafkaDiscovery(const v1::Nod
 
 absl::StatusOr<std::unique_ptr<Sink>> MakeKafkaSink(const v1::Node& node) {
   MILLRACE_ASSIGN_OR_RETURN(KafkaSinkOptions options, ParseKafkaSinkOptions(node));
-  return std::make_unique<KafkaSink>(std::move(options));
+  return WithOpColumn(node, std::make_unique<KafkaSink>(std::move(options)));
 }
 
 }  // namespace millrace

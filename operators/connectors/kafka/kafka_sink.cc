@@ -33,7 +33,7 @@ Batch SelectColumns(const Batch& batch, const SchemaPtr& schema, const std::vect
   std::vector<Column> selected;
   selected.reserve(columns.size());
   for (const int i : columns) selected.push_back(batch.column(i));
-  return Batch(schema, batch.rows(), std::move(selected));
+  return batch.WithColumns(schema, std::move(selected));
 }
 
 }  // namespace

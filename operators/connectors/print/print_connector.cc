@@ -5,6 +5,7 @@
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/node_options.h"
+#include "operators/connectors/op_column.h"
 #include "operators/formats/format.h"
 #include "operators/formats/json_text.h"
 #include "operators/formats/time_text.h"
@@ -78,7 +79,8 @@ class PrintSink : public Sink {
 
  private:
   void AppendChange(const Batch& batch, int64_t row) {
-    lines_.append("+I[");
+    lines_.append(RowKindText(batch.kind(row)));
+    lines_.push_back('[');
     for (int i = 0; i < batch.column_count(); ++i) {
       if (i > 0) lines_.append(", ");
       AppendPlain(batch.column(i), row);
@@ -123,7 +125,10 @@ absl::StatusOr<std::unique_ptr<Sink>> MakePrintSink(const v1::Node& node) {
   const OptionReader reader(spec->sink_options, options);
   MILLRACE_ASSIGN_OR_RETURN(const auto identifier, reader.String("print-identifier"));
   MILLRACE_ASSIGN_OR_RETURN(const auto style, reader.Enum("style"));
-  return std::make_unique<PrintSink>(identifier.value_or(""), *style == 1);
+  const bool json = *style == 1;
+  auto sink = std::make_unique<PrintSink>(identifier.value_or(""), json);
+  if (json) return WithOpColumn(node, std::move(sink));
+  return sink;
 }
 
 }  // namespace millrace
