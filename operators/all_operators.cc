@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "millrace/v1/graph.pb.h"
+#include "operators/changelog/changelog.h"
 #include "operators/connectors/connector.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
@@ -30,6 +31,12 @@ constexpr OperatorEntry kOperators[] = {
     {.body = v1::Node::kWindowAggregate, .make = &MakeWindow, .stateful = true},
     {.body = v1::Node::kWindowTopN,
      .make = [](const v1::Node&) { return MakeWindowTopN(); },
+     .stateful = true},
+    {.body = v1::Node::kNormalize,
+     .make = [](const v1::Node&) { return MakeNormalize(); },
+     .stateful = true},
+    {.body = v1::Node::kGroupAggregate,
+     .make = [](const v1::Node&) { return MakeGroupAggregate(); },
      .stateful = true},
 };
 

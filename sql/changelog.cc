@@ -93,7 +93,8 @@ bool CompileSourceChanges(const NodeContext& context, v1::ChangelogMode mode, St
     return false;
   }
   if (!has_key) {
-    context.Error("MR1421", "", Concat("a source of ", ModeText(mode), " needs the key of its rows"),
+    context.Error("MR1421", "",
+                  Concat("a source of ", ModeText(mode), " needs the key of its rows"),
                   "name the columns of the primary key: key: [id]");
     return false;
   }
@@ -125,11 +126,11 @@ bool ProjectChanges(const NodeContext& context, const StreamFacts& input,
     }
     out.key.clear();
     if (input.mode != v1::CHANGELOG_MODE_UPSERT) return true;
-    context.Error("MR1422", "",
-                  Concat("the projection drops '", FieldById(input.schema, id)->name(),
-                         "', a column of the key by which its input updates rows"),
-                  Concat("keep the key (", KeyText(input.schema, input.key), "), or ",
-                         kNormalizeHint));
+    context.Error(
+        "MR1422", "",
+        Concat("the projection drops '", FieldById(input.schema, id)->name(),
+               "', a column of the key by which its input updates rows"),
+        Concat("keep the key (", KeyText(input.schema, input.key), "), or ", kNormalizeHint));
     return false;
   }
   return true;
@@ -189,12 +190,12 @@ bool CompileSinkChanges(const NodeContext& context, SinkKey need) {
   std::vector<int> columns;
   if (!CompileFields(context, ".key", input.schema, *node.mutable_key(), &columns)) return false;
   if (!changes || SameColumns(IdsOf(node.key()), input.key)) return true;
-  context.Error("MR1423", ".key",
-                input.key.empty()
-                    ? "the changes of the input have no key by which the sink could order them"
-                    : Concat("the input changes rows by another key: ",
-                             KeyText(input.schema, input.key)),
-                "give the sink the key of its input");
+  context.Error(
+      "MR1423", ".key",
+      input.key.empty()
+          ? "the changes of the input have no key by which the sink could order them"
+          : Concat("the input changes rows by another key: ", KeyText(input.schema, input.key)),
+      "give the sink the key of its input");
   return false;
 }
 

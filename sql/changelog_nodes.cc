@@ -54,6 +54,7 @@ std::optional<StreamFacts> CompileGroupAggregate(const NodeContext& context) {
   bool ok = CompileFields(context, ".group_aggregate.keys", input, *body.mutable_keys(), &keys);
   ok &= CompileAggregates(context, ".group_aggregate", *body.mutable_aggregates());
   if (!ok) return std::nullopt;
+  body.set_input_retracts(context.input->mode == v1::CHANGELOG_MODE_RETRACT);
   StreamFacts out{.schema = {},
                   .has_watermark = context.input->has_watermark,
                   .mode = v1::CHANGELOG_MODE_RETRACT,
@@ -110,8 +111,8 @@ const NodeKind kNormalizeNode = {
     },
     .reads = &ReadsOfNormalize,
     .passes_columns = true,
-    .accepts = kAppendOnly | ModeBit(v1::CHANGELOG_MODE_UPSERT) |
-               ModeBit(v1::CHANGELOG_MODE_CAPTURED),
+    .accepts =
+        kAppendOnly | ModeBit(v1::CHANGELOG_MODE_UPSERT) | ModeBit(v1::CHANGELOG_MODE_CAPTURED),
     .has_dead_letter_output = true,
 };
 
@@ -121,7 +122,7 @@ const NodeKind kGroupAggregateNode = {
     .compile = &CompileGroupAggregate,
     .text = &GroupAggregateText,
     .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
-      return "the result of every group; every value of MIN, MAX and DISTINCT";
+      return "the result of every group; every value of DISTINCT, of MIN and MAX of changes";
     },
     .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
       return node.group_aggregate().keys();

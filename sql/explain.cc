@@ -6,6 +6,7 @@
 
 #include "runtime/base/text.h"
 #include "runtime/columns/types.h"
+#include "sql/changelog.h"
 #include "sql/expression_text.h"
 #include "sql/node_kinds.h"
 #include "sql/time_literals.h"
@@ -88,6 +89,14 @@ class Explainer {
     }
     if (node.parallelism() != 0) text += Concat("  parallelism: ", node.parallelism(), "\n");
     if (!node.has_sink()) text += Concat("  columns: ", SchemaText(node.schema()), "\n");
+    if (node.changelog_mode() > v1::CHANGELOG_MODE_APPEND && !node.has_sink()) {
+      text += Concat("  rows: ", ModeText(node.changelog_mode()), ", key ",
+                     node.key().ids_size() == 0 ? "unknown" : FieldsText(node.key(), node.schema()),
+                     "\n");
+    }
+    if (node.has_sink() && node.key().ids_size() > 0) {
+      text += Concat("  key: ", FieldsText(node.key(), input), "\n");
+    }
     if (kind != nullptr && kind->state_text != nullptr) {
       const uint64_t lag_ms = LagOf(node, graph_.nodes_size());
       text += Concat("  state: ", kind->state_text(node, input, lag_ms), "\n");

@@ -24,7 +24,7 @@ struct TaskView {
   bool has_source;
   struct Node {
     std::string uid;
-    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, future;
+    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, unchanged, future;
     double sink_errors, commits, commit_s;
     double watermark_s;
     bool is_source, is_sink;
@@ -71,6 +71,7 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
          .bytes_in = number(c.bytes_in),
          .bytes_out = number(c.bytes_out),
          .lag = number(c.lag_rows),
+         .unchanged = number(c.rows_unchanged),
          .future = number(c.rows_future),
          .sink_errors = number(c.sink_errors),
          .commits = number(c.commits),
@@ -126,6 +127,8 @@ void Write(const TaskView& task, MetricsSink& sink) {
         node.late);
     sink.Counter("millrace_dlq_records_total", "Records sent to the dead-letter output.", labels,
                  node.dead);
+    sink.Counter("millrace_operator_unchanged_records_total",
+                 "Changes that came again or changed nothing.", labels, node.unchanged);
     sink.Counter("millrace_operator_future_records_total",
                  "Rows too far in the future to move the watermark.", labels, node.future);
     if (node.has_watermark) {

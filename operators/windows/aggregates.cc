@@ -58,18 +58,6 @@ void FoldExtreme(AggregateKind kind, uint8_t* slot, T value, bool first) {
   if (first || better) Store<T>(slot + 8, value);
 }
 
-int64_t IntAt(const Column& column, int64_t row) {
-  switch (column.type()) {
-    case TypeKind::kBool:
-      return column.BoolAt(row) ? 1 : 0;
-    case TypeKind::kInt32:
-    case TypeKind::kDate:
-      return column.values<int32_t>()[row];
-    default:
-      return column.values<int64_t>()[row];
-  }
-}
-
 void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
   switch (type) {
     case TypeKind::kBool:
@@ -86,17 +74,50 @@ void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
 
 }  // namespace
 
+absl::StatusOr<AggregateSlot> SlotOf(const v1::Aggregate& aggregate) {
+  AggregateSlot slot;
+  MILLRACE_ASSIGN_OR_RETURN(slot.kind, KindOf(aggregate));
+  slot.result_type = static_cast<TypeKind>(aggregate.type().kind());
+  slot.count_star = !aggregate.has_argument();
+  if (aggregate.has_argument()) {
+    slot.argument_type = static_cast<TypeKind>(aggregate.argument().type().kind());
+  }
+  return slot;
+}
+
+bool AppendIntegerSum(const AggregateSlot& slot, int64_t count, __int128 sum, ColumnBuilder& out) {
+  if (slot.kind == AggregateKind::kAvg) sum /= count;  // Integer AVG truncates, as in Flink SQL.
+  const bool fits =
+      slot.result_type == TypeKind::kInt32
+          ? sum >= std::numeric_limits<int32_t>::min() && sum <= std::numeric_limits<int32_t>::max()
+          : sum >= std::numeric_limits<int64_t>::min() &&
+                sum <= std::numeric_limits<int64_t>::max();
+  if (!fits) {
+    out.AppendNull();
+    return false;
+  }
+  AppendInt(slot.result_type, static_cast<int64_t>(sum), out);
+  return true;
+}
+
+int64_t IntegerAt(const Column& column, int64_t row) {
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return column.BoolAt(row) ? 1 : 0;
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return column.values<int32_t>()[row];
+    default:
+      return column.values<int64_t>()[row];
+  }
+}
+
 absl::StatusOr<std::shared_ptr<const AggregateLayout>> AggregateLayout::Make(
-    const v1::WindowAggregate& node) {
+    const Aggregates& aggregates) {
   auto layout = std::make_shared<AggregateLayout>();
-  for (const v1::Aggregate& aggregate : node.aggregates()) {
-    MILLRACE_ASSIGN_OR_RETURN(const AggregateKind kind, KindOf(aggregate));
-    AggregateSlot slot{.kind = kind};
-    slot.result_type = static_cast<TypeKind>(aggregate.type().kind());
-    slot.count_star = !aggregate.has_argument();
-    if (aggregate.has_argument()) {
-      slot.argument_type = static_cast<TypeKind>(aggregate.argument().type().kind());
-    }
+  for (const v1::Aggregate& aggregate : aggregates) {
+    MILLRACE_ASSIGN_OR_RETURN(AggregateSlot slot, SlotOf(aggregate));
+    const AggregateKind kind = slot.kind;
     // DISTINCT changes nothing for extremes.
     const bool extreme = kind == AggregateKind::kMin || kind == AggregateKind::kMax;
     slot.by_value_set = extreme ? IsVariableWidth(slot.argument_type) : aggregate.distinct();
@@ -188,25 +209,13 @@ bool AggregateLayout::AppendResult(size_t index, const uint8_t* accumulator,
     AppendInt(slot.result_type, Load<int64_t>(at + 8), out);
     return true;
   }
-  auto sum = Load<Int128>(at + 8);
-  if (slot.kind == AggregateKind::kAvg) sum /= count;  // Integer AVG truncates, as in Flink SQL.
-  const bool fits =
-      slot.result_type == TypeKind::kInt32
-          ? sum >= std::numeric_limits<int32_t>::min() && sum <= std::numeric_limits<int32_t>::max()
-          : sum >= std::numeric_limits<int64_t>::min() &&
-                sum <= std::numeric_limits<int64_t>::max();
-  if (!fits) {
-    out.AppendNull();
-    return false;
-  }
-  AppendInt(slot.result_type, static_cast<int64_t>(sum), out);
-  return true;
+  return AppendIntegerSum(slot, count, Load<Int128>(at + 8), out);
 }
 
-absl::StatusOr<AggregateInputs> AggregateInputs::Make(const v1::WindowAggregate& node,
+absl::StatusOr<AggregateInputs> AggregateInputs::Make(const Aggregates& aggregates,
                                                       const Schema& input) {
   AggregateInputs inputs;
-  for (const v1::Aggregate& aggregate : node.aggregates()) {
+  for (const v1::Aggregate& aggregate : aggregates) {
     Input bound;
     if (aggregate.has_argument()) {
       MILLRACE_ASSIGN_OR_RETURN(bound.argument, BindExpression(aggregate.argument(), input));
@@ -260,7 +269,7 @@ void AggregateInputs::Add(const AggregateLayout& layout, std::span<const int32_t
       if (IsFloat(spec)) {
         layout.AddFloat(slot, accumulators[i], argument.values<double>()[rows[i]]);
       } else {
-        layout.AddInt(slot, accumulators[i], IntAt(argument, rows[i]));
+        layout.AddInt(slot, accumulators[i], IntegerAt(argument, rows[i]));
       }
     }
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "google/protobuf/repeated_ptr_field.h"
 #include "runtime/columns/batch.h"
 #include "runtime/expressions/expression.h"
 #include "runtime/state/state_store.h"
@@ -21,8 +22,9 @@
 namespace millrace {
 
 namespace v1 {
-class WindowAggregate;
+class Aggregate;
 }
+using Aggregates = google::protobuf::RepeatedPtrField<v1::Aggregate>;
 
 enum class AggregateKind : uint8_t { kCount, kSum, kAvg, kMin, kMax };
 
@@ -35,11 +37,18 @@ struct AggregateSlot {
   uint32_t offset = 0;
 };
 
+// Kind and types of one aggregate; its place is not set.
+absl::StatusOr<AggregateSlot> SlotOf(const v1::Aggregate& aggregate);
+// Appends a SUM or AVG of `count` integers. False: it is out of range for its type; NULL was
+// appended.
+bool AppendIntegerSum(const AggregateSlot& slot, int64_t count, __int128 sum, ColumnBuilder& out);
+// A value of an integer-like column (BOOL, INT, BIGINT, DATE, ...).
+int64_t IntegerAt(const Column& column, int64_t row);
+
 // Slots of all aggregates of a node. Immutable after Make; used on task and io threads.
 class AggregateLayout : public AccumulatorLayout {
  public:
-  static absl::StatusOr<std::shared_ptr<const AggregateLayout>> Make(
-      const v1::WindowAggregate& node);
+  static absl::StatusOr<std::shared_ptr<const AggregateLayout>> Make(const Aggregates& aggregates);
 
   size_t width() const override { return width_; }
   void Merge(uint8_t* into, const uint8_t* from) const override;
@@ -63,7 +72,7 @@ class AggregateLayout : public AccumulatorLayout {
 // Threading: the task thread.
 class AggregateInputs {
  public:
-  static absl::StatusOr<AggregateInputs> Make(const v1::WindowAggregate& node, const Schema& input);
+  static absl::StatusOr<AggregateInputs> Make(const Aggregates& aggregates, const Schema& input);
 
   // Evaluates arguments and filters for all rows of `batch`.
   absl::Status Evaluate(const Batch& batch, RowErrors& errors);

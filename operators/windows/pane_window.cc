@@ -27,8 +27,9 @@ class PaneWindow : public Operator {
     assigner_ = assigner;
     time_column_ = input.IndexOfId(node.window().time().ids(0));
     for (uint32_t id : node.keys().ids()) key_columns_.push_back(input.IndexOfId(id));
-    MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node));
-    MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs, AggregateInputs::Make(node, input));
+    MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node.aggregates()));
+    MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
+                              AggregateInputs::Make(node.aggregates(), input));
     inputs_.emplace(std::move(inputs));
     MILLRACE_ASSIGN_OR_RETURN(panes_, context.state->OpenPaneTable("panes", layout_));
     if (layout_->has_value_sets()) {

@@ -41,8 +41,9 @@ class SessionWindow : public Operator {
     if (gap_us_ <= 0) return absl::InvalidArgumentError("a session needs a gap");
     time_column_ = input.IndexOfId(node.window().time().ids(0));
     for (uint32_t id : node.keys().ids()) key_columns_.push_back(input.IndexOfId(id));
-    MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node));
-    MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs, AggregateInputs::Make(node, input));
+    MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node.aggregates()));
+    MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
+                              AggregateInputs::Make(node.aggregates(), input));
     inputs_.emplace(std::move(inputs));
     MILLRACE_ASSIGN_OR_RETURN(sessions_, context.state->OpenKeyedTable("sessions"));
     MILLRACE_ASSIGN_OR_RETURN(ends_, context.state->OpenKeyedTable("ends"));

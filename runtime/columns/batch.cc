@@ -188,9 +188,16 @@ bool SameRows(const Batch& a, const Batch& b) {
   }
   for (int c = 0; c < a.column_count(); ++c) {
     if (a.column(c).type() != b.column(c).type()) return false;
-    for (int64_t row = 0; row < a.rows(); ++row) {
-      if (!SameValue(a.column(c), b.column(c), row)) return false;
-    }
+  }
+  for (int64_t row = 0; row < a.rows(); ++row) {
+    if (!SameValues(a, b, row)) return false;
+  }
+  return true;
+}
+
+bool SameValues(const Batch& a, const Batch& b, int64_t row) {
+  for (int c = 0; c < a.column_count(); ++c) {
+    if (!SameValue(a.column(c), b.column(c), row)) return false;
   }
   return true;
 }

@@ -192,6 +192,8 @@ Column NullColumn(TypeKind type, int64_t length);
 
 // Equality of values with NULL = NULL, and of kinds, for tests and verification.
 bool SameRows(const Batch& a, const Batch& b);
+// Row `row` of both has equal values, NULL = NULL; kinds aside.
+bool SameValues(const Batch& a, const Batch& b, int64_t row);
 // One value as SQL text ("NULL", 'it''s', 12, TIMESTAMP '2024-…'); for messages, tests and `print`.
 std::string ValueText(const Column& column, int64_t row);
 

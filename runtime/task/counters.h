@@ -34,7 +34,8 @@ struct OperatorCounters {
   TaskCounter sink_errors;
   TaskCounter commits;  // Sinks: epochs made visible, and the time that it took.
   TaskCounter commit_ns;
-  TaskCounter rows_future;  // Rows too far in the future to move the watermark.
+  TaskCounter rows_unchanged;  // Normalize: changes that came again or changed nothing.
+  TaskCounter rows_future;     // Rows too far in the future to move the watermark.
 };
 
 // Splits of a source task by what they do now; gauges.

@@ -68,5 +68,18 @@ TEST(BatchCodecTest, AnotherSchemaIsRefused) {
             "malformed batch: number of columns");
 }
 
+TEST(BatchCodecTest, AKindThatDoesNotExistIsRefused) {
+  BatchBuilder builder(Schema::Make({{.name = "n", .type = TypeKind::kInt64}}));
+  builder.column(0).AppendInt64(7);
+  builder.SetKind(RowKind::kUpdateAfter);
+  const Batch batch = builder.Finish();
+  std::string bytes = Encoded(batch);
+  const size_t kind = bytes.size() - 8 - 8;  // Before the values, each padded to 8 bytes.
+  ASSERT_EQ(bytes[kind], static_cast<char>(RowKind::kUpdateAfter));
+  bytes[kind] = kRowKindMax + 1;
+  EXPECT_EQ(DecodeBatch(batch.schema(), Buffer::CopyOf(bytes), 0).status().message(),
+            "malformed batch: kind of a row");
+}
+
 }  // namespace
 }  // namespace millrace

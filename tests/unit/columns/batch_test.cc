@@ -21,6 +21,7 @@ void ExpectRow(const Batch& batch, int64_t row, const Batch& expected, int64_t e
     ASSERT_EQ(ValueText(batch.column(i), row), ValueText(expected.column(i), expected_row))
         << "column " << i << ", row " << row;
   }
+  ASSERT_EQ(batch.kind(row), expected.kind(expected_row)) << "row " << row;
 }
 
 TEST(BatchTest, TakeConcatAndCopiesKeepEveryValue) {
@@ -102,6 +103,21 @@ TEST(BatchTest, SameRowsSeesOneValue) {
     EXPECT_FALSE(SameRows(Batch(batch.schema(), 50, columns), batch)) << "column " << i;
   }
   EXPECT_FALSE(SameRows(CopyRange(batch, 0, 49), batch));
+}
+
+TEST(BatchTest, RowsWithoutAKindAreInserts) {
+  BatchBuilder builder(Schema::Make({{.name = "n", .type = TypeKind::kInt64}}));
+  for (int64_t n = 0; n < 4; ++n) {
+    builder.column(0).AppendInt64(n);
+    if (n == 1) builder.SetKind(RowKind::kDelete);
+  }
+  const Batch batch = builder.Finish();
+  EXPECT_EQ(batch.kind(0), RowKind::kInsert);
+  EXPECT_EQ(batch.kind(1), RowKind::kDelete);
+  EXPECT_EQ(batch.kind(3), RowKind::kInsert);
+  builder.column(0).AppendInt64(5);
+  EXPECT_EQ(builder.Finish().kinds(), nullptr)
+      << "the kinds of one batch do not leak into the next";
 }
 
 }  // namespace

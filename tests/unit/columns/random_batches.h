@@ -74,9 +74,11 @@ class RandomValues {
   }
 
   Batch AllTypes(int64_t rows) {
+    const bool changes = Below(2) == 0;
     BatchBuilder builder(AllTypesSchema());
     for (int64_t row = 0; row < rows; ++row) {
       for (int i = 0; i < static_cast<int>(std::size(kAllTypes)); ++i) Append(builder.column(i));
+      if (changes) builder.SetKind(static_cast<RowKind>(Below(kRowKindMax + 1)));
     }
     return builder.Finish();
   }

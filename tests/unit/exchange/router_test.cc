@@ -82,5 +82,29 @@ TEST(KeyGroupsTest, RangesPartitionTheKeyGroupsForEveryParallelism) {
   }
 }
 
+TEST(RouterTest, TellsEveryTaskOfATruncatedTable) {
+  Fixture fixture({.routing = Routing::kHash, .key_columns = {0}, .max_parallelism = 256}, 3);
+  BatchBuilder builder(Numbers({0}).schema());
+  for (int64_t n = 0; n < 100; ++n) {
+    builder.column(0).AppendInt64(n);
+    builder.SetKind(n == 50 ? RowKind::kTruncate : RowKind::kInsert);
+  }
+  fixture.router->SendBatch(builder.Finish());
+  int64_t inserts = 0;
+  for (size_t task = 0; task < 3; ++task) {
+    ChannelItem item;
+    int truncates = 0;
+    while (fixture.receivers[task]->Receive(item)) {
+      for (int64_t row = 0; row < item.batch.rows(); ++row) {
+        const bool truncate = item.batch.kind(row) == RowKind::kTruncate;
+        truncates += truncate ? 1 : 0;
+        inserts += truncate ? 0 : 1;
+      }
+    }
+    EXPECT_EQ(truncates, 1) << "task " << task;
+  }
+  EXPECT_EQ(inserts, 99);
+}
+
 }  // namespace
 }  // namespace millrace

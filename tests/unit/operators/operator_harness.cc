@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "operators/all_operators.h"
+#include "sql/changelog.h"
 #include "sql/graph_compiler.h"
 #include "sql/node_kinds.h"
 
@@ -58,6 +59,14 @@ void Append(ColumnBuilder& column, const std::string& text) {
   }
 }
 
+RowKind KindOf(const std::string& text) {
+  for (uint8_t kind = 0; kind <= kRowKindMax; ++kind) {
+    if (RowKindText(static_cast<RowKind>(kind)) == text) return static_cast<RowKind>(kind);
+  }
+  ADD_FAILURE() << "no kind of row: " << text;
+  return RowKind::kInsert;
+}
+
 std::string Indented(const std::string& text) {
   return absl::StrCat("    ", absl::StrJoin(std::vector<std::string>{text}, ""), "\n");
 }
@@ -98,6 +107,7 @@ class OperatorHarness::Collector : public Emitter {
   void Emit(OutputPort port, Batch batch) override {
     for (int64_t row = 0; row < batch.rows(); ++row) {
       std::vector<std::string> values;
+      if (batch.kinds() != nullptr) values.emplace_back(RowKindText(batch.kind(row)));
       for (const Column& column : batch.columns()) values.push_back(Value(column, row));
       harness_.out_[port].push_back(absl::StrJoin(values, " | "));
     }
@@ -127,7 +137,9 @@ OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode)
       budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
   const v1::Node* input = Find(graph_, job.input);
   if (node_ == nullptr || input == nullptr) return;
-  input_schema_ = Schema::FromProto(input->schema());
+  v1::Schema input_schema = input->schema();
+  if (job.captured) AddCaptureColumns(input_schema);
+  input_schema_ = Schema::FromProto(input_schema);
   output_schema_ = Schema::FromProto(node_->schema());
   if (const auto keys = KeysOf(*node_)) {
     for (uint32_t id : keys->ids()) key_columns_.push_back(input_schema_->IndexOfId(id));
@@ -174,10 +186,13 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
 Batch OperatorHarness::ToBatch(const std::vector<TextRow>& rows) const {
   BatchBuilder builder(input_schema_);
   for (const TextRow& row : rows) {
-    EXPECT_EQ(static_cast<int>(row.size()), input_schema_->size());
-    for (int i = 0; i < input_schema_->size(); ++i) {
-      Append(builder.column(i), row[static_cast<size_t>(i)]);
+    const auto width = static_cast<size_t>(input_schema_->size());
+    const bool has_kind = row.size() == width + 1;
+    EXPECT_EQ(row.size(), width + (has_kind ? 1 : 0));
+    for (size_t i = 0; i < width; ++i) {
+      Append(builder.column(static_cast<int>(i)), row[i + (has_kind ? 1 : 0)]);
     }
+    if (has_kind) builder.SetKind(KindOf(row[0]));
   }
   return builder.Finish();
 }
@@ -191,7 +206,9 @@ void OperatorHarness::Push(const std::vector<TextRow>& rows) {
     std::vector<int32_t> own;
     for (int32_t row = 0; row < batch.rows(); ++row) {
       const uint32_t group = KeyGroupOf(keys.hashes[static_cast<size_t>(row)], kMaxParallelism);
-      if (instance->range.Contains(group)) own.push_back(row);
+      if (instance->range.Contains(group) || batch.kind(row) == RowKind::kTruncate) {
+        own.push_back(row);
+      }
     }
     if (own.empty()) continue;
     Collector out(*this, mode_ == HarnessMode::kFullOutput);

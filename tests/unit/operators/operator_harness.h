@@ -27,7 +27,8 @@ inline constexpr HarnessMode kAllModes[] = {HarnessMode::kStraight, HarnessMode:
                                             HarnessMode::kFullOutput};
 std::string ModeName(HarnessMode mode);
 
-// Values as text; "NULL" is NULL. TIMESTAMP columns take milliseconds.
+// Values as text; "NULL" is NULL. TIMESTAMP columns take milliseconds. One value more than there
+// are columns: the first one is the kind of the row ("+I", "-U", "+U", "-D", "truncate").
 using TextRow = std::vector<std::string>;
 
 class OperatorHarness {
@@ -40,6 +41,8 @@ class OperatorHarness {
     std::string node;
     std::string before;
     std::string input = "in";
+    // The rows have the columns of captured changes, `$sequence` and `$unavailable`, at their end.
+    bool captured = false;
   };
   OperatorHarness(const Job& job, HarnessMode mode);
   ~OperatorHarness();
@@ -49,11 +52,13 @@ class OperatorHarness {
   void Watermark(int64_t ms);
   void End();
 
-  // What came out since the last call, as lines "a | b | NULL", sorted; timestamps in ms.
+  // What came out since the last call, as lines "a | b | NULL", sorted; timestamps in ms. Rows of a
+  // changelog begin with their kind: "+I | a | b".
   std::vector<std::string> TakeMain() { return Take(OutputPort::kMain); }
   std::vector<std::string> TakeLate() { return Take(OutputPort::kLate); }
   std::vector<std::string> TakeDeadLetters() { return Take(OutputPort::kDeadLetter); }
   uint64_t rows_late() const { return counters_.rows_late.value(); }
+  uint64_t rows_unchanged() const { return counters_.rows_unchanged.value(); }
   uint64_t rows_dead_lettered() const { return counters_.rows_dead_lettered.value(); }
   // How often cold rows existed after a step.
   int evictions() const { return evictions_; }

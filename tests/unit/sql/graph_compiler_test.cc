@@ -40,6 +40,9 @@ TEST(GraphCompilerTest, ReportsWhatIsWrongWithConnectors) {
 TEST(GraphCompilerTest, ReportsWhatIsWrongWithWindowsAndColumns) {
   CheckGoldenFile("operators.test", &CompileAndPrint, 20);
 }
+TEST(GraphCompilerTest, ReportsWhatIsWrongWithChanges) {
+  CheckGoldenFile("changelog.test", &CompileAndPrint, 9);
+}
 TEST(GraphCompilerTest, CompilesGraphs) { CheckGoldenFile("compiled.test", &CompileAndPrint, 8); }
 
 constexpr char kHotItems[] = R"(
