@@ -84,9 +84,10 @@ TEST(KeyGroupsTest, RangesPartitionTheKeyGroupsForEveryParallelism) {
 
 TEST(RouterTest, TellsEveryTaskOfATruncatedTable) {
   Fixture fixture({.routing = Routing::kHash, .key_columns = {0}, .max_parallelism = 256}, 3);
-  BatchBuilder builder(Numbers({0}).schema());
+  BatchBuilder builder(NumberSchema());
   for (int64_t n = 0; n < 100; ++n) {
     builder.column(0).AppendInt64(n);
+    builder.column(1).AppendString("row");
     builder.SetKind(n == 50 ? RowKind::kTruncate : RowKind::kInsert);
   }
   fixture.router->SendBatch(builder.Finish());
