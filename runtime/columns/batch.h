@@ -153,6 +153,8 @@ class ColumnBuilder {
   int64_t length_ = 0;
   int64_t null_count_ = 0;
   int64_t capacity_ = 0;
+  int64_t expected_rows_ = 0;  // Of the next column, by the last one.
+  size_t expected_string_bytes_ = 0;
   std::shared_ptr<Buffer> validity_;  // Null until the first NULL.
   std::shared_ptr<Buffer> values_;    // Fixed width and BOOL.
   std::shared_ptr<Buffer> offsets_;

@@ -22,6 +22,10 @@ void GrowBits(std::shared_ptr<Buffer>& buffer, int64_t used, int64_t size) {
   std::memset(buffer->mutable_data() + used_bytes, 0, buffer->size() - used_bytes);
 }
 
+// What one batch had is expected of the next one, up to here: an outlier is soon forgotten.
+constexpr int64_t kExpectedRowsMax = 1 << 14;
+constexpr size_t kExpectedBytesMax = 1 << 20;
+
 // Strings are mostly short: copied in blocks, which may read and write behind their end where
 // there is room.
 constexpr size_t kCopyBytes = 32;
@@ -50,7 +54,7 @@ ColumnBuilder::ColumnBuilder(TypeKind type, int64_t rows_expected) : type_(type)
 
 void ColumnBuilder::Reserve(int64_t rows) {
   if (rows <= capacity_) return;
-  const int64_t capacity = std::max<int64_t>({rows, capacity_ * 2, 16});
+  const int64_t capacity = std::max<int64_t>({rows, capacity_ * 2, 16, expected_rows_});
   const auto used = static_cast<size_t>(length_);
   if (validity_ != nullptr) GrowBits(validity_, length_, capacity);
   if (IsVariableWidth(type_)) {
@@ -70,7 +74,7 @@ void ColumnBuilder::ReserveStringData(size_t bytes) {
   const size_t needed = string_data_size_ + bytes;
   MILLRACE_CHECK(needed <= static_cast<size_t>(std::numeric_limits<int32_t>::max()));
   if (string_data_ == nullptr || needed > string_data_->size()) {
-    Grow(string_data_, string_data_size_, std::max<size_t>(needed, 256));
+    Grow(string_data_, string_data_size_, std::max<size_t>({needed, 256, expected_string_bytes_}));
   }
 }
 
@@ -265,6 +269,9 @@ Column ColumnBuilder::Finish() {
   }
   Column column(type_, length_, null_count_, std::move(validity), std::move(values),
                 std::move(offsets));
+  // The next batch will be about as large: it grows at once, not step by step.
+  expected_rows_ = std::min(length_, kExpectedRowsMax);
+  expected_string_bytes_ = std::min(string_data_size_ + string_data_size_ / 8, kExpectedBytesMax);
   length_ = null_count_ = capacity_ = 0;
   string_data_size_ = 0;
   validity_ = values_ = offsets_ = string_data_ = nullptr;
