@@ -37,6 +37,10 @@ struct SinkContext {
   std::string job_id;
   std::string job_name;
   Generation generation;
+  // The epoch of the checkpoint that the job was restored from; 0 on a fresh start. Its tokens may
+  // be of several epochs, all of which may be committed already: a target that holds the output of
+  // an epoch after both this one and the token's is not that of the checkpoint.
+  Epoch restored_epoch;
   // The writer that this task is: slot = task index. A task also completes the pending epochs of
   // slots that no longer have a task (the job had more tasks before).
   uint32_t slot = 0;

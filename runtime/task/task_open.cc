@@ -224,6 +224,7 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
                                                 .job_id = options_.job_id,
                                                 .job_name = options_.graph.name(),
                                                 .generation = options_.generation,
+                                                .restored_epoch = {options_.restore.epoch()},
                                                 .slot = options_.id.index,
                                                 .parallelism = options_.chain.parallelism(),
                                                 .outbox = *node.outbox,

@@ -134,7 +134,11 @@ class SimSink : public Sink {
   absl::Status Commit(const v1::CommitToken& token) override {
     const uint64_t generation = context_->generation.number;
     MILLRACE_RETURN_IF_ERROR(target_.Fence(token.slot(), generation));
-    if (target_.marker(token.slot()) >= token.epoch()) return absl::OkStatus();
+    const uint64_t marker = target_.marker(token.slot());
+    if (marker > std::max(token.epoch(), context_->restored_epoch.number)) {
+      return absl::FailedPreconditionError("the target holds later output than the checkpoint");
+    }
+    if (marker >= token.epoch()) return absl::OkStatus();
     std::vector<std::string> rows;
     MILLRACE_RETURN_IF_ERROR(context_->outbox.Read(token, [&](std::string_view record) {
       rows.emplace_back(record);

@@ -81,13 +81,14 @@ absl::Status KafkaCommitter::CommitDecided(const v1::CommitToken& token,
                                    " newer=", marker_->generation));
   }
   const uint64_t committed = marker_ ? marker_->epoch : 0;
-  if (committed > token.epoch()) {
+  const uint64_t checkpoint = std::max(token.epoch(), context_.restored_epoch.number);
+  if (committed > checkpoint) {
     return absl::FailedPreconditionError(
         Text("the topic already holds later output than the checkpoint: topic=", payload.topic,
-             " slot=", token.slot(), " checkpoint_epoch=", token.epoch(),
+             " slot=", token.slot(), " checkpoint_epoch=", checkpoint,
              " committed_epoch=", committed, "; going on would write it twice"));
   }
-  if (committed == token.epoch()) return absl::OkStatus();
+  if (committed >= token.epoch()) return absl::OkStatus();
   // Nothing to make visible; the next epoch with output writes the marker. An older marker is right
   // for as long as nothing was committed after it.
   if (token.outbox_size() == 0) return absl::OkStatus();

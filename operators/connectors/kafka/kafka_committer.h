@@ -33,6 +33,7 @@ struct KafkaCommitterContext {
   Env& env;
   std::string job_id;
   Generation generation;
+  Epoch restored_epoch;
   const absl::Notification& stop;  // Ends waits between attempts.
 };
 

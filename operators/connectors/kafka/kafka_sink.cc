@@ -236,12 +236,13 @@ absl::Status KafkaSink::Commit(const v1::CommitToken& token) {
   if (token.payload().empty()) return absl::OkStatus();
   std::unique_ptr<KafkaCommitter>& committer = committers_[token.slot()];
   if (committer == nullptr) {
-    committer =
-        std::make_unique<KafkaCommitter>(KafkaCommitterContext{.options = options_,
-                                                               .env = context_->env,
-                                                               .job_id = context_->job_id,
-                                                               .generation = context_->generation,
-                                                               .stop = stop_});
+    committer = std::make_unique<KafkaCommitter>(
+        KafkaCommitterContext{.options = options_,
+                              .env = context_->env,
+                              .job_id = context_->job_id,
+                              .generation = context_->generation,
+                              .restored_epoch = context_->restored_epoch,
+                              .stop = stop_});
   }
   const absl::Status status = committer->Commit(token, context_->outbox);
   if (token.slot() != context_->slot) committers_.erase(token.slot());

@@ -45,7 +45,7 @@ class KafkaSinkTest : public KafkaTest {
   }
 
   absl::StatusOr<std::unique_ptr<Writer>> Open(const v1::Node& node, uint64_t generation = 1,
-                                               uint32_t slot = 0) {
+                                               uint32_t slot = 0, uint64_t restored_epoch = 0) {
     auto writer = std::make_unique<Writer>(slot);
     writer->node = node;
     writer->context = std::make_unique<SinkContext>(SinkContext{.node = writer->node,
@@ -55,6 +55,7 @@ class KafkaSinkTest : public KafkaTest {
                                                                 .job_id = job_id_,
                                                                 .job_name = "test",
                                                                 .generation = {generation},
+                                                                .restored_epoch = {restored_epoch},
                                                                 .slot = slot,
                                                                 .parallelism = 2,
                                                                 .outbox = writer->outbox});
@@ -65,9 +66,9 @@ class KafkaSinkTest : public KafkaTest {
     if (!status.ok()) return status;
     return writer;
   }
-  std::unique_ptr<Writer> MustOpen(const v1::Node& node, uint64_t generation = 1,
-                                   uint32_t slot = 0) {
-    auto writer = Open(node, generation, slot);
+  std::unique_ptr<Writer> MustOpen(const v1::Node& node, uint64_t generation = 1, uint32_t slot = 0,
+                                   uint64_t restored_epoch = 0) {
+    auto writer = Open(node, generation, slot, restored_epoch);
     EXPECT_TRUE(writer.ok()) << writer.status();
     return *std::move(writer);
   }
@@ -126,6 +127,23 @@ TEST_F(KafkaSinkTest, AnotherProcessCommitsWhatTheFirstPrepared) {
   next->outbox.segments() = segments;
   ASSERT_TRUE(next->sink->Commit(pending).ok());
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b", "c"));
+}
+
+// A checkpoint carries what was not committed when it was taken: perhaps the epoch before it too,
+// whose commit, and its own, were done before the crash.
+TEST_F(KafkaSinkTest, EpochsOfOneCheckpointThatAreAllCommittedAreDone) {
+  const std::string topic = CreateTopic(1);
+  auto writer = MustOpen(Node(topic));
+  const auto first = WriteEpoch(*writer, 17, {"a"});
+  const auto second = WriteEpoch(*writer, 18, {"b"});
+  ASSERT_TRUE(writer->sink->Commit(first).ok());
+  ASSERT_TRUE(writer->sink->Commit(second).ok());
+  auto next = MustOpen(Node(topic), 2, 0, 18);
+  next->outbox.segments() = writer->outbox.segments();
+  const absl::Status status = next->sink->Commit(first);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(next->sink->Commit(second).ok());
+  EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
 TEST_F(KafkaSinkTest, AMarkerAheadOfTheCheckpointIsRefusedWithBothEpochs) {
