@@ -143,6 +143,13 @@ class Cluster:
         self.workers[index].send_signal(signal.SIGKILL)
         self.workers[index].wait()
 
+    def end_worker(self, index, patience=60):
+        """SIGTERM: it hands its tasks over and exits with 0."""
+        self.workers[index].send_signal(signal.SIGTERM)
+        code = self.workers[index].wait(patience)
+        if code != 0:
+            raise RuntimeError(f"worker {index} ended with {code} after SIGTERM")
+
     def kill_coordinator(self):
         self.coordinator.send_signal(signal.SIGKILL)
         self.coordinator.wait()

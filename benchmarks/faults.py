@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Kills workers (and now and then everything) at random while a Kafka -> Kafka job runs, and checks
-that a read_committed reader sees every result once.
+"""Kills workers (and now and then everything) at random while a Kafka -> Kafka job runs, or asks
+them to end, and checks that a read_committed reader sees every result once.
 
-    dev/bench faults [--kills 100] [--seed 1] [--all-chance 0.1]
+    dev/bench faults [--kills 100] [--seed 1] [--all-chance 0.1] [--leave-chance 0.2]
 
 The producer writes (seq, key, ts) to a topic. The job passes every row through to one topic and
 counts per key in tumbling windows into another. At the end the job is drained; the rows must equal
@@ -98,6 +98,8 @@ def main():
     parser.add_argument("--rate", type=int, default=2000, help="rows a second")
     parser.add_argument("--all-chance", type=float, default=0.1,
                         help="how often everything is killed instead of one worker")
+    parser.add_argument("--leave-chance", type=float, default=0.2,
+                        help="how often a worker gets SIGTERM instead, and must hand over and exit 0")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     print(f"seed {arguments.seed}", flush=True)
@@ -126,7 +128,10 @@ def main():
                             cluster.start_worker(index)
                     else:
                         index = chance.randrange(2)
-                        cluster.kill_worker(index)
+                        if chance.random() < arguments.leave_chance:
+                            cluster.end_worker(index)
+                        else:
+                            cluster.kill_worker(index)
                         cluster.start_worker(index)
                     if (kill + 1) % 10 == 0:
                         print(f"{kill + 1} kills, {producer.rows} rows", flush=True)

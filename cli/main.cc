@@ -355,8 +355,8 @@ int Main(int argc, char** argv) {
 }  // namespace millrace
 
 int main(int argc, char** argv) {
-  std::signal(SIGINT, [](int) { millrace::interrupted = 1; });
-  std::signal(SIGTERM, [](int) { millrace::interrupted = 1; });
+  std::signal(SIGINT, [](int) { millrace::interrupted = millrace::interrupted + 1; });
+  std::signal(SIGTERM, [](int) { millrace::interrupted = millrace::interrupted + 1; });
   if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
     if (absl::Status status = millrace::Failpoints::Arm(failpoints); !status.ok()) {
       std::fprintf(stderr, "error: MILLRACE_FAILPOINTS: %s\n", status.ToString().c_str());

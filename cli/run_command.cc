@@ -140,6 +140,7 @@ class Embedded {
   }
 
   Coordinator& coordinator() { return *coordinator_; }
+  Worker& worker() { return *worker_; }
 
  private:
   static std::string absolute(const std::string& path) {
@@ -210,6 +211,19 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   return response.job_id();
 }
 
+constexpr absl::Duration kLastEpochPatience = absl::Seconds(60);
+
+// As a worker that leaves a cluster: a last epoch, committed. Another interrupt ends the wait.
+void TakeLastEpoch(Embedded& embedded, Clock& clock, const LastState& job,
+                   const volatile std::sig_atomic_t* interrupts) {
+  embedded.worker().Leave();
+  const int64_t begin_ns = clock.MonotonicNanos();
+  while (!embedded.worker().may_leave() && !job.ended() && *interrupts < 2 &&
+         absl::Nanoseconds(clock.MonotonicNanos() - begin_ns) < kLastEpochPatience) {
+    embedded.Step(absl::Milliseconds(20));
+  }
+}
+
 int ReportFailure(const absl::Status& status, const std::string& file) {
   PrintError(status, file);
   return ExitCodeFor(status);
@@ -239,6 +253,7 @@ int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atom
   embedded.coordinator().WatchJob(watch, last);
   while (!last->ended() && *stop == 0) embedded.Step(absl::Milliseconds(100));
   if (!last->ended()) {
+    TakeLastEpoch(embedded, env.clock, *last, stop);
     std::fprintf(stderr, "interrupted; run the same command again to go on from epoch %llu\n",
                  static_cast<unsigned long long>(last->job().last_epoch()));
     return kExitInterrupted;

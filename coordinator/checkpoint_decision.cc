@@ -38,7 +38,9 @@ absl::Duration TimeToNextStep(const CheckpointView& view, absl::Duration interva
 }
 
 EndStep NextEndStep(const EndView& view) {
-  if (!view.exhausted && !view.stop_requested && !view.final_recorded) return EndStep::kRun;
+  if (!view.exhausted && !view.stop_requested && !view.moves && !view.final_recorded) {
+    return EndStep::kRun;
+  }
   if (!view.final_recorded) return EndStep::kTakeLastEpoch;
   return view.all_committed ? EndStep::kEnd : EndStep::kAwaitCommits;
 }

@@ -46,16 +46,22 @@ CheckpointStep NextCheckpointStep(const CheckpointView& view, absl::Duration int
 absl::Duration TimeToNextStep(const CheckpointView& view, absl::Duration interval,
                               absl::Duration timeout);
 
-// ---- The end of a job.
+// ---- The end of an attempt.
 
 struct EndView {
   bool exhausted = false;  // Every source task has reported its end.
   bool stop_requested = false;
+  bool moves = false;           // A worker leaves: the attempt ends, the job goes on elsewhere.
   bool final_recorded = false;  // The last epoch's record exists.
   bool all_committed = false;   // Every task has acknowledged that epoch's commit.
 };
 
-enum class EndStep { kRun, kTakeLastEpoch, kAwaitCommits, kEnd };
+enum class EndStep {
+  kRun,
+  kTakeLastEpoch,
+  kAwaitCommits,
+  kEnd,  // Of the attempt; the job's only when it does not move.
+};
 
 EndStep NextEndStep(const EndView& view);
 

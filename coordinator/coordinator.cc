@@ -167,6 +167,8 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
         job->OnLogLines(worker_id, message.log_lines());
       }
       return;
+    case v1::ConnectRequest::kLeaving:
+      return HandleLeaving(*worker);
     case v1::ConnectRequest::kRegister:
     case v1::ConnectRequest::MESSAGE_NOT_SET:
       LogWarning("a worker sent a message that this version does not know",
@@ -189,11 +191,21 @@ void Coordinator::HandleRegister(uint64_t link_id, const v1::RegisterWorker& reg
     LogWarning("a worker without id or data address was refused", {{"worker", worker_id}});
     return link->Close();
   }
+  if (!registration.name().empty()) {
+    std::string replaced;
+    for (const auto& [id, worker] : workers_) {
+      if (id != worker_id && worker.registration.name() == registration.name()) replaced = id;
+    }
+    if (!replaced.empty()) {
+      DropWorker(replaced, absl::UnavailableError("another worker has come under its name"));
+    }
+  }
   const auto before = workers_.find(worker_id);
   if (before != workers_.end() && before->second.link_id != link_id) before->second.link->Close();
   workers_[worker_id] = {.link_id = link_id,
                          .link = link,
                          .registration = registration,
+                         .leaving = registration.leaving(),
                          .last_heartbeat = loop_.env().clock.Now(),
                          .last_heartbeat_ns = loop_.env().clock.MonotonicNanos()};
   LogInfo("worker registered", {{"worker", worker_id},
@@ -213,13 +225,40 @@ void Coordinator::HandleRegister(uint64_t link_id, const v1::RegisterWorker& reg
   const std::vector<v1::AttemptId> running(registration.running().begin(),
                                            registration.running().end());
   for (auto& [job_id, job] : jobs_) job->OnWorkerRegistered(worker_id, running);
+  if (registration.leaving()) HandleLeaving(workers_[worker_id]);
+}
+
+void Coordinator::HandleLeaving(Connected& worker) {
+  const std::string worker_id = worker.registration.worker_id();
+  worker.leaving = true;
+  LogInfo("worker leaves", {{"worker", worker_id}});
+  for (auto& [job_id, job] : jobs_) job->OnWorkerLeaving(worker_id);
+  LetLeave();
+}
+
+// Tells workers that leave and have no tasks any more that they may.
+void Coordinator::LetLeave() {
+  for (auto& [id, worker] : workers_) {
+    if (!worker.leaving) continue;
+    const bool busy = std::any_of(jobs_.begin(), jobs_.end(), [&, &id = id](const auto& entry) {
+      return entry.second->TasksOn(id) > 0;
+    });
+    if (busy) continue;
+    v1::ConnectResponse message;
+    message.mutable_may_leave();
+    worker.link->Send(message);
+  }
 }
 
 void Coordinator::DropWorker(const std::string& worker_id, const absl::Status& reason) {
   const auto it = workers_.find(worker_id);
   if (it == workers_.end()) return;
-  LogWarning("lost a worker", {{"worker", worker_id}, {"reason", reason.ToString()}});
-  ++workers_lost_;
+  if (it->second.leaving) {
+    LogInfo("worker has left", {{"worker", worker_id}});
+  } else {
+    LogWarning("lost a worker", {{"worker", worker_id}, {"reason", reason.ToString()}});
+    ++workers_lost_;
+  }
   it->second.link->Close();
   workers_.erase(it);
   for (auto& [job_id, job] : jobs_) job->OnWorkerLost(worker_id, reason);
@@ -246,6 +285,7 @@ void Coordinator::WatchHeartbeats() {
 std::vector<PlacementWorker> Coordinator::WorkersFor(const std::string& job_id) {
   std::vector<PlacementWorker> hosts;
   for (const auto& [id, worker] : workers_) {
+    if (worker.leaving) continue;
     uint32_t tasks = 0;
     for (const auto& [other, job] : jobs_) {
       if (other != job_id) tasks += job->TasksOn(id);
@@ -262,6 +302,13 @@ void Coordinator::SendTo(const std::string& worker_id, const v1::ConnectResponse
   const auto it = workers_.find(worker_id);
   if (it != workers_.end()) it->second.link->Send(message);
 }
+
+bool Coordinator::IsLeaving(const std::string& worker_id) {
+  const auto it = workers_.find(worker_id);
+  return it != workers_.end() && it->second.leaving;
+}
+
+void Coordinator::OnAttemptLeft() { LetLeave(); }
 
 void Coordinator::OnJobEnded(const std::string& job_id) {
   LogInfo("job ended", {{"job", job_id}, {"state", JobStateName(jobs_.at(job_id)->state())}});

@@ -105,6 +105,7 @@ class Coordinator final : public JobApi, private JobHost {
     uint64_t link_id = 0;
     std::shared_ptr<WorkerLink> link;
     v1::RegisterWorker registration;
+    bool leaving = false;
     absl::Time last_heartbeat;
     int64_t last_heartbeat_ns = 0;
   };
@@ -112,6 +113,8 @@ class Coordinator final : public JobApi, private JobHost {
   // JobHost.
   std::vector<PlacementWorker> WorkersFor(const std::string& job_id) override;
   void SendTo(const std::string& worker_id, const v1::ConnectResponse& message) override;
+  bool IsLeaving(const std::string& worker_id) override;
+  void OnAttemptLeft() override;
   void OnJobEnded(const std::string& job_id) override;
   void OnFenced(const std::string& job_id, const absl::Status& status) override;
 
@@ -120,6 +123,8 @@ class Coordinator final : public JobApi, private JobHost {
   JobController& AddJob(StoredJob stored);
   void HandleMessage(uint64_t link_id, v1::ConnectRequest message);
   void HandleRegister(uint64_t link_id, const v1::RegisterWorker& registration);
+  void HandleLeaving(Connected& worker);
+  void LetLeave();
   void DropWorker(const std::string& worker_id, const absl::Status& reason);
   void WatchHeartbeats();
   Connected* FindByLink(uint64_t link_id);

@@ -173,8 +173,24 @@ void JobController::LeaveAttempt() {
   metadata_.RaiseGeneration(++generation_, [this, stop, workers = std::move(workers)] {
     --raises_pending_;
     for (const std::string& worker : workers) host_.SendTo(worker, stop);
+    host_.OnAttemptLeft();
     TryDeploy();
   });
+}
+
+bool JobController::MustMove() const {
+  return std::any_of(attempt_.workers.begin(), attempt_.workers.end(),
+                     [this](const std::string& worker) { return host_.IsLeaving(worker); });
+}
+
+// A new attempt, on the workers that stay. Nothing failed: it is neither counted against the job
+// nor delayed.
+void JobController::Move() {
+  AddLog(LogLevel::kInfo, "a worker leaves: goes on on the others");
+  ++counters_.restarts_by_reason["worker_leaves"];
+  LeaveAttempt();
+  SetState(v1::JOB_STATE_RESTARTING);
+  TryDeploy();
 }
 
 void JobController::RestartAfter(absl::Duration delay) {
@@ -194,9 +210,11 @@ void JobController::EndAs(v1::JobState state) {
   PutStatus([this, state] { OnStoredEnd(state); });
 }
 
-// The last epoch is committed everywhere.
+// The last epoch of the attempt is committed everywhere.
 void JobController::FinishStop() {
   MILLRACE_CHECK(attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch);
+  const bool drained = newest_epoch()->final();
+  if (!drained && (!status_.stop_requested() || status_.stop_drain())) return Move();
   attempt_.phase = AttemptPhase::kEnding;
   const bool stopped = status_.stop_requested() && state() == v1::JOB_STATE_STOPPING;
   const v1::JobState end = stopped ? v1::JOB_STATE_STOPPED : v1::JOB_STATE_FINISHED;

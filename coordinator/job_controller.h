@@ -42,6 +42,10 @@ class JobHost {
   virtual std::vector<PlacementWorker> WorkersFor(const std::string& job_id) = 0;
   // A message to a worker that is gone is dropped: its loss is on its way as a letter.
   virtual void SendTo(const std::string& worker_id, const v1::ConnectResponse& message) = 0;
+  // The worker wants to end: jobs take their tasks away from it.
+  virtual bool IsLeaving(const std::string& worker_id) = 0;
+  // The job has no tasks anywhere for now.
+  virtual void OnAttemptLeft() = 0;
   virtual void OnJobEnded(const std::string& job_id) = 0;
   // Another coordinator controls the job now.
   virtual void OnFenced(const std::string& job_id, const absl::Status& status) = 0;
@@ -100,6 +104,8 @@ class JobController {
   // Workers. `running`: what the worker says that it still runs.
   void OnWorkerRegistered(const std::string& worker_id, const std::vector<v1::AttemptId>& running);
   void OnWorkerLost(const std::string& worker_id, const absl::Status& reason);
+  // JobHost::IsLeaving is true of it from now on.
+  void OnWorkerLeaving(const std::string& worker_id);
   void OnTaskState(const v1::TaskStateChanged& message);
   void OnEpochAck(const std::string& worker_id, const v1::EpochAck& message);
   void OnCommitAck(const v1::CommitAck& message);
@@ -137,7 +143,8 @@ class JobController {
   struct InFlight {
     EpochPhase phase = EpochPhase::kNone;
     uint64_t epoch = 0;
-    bool last = false;  // The job ends with it.
+    bool last = false;   // The attempt ends with it.
+    bool drain = false;  // The input ends before it.
     int64_t begin_ns = 0;
     bool refused = false;
     std::string refusal;
@@ -174,6 +181,8 @@ class JobController {
   void PutStatus(JobMetadata::Done done);
   void Fail(const absl::Status& status, const std::string& reason);
   void LeaveAttempt();
+  void Move();
+  bool MustMove() const;
   void RestartAfter(absl::Duration delay);
   void EndAs(v1::JobState state);
   void FinishStop();

@@ -61,7 +61,7 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
     return Fail(Annotate(manifest.status(), "cannot read the checkpoint to restore"), "restore");
   }
   const std::vector<PlacementWorker> workers = host_.WorkersFor(job_id());
-  if (workers.empty()) return Fail(absl::UnavailableError("no worker is registered"), "no_worker");
+  if (workers.empty()) return Move();  // They have gone meanwhile.
   const absl::StatusOr<ChainPlan> plan = PlanChains(status_.planned(), 1);
   MILLRACE_CHECK(plan.ok());  // It was planned before.
   const std::vector<v1::Task> previous(status_.tasks().begin(), status_.tasks().end());
@@ -78,6 +78,7 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
     if (token != token_ || fenced_) return;
     epochs_reserved_durably_ = reserved;
     attempt_.phase = AttemptPhase::kOpening;
+    if (MustMove()) return Move();
     SendDeploys(manifest);
   });
 }
@@ -195,6 +196,14 @@ void JobController::OnWorkerLost(const std::string& worker_id, const absl::Statu
   Fail(absl::UnavailableError(
            absl::StrCat("lost worker ", worker_id, ": ", std::string(reason.message()))),
        "worker_lost");
+}
+
+void JobController::OnWorkerLeaving(const std::string& worker_id) {
+  if (fenced_ || !attempt_.workers.contains(worker_id)) return;
+  // Tasks that have not begun have nothing to finish. While the plan is made or stored, or an
+  // attempt adopted, what follows comes here again.
+  if (attempt_.phase == AttemptPhase::kOpening) return Move();
+  Advance();
 }
 
 void JobController::OnTaskState(const v1::TaskStateChanged& message) {

@@ -64,6 +64,7 @@ EndView JobController::ViewOfEnd() const {
   }
   return {.exhausted = has_source && exhausted,
           .stop_requested = status_.stop_requested(),
+          .moves = MustMove(),
           .final_recorded = attempt_.final_epoch != 0,
           .all_committed = attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch};
 }
@@ -121,7 +122,9 @@ void JobController::TriggerEpoch() {
   v1::TriggerEpoch& trigger = *message.mutable_trigger_epoch();
   *trigger.mutable_attempt() = attempt_.id;
   trigger.set_epoch(epoch.epoch);
-  trigger.set_drain(epoch.last && (end.exhausted || status_.stop_drain()));
+  epoch.drain = epoch.last && (end.exhausted || status_.stop_drain());
+  trigger.set_drain(epoch.drain);
+  trigger.set_hold(epoch.last && !epoch.drain);
   SendToAttempt(message);
   ArmTimer(CheckpointTimeout(graph().settings()));
 }
@@ -186,7 +189,7 @@ void JobController::RecordEpoch() {
   manifest.set_max_parallelism(graph().max_parallelism());
   manifest.set_key_hash(graph().settings().key_hash());
   manifest.set_created_unix_us(loop_.UnixMicros());
-  manifest.set_final(epoch.last && (ViewOfEnd().exhausted || status_.stop_drain()));
+  manifest.set_final(epoch.drain);
   for (auto& [id, snapshot] : epoch.snapshots) *manifest.add_tasks() = std::move(snapshot);
   const uint64_t duration_us =
       static_cast<uint64_t>(loop_.env().clock.MonotonicNanos() - epoch.begin_ns) / 1000;

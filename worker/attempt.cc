@@ -257,9 +257,12 @@ void Attempt::Stop() {
   tasks_.clear();
 }
 
-void Attempt::TriggerEpoch(Epoch epoch, bool drain) {
+void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {
+  const Task::AfterEpoch after = trigger.drain()  ? Task::AfterEpoch::kDrain
+                                 : trigger.hold() ? Task::AfterEpoch::kHold
+                                                  : Task::AfterEpoch::kGoOn;
   for (auto& [id, hosted] : tasks_) {
-    if (hosted.task->has_source()) hosted.task->TriggerEpoch(epoch, drain);
+    if (hosted.task->has_source()) hosted.task->TriggerEpoch(Epoch{trigger.epoch()}, after);
   }
 }
 

@@ -35,7 +35,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Takes the tasks off their runners. Blocks until none of them runs; io work may go on.
   void Stop();
 
-  void TriggerEpoch(Epoch epoch, bool drain);
+  void TriggerEpoch(const v1::TriggerEpoch& trigger);
   void CompleteEpoch(Epoch epoch);
   void AddProgress(v1::Heartbeat& heartbeat) const;
   // The last state of each task, for a coordinator that has come back.

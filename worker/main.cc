@@ -22,7 +22,7 @@
 namespace millrace {
 namespace {
 
-volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t stops_requested = 0;  // Signals that came.
 
 struct Flags {
   std::string coordinator = "127.0.0.1:7070";
@@ -34,7 +34,12 @@ struct Flags {
   uint64_t memory_mb = 1024;
   bool pin = false;
   std::string log_format = "text";
+  std::string name;
+  int drain_timeout_s = 60;
 };
+
+// Without a coordinator nobody takes the tasks over: they begin again from their last epoch.
+constexpr absl::Duration kPatienceWithoutCoordinator = absl::Seconds(3);
 
 // Blocking calls: durable writes and commits of all tasks; they mostly wait.
 constexpr int kIoThreads = 16;
@@ -60,6 +65,30 @@ void SendLogLine(Worker& worker, Clock& clock, LogLevel level, std::string_view 
                  : level == LogLevel::kWarning ? "warning"
                                                : "error");
   worker.AddLogLine(std::move(job_id), std::move(line));
+}
+
+// Until the coordinator has taken the tasks away, the time is up, or another signal comes.
+void Leave(Worker& worker, Clock& clock, Waker& waker, absl::Duration timeout) {
+  LogInfo("worker leaves", {{"worker", worker.worker_id()}, {"attempts", worker.attempt_count()}});
+  worker.Leave();
+  const auto elapsed = [&clock](int64_t since_ns) {
+    return absl::Nanoseconds(clock.MonotonicNanos() - since_ns);
+  };
+  const int64_t begin_ns = clock.MonotonicNanos();
+  int64_t connected_ns = begin_ns;
+  while (!worker.may_leave() && stops_requested < 2) {
+    if (worker.connected()) connected_ns = clock.MonotonicNanos();
+    const bool alone = elapsed(connected_ns) > kPatienceWithoutCoordinator;
+    if (worker.attempt_count() == 0 && !worker.connected()) return;
+    if (alone || elapsed(begin_ns) > timeout) {
+      LogWarning("leaves without handing its tasks over; they restart from their last epoch",
+                 {{"worker", worker.worker_id()},
+                  {"reason", alone ? "no coordinator answers" : "the time is up"}});
+      return;
+    }
+    worker.RunPosted();
+    waker.Wait(absl::Milliseconds(20));
+  }
 }
 
 int Run(const Flags& flags) {
@@ -91,7 +120,9 @@ int Run(const Flags& flags) {
     return 1;
   }
   Worker worker(
-      {.worker_id = absl::StrCat("w-", absl::Hex(env.random.Next())),
+      {.worker_id =
+           absl::StrCat(flags.name.empty() ? "w" : flags.name, "-", absl::Hex(env.random.Next())),
+       .name = flags.name,
        .data_address = absl::StrCat(flags.bind, ":", flags.data_port),
        .http_address = *http_address,
        .data_folder = flags.data_dir,
@@ -116,11 +147,12 @@ int Run(const Flags& flags) {
   SetLogObserver([&](LogLevel level, std::string_view message, const LogFields& fields) {
     SendLogLine(worker, env.clock, level, message, fields);
   });
-  while (stop_requested == 0) {
+  while (stops_requested == 0) {
     worker.RunPosted();
     connected = worker.connected();
     waker->Wait(absl::Milliseconds(200));
   }
+  Leave(worker, env.clock, *waker, absl::Seconds(flags.drain_timeout_s));
   SetLogObserver(nullptr);
   LogInfo("worker stops");
   return 0;
@@ -148,12 +180,20 @@ int main(int argc, char** argv) {
   app.add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20))
       ->capture_default_str();
+  app.add_option("--name", flags.name,
+                 "names the worker's place, e.g. its pod: the next one of "
+                 "this name replaces it at once")
+      ->envname("MILLRACE_WORKER_NAME");
+  app.add_option("--drain-timeout", flags.drain_timeout_s,
+                 "seconds that SIGTERM waits for tasks to be taken over")
+      ->check(CLI::Range(0, 86'400))
+      ->capture_default_str();
   app.add_flag("--pin", flags.pin, "pin task threads to cores");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  std::signal(SIGTERM, [](int) { millrace::stop_requested = 1; });
-  std::signal(SIGINT, [](int) { millrace::stop_requested = 1; });
+  std::signal(SIGTERM, [](int) { millrace::stops_requested = millrace::stops_requested + 1; });
+  std::signal(SIGINT, [](int) { millrace::stops_requested = millrace::stops_requested + 1; });
   return millrace::Run(flags);
 }

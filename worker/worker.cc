@@ -48,6 +48,13 @@ void Worker::OnConnected(Send send) {
   });
 }
 
+void Worker::Leave() {
+  if (std::exchange(leaving_, true)) return;
+  v1::ConnectRequest message;
+  message.mutable_leaving();
+  Report(std::move(message));  // Without a link, the next registration says it.
+}
+
 void Worker::OnDisconnected() {
   parts_->mailbox.Post([this] { send_ = nullptr; });
 }
@@ -70,6 +77,8 @@ void Worker::Register() {
   registration.set_cores(static_cast<uint32_t>(runners_.size()));
   registration.set_version(kVersion);
   registration.set_http_address(parts_->options.http_address);
+  registration.set_name(parts_->options.name);
+  registration.set_leaving(leaving_);
   for (const auto& [key, attempt] : attempts_) *registration.add_running() = attempt->id();
   Report(std::move(message));
 }
@@ -101,14 +110,16 @@ void Worker::Handle(const v1::ConnectResponse& message) {
       return;
     case v1::ConnectResponse::kTriggerEpoch:
       if (Attempt* attempt = Find(message.trigger_epoch().attempt())) {
-        attempt->TriggerEpoch(Epoch{message.trigger_epoch().epoch()},
-                              message.trigger_epoch().drain());
+        attempt->TriggerEpoch(message.trigger_epoch());
       }
       return;
     case v1::ConnectResponse::kEpochCompleted:
       if (Attempt* attempt = Find(message.epoch_completed().attempt())) {
         attempt->CompleteEpoch(Epoch{message.epoch_completed().epoch()});
       }
+      return;
+    case v1::ConnectResponse::kMayLeave:
+      may_leave_ = leaving_;
       return;
     case v1::ConnectResponse::MESSAGE_NOT_SET:
       LogWarning("the coordinator sent a message that this version does not know");

@@ -30,6 +30,7 @@ class Task;
 
 struct WorkerOptions {
   std::string worker_id;  // Names this incarnation.
+  std::string name;       // Names its place (a pod): may be empty. See RegisterWorker.
   std::string data_address = "127.0.0.1:0";
   std::string http_address;  // Only reported.
   std::string data_folder;   // Cold state; wiped at start.
@@ -70,6 +71,10 @@ class Worker {
   void OnDisconnected();
   void OnMessage(v1::ConnectResponse message);
 
+  // Asks the coordinator to take the tasks away; `may_leave` is true when it has. Worker thread.
+  void Leave();
+  bool may_leave() const { return may_leave_; }
+
   size_t RunPosted() { return parts_->mailbox.RunPosted(); }
   // Sends a line to the coordinator, for `millrace logs`, if the job runs here; any thread.
   void AddLogLine(std::string job_id, v1::LogLine line);
@@ -106,6 +111,8 @@ class Worker {
   absl::Duration heartbeat_interval_ = absl::Seconds(1);
   bool heartbeat_scheduled_ = false;
   uint64_t dropped_messages_ = 0;  // Of lower generations.
+  bool leaving_ = false;
+  bool may_leave_ = false;
 };
 
 }  // namespace millrace

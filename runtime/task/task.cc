@@ -97,16 +97,18 @@ Task::Step Task::RunOnce() {
 Task::Step Task::RunSource() {
   Node& node = *nodes_[0];
   if (!triggers_.empty()) {
-    if (triggers_.front().drain && !source_ended_) {
+    if (triggers_.front().after == AfterEpoch::kDrain && !source_ended_) {
       source_ended_ = true;
       BeginWatermark(0, EventTime::Max());
       return Step::kProgress;
     }
     const Step step = TakeEpoch(triggers_.front().epoch);
-    if (step == Step::kProgress) triggers_.pop_front();
+    if (step != Step::kProgress) return step;
+    source_held_ |= triggers_.front().after == AfterEpoch::kHold;
+    triggers_.pop_front();
     return step;
   }
-  if (source_ended_) return Step::kIdle;
+  if (source_ended_ || source_held_) return Step::kIdle;
   return PollSource(node);
 }
 

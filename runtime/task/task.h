@@ -108,8 +108,13 @@ class Task : public std::enable_shared_from_this<Task> {
   // No RunOnce follows. Task thread, or any when there is none.
   void Stop();
 
-  // Sources: begin `epoch` with a barrier; with `drain`, end the input first. Any thread.
-  void TriggerEpoch(Epoch epoch, bool drain);
+  enum class AfterEpoch {
+    kGoOn,
+    kHold,   // Sources give no more rows: the attempt ends with the epoch.
+    kDrain,  // The input ends before the barrier: the watermark goes to the end of time.
+  };
+  // Sources: begin `epoch` with a barrier. Any thread.
+  void TriggerEpoch(Epoch epoch, AfterEpoch after);
   // The epoch record of `epoch` exists: commit. Any thread.
   void CompleteEpoch(Epoch epoch);
 
@@ -192,10 +197,11 @@ class Task : public std::enable_shared_from_this<Task> {
   } pass_;
   struct Trigger {
     Epoch epoch;
-    bool drain;
+    AfterEpoch after;
   };
   std::deque<Trigger> triggers_;  // Sources: epochs to begin.
-  bool source_ended_ = false;     // No more Poll.
+  bool source_ended_ = false;     // No more Poll: the input is at its end.
+  bool source_held_ = false;      // No more Poll: the attempt ends.
   bool exhausted_reported_ = false;
   std::vector<std::string> known_splits_;
   uint32_t steps_ = 0;

@@ -29,9 +29,9 @@ absl::Status WriteParts(SnapshotJob& job) {
 
 }  // namespace
 
-void Task::TriggerEpoch(Epoch epoch, bool drain) {
-  mailbox_.Post([this, epoch, drain] {
-    if (has_source_) triggers_.push_back({epoch, drain});
+void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
+  mailbox_.Post([this, epoch, after] {
+    if (has_source_) triggers_.push_back({epoch, after});
   });
 }
 

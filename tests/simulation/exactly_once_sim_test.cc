@@ -71,5 +71,35 @@ TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughProcessesCrash) {
   EXPECT_GT(faults, 0);
 }
 
+TEST_F(ExactlyOnceSim, WorkersLeaveWithoutALossOrAFailure) {
+  int left = 0;
+  for (const uint64_t seed : SeedsToRun(15)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.worker_leaves = 0.5});
+    sim.Submit();
+    ASSERT_EQ(sim.RunFaulty(40'000), "");
+    ASSERT_TRUE(sim.RunHealthy(4'000'000)) << v1::JobState_Name(sim.state());
+    ASSERT_EQ(sim.target().rows(), sim.job().Expected());
+    // The target loses answers of its own accord.
+    EXPECT_THAT(sim.last_error(), testing::AnyOf("", testing::HasSubstr("did not answer")));
+    left += sim.workers_left();
+  }
+  EXPECT_GT(left, 15);
+}
+
+TEST_F(ExactlyOnceSim, WorkersLeaveWhileOthersCrash) {
+  for (const uint64_t seed : SeedsToRun(15)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(
+        seed,
+        {.worker_crashes = 0.2, .coordinator_crashes = 0.1, .cuts = 0.1, .worker_leaves = 0.3});
+    sim.Submit();
+    ASSERT_EQ(sim.RunFaulty(40'000), "");
+    ASSERT_TRUE(sim.RunHealthy(4'000'000))
+        << v1::JobState_Name(sim.state()) << " " << sim.last_error();
+    ASSERT_EQ(sim.target().rows(), sim.job().Expected());
+  }
+}
+
 }  // namespace
 }  // namespace millrace

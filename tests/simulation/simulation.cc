@@ -12,7 +12,7 @@ namespace {
 // Runs tasks one step at a time, whenever somebody wakes it.
 class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunner> {
  public:
-  explicit SimRunner(SimMachine& machine) : machine_(machine) {}
+  explicit SimRunner(std::shared_ptr<SimMachine> machine) : machine_(std::move(machine)) {}
 
   std::function<void()> waker() override {
     return [weak = weak_from_this()] {
@@ -35,7 +35,7 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
  private:
   void Schedule() {
     if (std::exchange(scheduled_, true)) return;
-    machine_.Post([weak = weak_from_this()] {
+    machine_->Post([weak = weak_from_this()] {
       if (auto self = weak.lock()) self->Step();
     });
   }
@@ -48,7 +48,7 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
     if (tasks_.empty()) return;
     if (progress) return Schedule();
     if (std::exchange(polling_, true)) return;
-    machine_.RunAfter(absl::Milliseconds(2), [weak = weak_from_this()] {
+    machine_->RunAfter(absl::Milliseconds(2), [weak = weak_from_this()] {
       if (auto self = weak.lock()) {
         self->polling_ = false;
         self->Schedule();
@@ -56,7 +56,8 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
     });
   }
 
-  SimMachine& machine_;
+  // Work of an attempt that was being stopped may outlive the worker.
+  const std::shared_ptr<SimMachine> machine_;
   std::vector<std::shared_ptr<Task>> tasks_;
   bool scheduled_ = false;
   bool polling_ = false;
@@ -69,6 +70,7 @@ struct Simulation::WorkerProcess {
   std::shared_ptr<SimMachine> machine;
   std::unique_ptr<Worker> worker;
   uint64_t link_id = 0;  // At the coordinator; 0 = not connected.
+  bool leaves = false;
   std::shared_ptr<bool> connected = std::make_shared<bool>(false);
 };
 
@@ -175,22 +177,40 @@ void Simulation::StartWorker(int number) {
       WorkerOptions{.worker_id = absl::StrCat("w", next_machine_),
                     .data_folder = absl::StrCat("/worker", number)},
       world_.env(*machine), *nodes_, /*cores=*/2,
-      [machine] { return std::make_shared<SimRunner>(*machine); }, wake);
+      [machine = process->machine] { return std::make_shared<SimRunner>(machine); }, wake);
   MILLRACE_CHECK(process->worker->Start().ok());
   workers_[static_cast<size_t>(number)] = std::move(process);
   Connect(number);
 }
 
 void Simulation::CrashWorker(int number) {
-  auto& process = workers_[static_cast<size_t>(number)];
-  if (process == nullptr) return;
+  if (workers_[static_cast<size_t>(number)] == nullptr) return;
   ++faults_;
+  EndWorker(number);
+}
+
+void Simulation::EndWorker(int number) {
+  auto& process = workers_[static_cast<size_t>(number)];
   *process->connected = false;
   if (coordinator_ != nullptr) coordinator_->coordinator->OnWorkerClosed(process->link_id);
   process->machine->Crash();
   process = nullptr;
   world_.events.At(absl::Milliseconds(20), absl::Seconds(1),
                    [this, number] { StartWorker(number); });
+}
+
+void Simulation::AskToLeave(int number) {
+  auto& process = workers_[static_cast<size_t>(number)];
+  if (process == nullptr || std::exchange(process->leaves, true)) return;
+  process->machine->Post([p = process.get()] { p->worker->Leave(); });
+}
+
+void Simulation::EndThoseThatMayLeave() {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (workers_[i] == nullptr || !workers_[i]->worker->may_leave()) continue;
+    ++workers_left_;
+    EndWorker(static_cast<int>(i));
+  }
 }
 
 void Simulation::Connect(int number) {
@@ -244,6 +264,9 @@ void Simulation::InjectFaults() {
     CrashWorker(static_cast<int>(world_.random.Below(workers_.size())));
   }
   if (coordinator_ != nullptr && happens(options_.coordinator_crashes)) CrashCoordinator();
+  if (happens(options_.worker_leaves)) {
+    AskToLeave(static_cast<int>(world_.random.Below(workers_.size())));
+  }
   if (happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();
@@ -254,6 +277,7 @@ std::string Simulation::RunFaulty(uint64_t events) {
   for (uint64_t i = 0; i < events && state_ != v1::JOB_STATE_FINISHED; ++i) {
     if (!world_.events.RunOne()) return "nothing is going to happen any more";
     InjectFaults();
+    EndThoseThatMayLeave();
     if (i % 256 != 0) continue;
     if (std::string violation = Violation(); !violation.empty()) return violation;
   }
@@ -264,6 +288,7 @@ bool Simulation::RunHealthy(uint64_t events_max) {
   for (uint64_t i = 0; i < events_max; ++i) {
     if (state_ == v1::JOB_STATE_FINISHED || state_ == v1::JOB_STATE_FAILED) break;
     if (!world_.events.RunOne()) return false;
+    EndThoseThatMayLeave();
   }
   return state_ == v1::JOB_STATE_FINISHED;
 }

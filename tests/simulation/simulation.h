@@ -20,6 +20,8 @@ struct SimulationOptions {
   double worker_crashes = 0;
   double coordinator_crashes = 0;
   double cuts = 0;
+  // A worker is asked to end, hands its tasks over and comes back.
+  double worker_leaves = 0;
 };
 
 class Simulation {
@@ -40,6 +42,7 @@ class Simulation {
   std::string last_error() const { return last_error_; }
   uint64_t trace_hash() const { return world_.events.trace_hash(); }
   int faults() const { return faults_; }
+  int workers_left() const { return workers_left_; }  // In peace.
 
  private:
   struct WorkerProcess;
@@ -49,6 +52,9 @@ class Simulation {
 
   void StartWorker(int number);
   void CrashWorker(int number);
+  void EndWorker(int number);
+  void AskToLeave(int number);
+  void EndThoseThatMayLeave();
   void StartCoordinator();
   void CrashCoordinator();
   void Connect(int number);
@@ -69,6 +75,7 @@ class Simulation {
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
   std::string last_error_;
   int faults_ = 0;
+  int workers_left_ = 0;
 };
 
 }  // namespace millrace

@@ -108,6 +108,86 @@ TEST_F(CoordinatorTest, ALostWorkerRestartsTheJobFromTheNewestEpochOnTheOthers) 
   EXPECT_EQ(a_->triggers.back().epoch(), epoch + 1);
 }
 
+TEST_F(CoordinatorTest, AWorkerThatLeavesHandsItsTasksOverAfterALastEpoch) {
+  const std::string job = cluster_.Submit();
+  cluster_.Advance(absl::Seconds(2));
+  a_->commits = false;
+  b_->Leave();
+  cluster_.Run();
+  // The sources hold behind the barrier; nothing ends before the last commit.
+  const uint64_t epoch = b_->triggers.back().epoch();
+  EXPECT_TRUE(b_->triggers.back().hold());
+  EXPECT_FALSE(b_->triggers.back().drain());
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  EXPECT_FALSE(b_->may_leave);
+  a_->AckCommit(epoch);
+  cluster_.Run();
+  EXPECT_TRUE(b_->may_leave);
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING) << "at once, without a delay";
+  EXPECT_THAT(a_->tasks(), SizeIs(4));
+  EXPECT_EQ(a_->deploy().restore_epoch(), epoch);
+  EXPECT_EQ(cluster_.Job(job).restarts(), 0u);
+  EXPECT_EQ(cluster_.Job(job).last_error(), "");
+  a_->commits = true;
+  b_->Disconnect();
+  cluster_.Advance(absl::Seconds(2));
+  EXPECT_EQ(cluster_.coordinator().workers_lost(), 0u);
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+}
+
+TEST_F(CoordinatorTest, AWorkerWithoutTasksMayLeaveAtOnce) {
+  b_->Leave();
+  cluster_.Run();
+  EXPECT_TRUE(b_->may_leave);
+  const std::string job = cluster_.Submit();
+  cluster_.Run();
+  EXPECT_FALSE(b_->runs()) << "nothing new comes to a worker that leaves";
+  EXPECT_THAT(a_->tasks(), SizeIs(4));
+}
+
+TEST_F(CoordinatorTest, WhenAllWorkersLeaveTheJobWaitsForOthers) {
+  const std::string job = cluster_.Submit();
+  a_->Leave();
+  b_->Leave();
+  cluster_.Run();
+  EXPECT_TRUE(a_->may_leave);
+  EXPECT_TRUE(b_->may_leave);
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RESTARTING);
+  const uint64_t epoch = cluster_.Job(job).last_epoch();
+  FakeWorker& c = cluster_.AddWorker("c");
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(c.deploy().restore_epoch(), epoch);
+}
+
+TEST_F(CoordinatorTest, AWorkerThatLeavesWhileTasksOpenIsLeftOut) {
+  a_->becomes_ready = b_->becomes_ready = false;
+  const std::string job = cluster_.Submit();
+  b_->Leave();
+  cluster_.Run();
+  EXPECT_TRUE(b_->may_leave);
+  a_->ReportAll(State::STATE_READY);
+  cluster_.Run();
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  EXPECT_THAT(a_->tasks(), SizeIs(4));
+}
+
+TEST_F(CoordinatorTest, AStopWithDrainThatComesWhileAWorkerLeavesStillDrains) {
+  const std::string job = cluster_.Submit();
+  a_->commits = false;
+  b_->Leave();
+  cluster_.Run();
+  v1::StopJobRequest request = For<v1::StopJobRequest>(job);
+  request.set_drain(true);
+  auto answer = cluster_.Begin(&JobApi::StopJob, request);
+  cluster_.Run();
+  a_->AckCommit(a_->triggers.back().epoch());
+  a_->commits = true;
+  cluster_.Advance(absl::Seconds(2));
+  EXPECT_TRUE(a_->triggers.back().drain());
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_STOPPED);
+  EXPECT_TRUE(answer->has_value());
+}
+
 TEST_F(CoordinatorTest, ASilentWorkerIsLostAfterTheHeartbeatTimeout) {
   const std::string job = cluster_.Submit();
   a_->acks_epochs = false;

@@ -39,6 +39,10 @@ class FakeWorker {
     Send([](v1::ConnectRequest& m) { m.mutable_heartbeat(); });
   }
 
+  void Leave() {
+    Send([](v1::ConnectRequest& m) { m.mutable_leaving(); });
+  }
+
   // Of its tasks of the newest attempt.
   void ReportAll(State::State state);
   void Report(TaskId task, State::State state, const absl::Status& status = absl::OkStatus());
@@ -57,6 +61,7 @@ class FakeWorker {
   std::vector<uint64_t> completed;
   std::vector<v1::AttemptId> stopped;
   int deploys = 0;
+  bool may_leave = false;
 
   void OnMessage(const v1::ConnectResponse& message);
 
@@ -359,6 +364,9 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
       if (!is_mine(message.epoch_completed().attempt())) return;
       completed.push_back(message.epoch_completed().epoch());
       if (commits) AckCommit(message.epoch_completed().epoch());
+      return;
+    case v1::ConnectResponse::kMayLeave:
+      may_leave = true;
       return;
     case v1::ConnectResponse::MESSAGE_NOT_SET:
       ADD_FAILURE() << "empty message";
