@@ -112,7 +112,8 @@ class Command {
   int Validate(bool explain) {
     v1::JobSource source;
     if (!ReadSource(source)) return kExitUsage;
-    const CompiledJob compiled = CompileJob(source);
+    RealEnv env({.io_threads = 1});
+    const CompiledJob compiled = CompileJob(source, env.env().disk);
     google::protobuf::RepeatedPtrField<v1::Diagnostic> diagnostics(compiled.diagnostics.begin(),
                                                                    compiled.diagnostics.end());
     PrintDiagnostics(diagnostics, flags_.file);

@@ -100,7 +100,8 @@ class Embedded {
         CoordinatorOptions{.coordinator_id = "embedded",
                            .checkpoint_uri = "file://" + absolute(work_dir_) + "/checkpoints",
                            .registration_grace = absl::ZeroDuration()},
-        env_, *store_, &CompileJob, wake);
+        env_, *store_, [this](const v1::JobSource& job) { return CompileJob(job, env_.disk); },
+        wake);
     MILLRACE_RETURN_IF_ERROR(coordinator_->Start());
     const int cores = options_.parallelism > 0
                           ? static_cast<int>(options_.parallelism)

@@ -7,13 +7,13 @@
 
 namespace millrace {
 
-CompiledJob CompileJob(const v1::JobSource& source) {
+CompiledJob CompileJob(const v1::JobSource& source, Disk& disk) {
   CompiledGraph compiled;
   if (source.has_graph()) {
-    compiled = CompileGraph(source.graph());
+    compiled = CompileGraph(source.graph(), nullptr, &disk);
   } else {
-    compiled =
-        CompileYaml(source.yaml(), Variables(source.variables().begin(), source.variables().end()));
+    compiled = CompileYaml(source.yaml(),
+                           Variables(source.variables().begin(), source.variables().end()), &disk);
   }
   CompiledJob job{.graph = {}, .diagnostics = std::move(compiled.diagnostics), .explanation = ""};
   for (const v1::Diagnostic& diagnostic : job.diagnostics) {

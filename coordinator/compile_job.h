@@ -5,7 +5,7 @@
 
 namespace millrace {
 
-// A CompileFunction. Pure; io threads.
-CompiledJob CompileJob(const v1::JobSource& source);
+// With the disk bound, a CompileFunction. Reads the files of models and nothing else; io threads.
+CompiledJob CompileJob(const v1::JobSource& source, Disk& disk);
 
 }  // namespace millrace

@@ -57,15 +57,17 @@ int Run(const Flags& flags) {
   if (!store.ok()) return Fail(store.status());
   auto waker = std::make_shared<Waker>();
   std::atomic<bool> fenced{false};
-  Coordinator coordinator({.coordinator_id = absl::StrCat("c-", absl::Hex(env.random.Next())),
-                           .checkpoint_uri = CheckpointUri(flags),
-                           .on_fenced =
-                               [&fenced](const absl::Status& status) {
-                                 LogError("another coordinator controls a job of this one",
-                                          {{"error", status.ToString()}});
-                                 fenced = true;
-                               }},
-                          env, **store, &CompileJob, [waker] { waker->Wake(); });
+  Coordinator coordinator(
+      {.coordinator_id = absl::StrCat("c-", absl::Hex(env.random.Next())),
+       .checkpoint_uri = CheckpointUri(flags),
+       .on_fenced =
+           [&fenced](const absl::Status& status) {
+             LogError("another coordinator controls a job of this one",
+                      {{"error", status.ToString()}});
+             fenced = true;
+           }},
+      env, **store, [&env](const v1::JobSource& job) { return CompileJob(job, env.disk); },
+      [waker] { waker->Wake(); });
   if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(status);
   auto server = GrpcServer::Start(absl::StrCat(flags.bind, ":", flags.grpc_port), coordinator);
   if (!server.ok()) return Fail(server.status());

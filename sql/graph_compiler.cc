@@ -13,6 +13,7 @@
 #include "sql/computed_columns.h"
 #include "sql/diagnostics.h"
 #include "sql/graph_structure.h"
+#include "sql/models.h"
 #include "sql/node_compiler.h"
 #include "sql/projection_pushdown.h"
 #include "sql/type_names.h"
@@ -130,7 +131,8 @@ class NodesCompiler {
     const NodeContext context{.node = node,
                               .path = NodePath(index),
                               .input = input ? &*input : nullptr,
-                              .diagnostics = diagnostics_};
+                              .diagnostics = diagnostics_,
+                              .graph = &graph_};
     const NodeKind* const kind = FindNodeKind(node.body_case());
     std::optional<StreamFacts> output;
     if (kind != nullptr && (input == std::nullopt || CheckAccepts(context, *kind))) {
@@ -331,29 +333,32 @@ void RouteEdges(v1::JobGraph& graph, const GraphStructure& structure, Diagnostic
 
 bool CompiledGraph::has_errors() const { return HasErrors(diagnostics); }
 
-CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* positions) {
+CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* positions,
+                           Disk* disk) {
   CompiledGraph out{.graph = graph, .diagnostics = {}};
   Diagnostics diagnostics(positions);
   CheckFormat(out.graph, diagnostics);
   CheckParallelism(out.graph, diagnostics);
   CheckSettings(*out.graph.mutable_settings(), diagnostics);
+  CompileModels(*out.graph.mutable_models(), diagnostics);
   const GraphStructure structure(out.graph, diagnostics);
   NodesCompiler(out.graph, structure, diagnostics).Run();
   if (!diagnostics.has_errors()) RouteEdges(out.graph, structure, diagnostics);
   if (!diagnostics.has_errors()) {
     PushDownProjections(out.graph);
     LowerComputedColumns(out.graph);
+    if (disk != nullptr) PinModelFiles(out.graph, *disk, diagnostics);
   }
   out.diagnostics = diagnostics.Take();
   return out;
 }
 
-CompiledGraph CompileYaml(std::string_view yaml, const Variables& variables) {
+CompiledGraph CompileYaml(std::string_view yaml, const Variables& variables, Disk* disk) {
   LoadedGraph loaded = LoadGraph(yaml, variables);
   if (HasErrors(loaded.diagnostics)) {
     return {.graph = std::move(loaded.graph), .diagnostics = std::move(loaded.diagnostics)};
   }
-  return CompileGraph(loaded.graph, &loaded.positions);
+  return CompileGraph(loaded.graph, &loaded.positions, disk);
 }
 
 }  // namespace millrace

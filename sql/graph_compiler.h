@@ -17,6 +17,8 @@
 
 namespace millrace {
 
+class Disk;
+
 inline constexpr uint32_t kGraphFormat = 1;
 // Windows that one pane may belong to, and panes that one window may have.
 inline constexpr uint64_t kPanesPerWindowMax = 10'000;
@@ -27,10 +29,12 @@ struct CompiledGraph {
   bool has_errors() const;
 };
 
-// `positions` (may be null) gives diagnostics their line and column.
-CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* positions = nullptr);
+// `positions` (may be null) gives diagnostics their line and column. With a disk, the files of
+// models are read and pinned by their digests (models.h); without, this is a pure function.
+CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* positions = nullptr,
+                           Disk* disk = nullptr);
 
 // LoadGraph and CompileGraph. A text with errors is not compiled further.
-CompiledGraph CompileYaml(std::string_view yaml, const Variables& variables);
+CompiledGraph CompileYaml(std::string_view yaml, const Variables& variables, Disk* disk = nullptr);
 
 }  // namespace millrace

@@ -288,6 +288,9 @@ class YamlReader {
         if (!ParseNumber(text, value)) {
           return Error("MR1003", path, Concat("expected a number, found '", text, "'"));
         }
+        if (field.is_repeated()) {
+          return message.GetReflection()->AddDouble(&message, &field, value);
+        }
         return message.GetReflection()->SetDouble(&message, &field, value);
       }
       case FieldDescriptor::CPPTYPE_ENUM:

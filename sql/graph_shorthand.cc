@@ -91,6 +91,74 @@ bool ReadSortKey(std::string_view original, Message& message, SqlProblem* proble
   return false;
 }
 
+// name[3] at *at, a name with an optional number in brackets.
+bool ReadIndexedName(const SqlText& text, size_t* at, std::string* name, uint32_t* index) {
+  const bool named =
+      *at < text.tokens.size() && (text.tokens[*at].kind == SqlToken::Kind::kWord ||
+                                   text.tokens[*at].kind == SqlToken::Kind::kQuotedName);
+  if (!named) return false;
+  *name = NameOfToken(text, text.tokens[(*at)++]);
+  if (!text.IsSymbol(*at, '[')) return true;
+  if (*at + 2 >= text.tokens.size() || !text.IsSymbol(*at + 2, ']')) return false;
+  if (!ParseNumber(text.token_text(text.tokens[*at + 1]), *index)) return false;
+  *at += 3;
+  return true;
+}
+
+struct TensorTypeName {
+  std::string_view name;
+  v1::Tensor::Type type;
+};
+constexpr TensorTypeName kTensorTypes[] = {
+    {"FLOAT", v1::Tensor::TYPE_FLOAT32},   {"FLOAT32", v1::Tensor::TYPE_FLOAT32},
+    {"REAL", v1::Tensor::TYPE_FLOAT32},    {"DOUBLE", v1::Tensor::TYPE_FLOAT64},
+    {"FLOAT64", v1::Tensor::TYPE_FLOAT64}, {"INT", v1::Tensor::TYPE_INT32},
+    {"INT32", v1::Tensor::TYPE_INT32},     {"BIGINT", v1::Tensor::TYPE_INT64},
+    {"INT64", v1::Tensor::TYPE_INT64},     {"BOOLEAN", v1::Tensor::TYPE_BOOL},
+    {"BOOL", v1::Tensor::TYPE_BOOL},       {"STRING", v1::Tensor::TYPE_STRING},
+};
+
+// features FLOAT[20]
+bool ReadTensor(std::string_view original, Message& message, SqlProblem* problem) {
+  auto& tensor = static_cast<v1::Tensor&>(message);
+  SqlText text;
+  if (!PrepareSqlText(original, &text, problem)) return false;
+  size_t at = 0;
+  uint32_t none = 0, width = 1;
+  std::string type;
+  if (ReadIndexedName(text, &at, tensor.mutable_name(), &none) && none == 0 &&
+      ReadIndexedName(text, &at, &type, &width) && at == text.tokens.size() && width > 0) {
+    tensor.set_width(width);
+    for (const TensorTypeName& known : kTensorTypes) {
+      if (EqualsIgnoringCase(known.name, type)) tensor.set_type(known.type);
+    }
+    if (tensor.type() != v1::Tensor::TYPE_UNSPECIFIED) return true;
+  }
+  *problem = {"MR1503", Concat("'", original, "' is not a tensor"),
+              "write: features FLOAT[20]; types are FLOAT, DOUBLE, INT, BIGINT, BOOLEAN, STRING",
+              0};
+  return false;
+}
+
+// probabilities[1] AS score
+bool ReadPrediction(std::string_view original, Message& message, SqlProblem* problem) {
+  auto& output = static_cast<v1::Prediction&>(message);
+  SqlText text;
+  if (!PrepareSqlText(original, &text, problem)) return false;
+  size_t at = 0;
+  uint32_t index = 0, none = 0;
+  bool ok = ReadIndexedName(text, &at, output.mutable_tensor(), &index);
+  if (ok && text.IsWord(at, "AS")) {
+    ++at;
+    ok = ReadIndexedName(text, &at, output.mutable_name(), &none) && none == 0;
+  }
+  output.set_index(index);
+  if (ok && at == text.tokens.size()) return true;
+  *problem = {"MR1201", Concat("'", original, "' is not an output of a model"),
+              "write: probabilities[1] AS score", 0};
+  return false;
+}
+
 struct TextForm {
   std::string_view type;
   std::string_view path;
@@ -103,7 +171,9 @@ constexpr TextForm kForms[] = {
     {"millrace.v1.Field", "", "auction BIGINT NOT NULL", &ReadField},
     {"millrace.v1.Fields", ".names[0]", "auction", &ReadFields},
     {"millrace.v1.NamedExpr", ".expr", "price * 2 AS price2", &ReadNamedExpr},
+    {"millrace.v1.Prediction", "", "probabilities[1] AS score", &ReadPrediction},
     {"millrace.v1.SortKey", ".field", "num DESC", &ReadSortKey},
+    {"millrace.v1.Tensor", "", "features FLOAT[20]", &ReadTensor},
     {"millrace.v1.Type", "", "BIGINT", &ReadType},
 };
 

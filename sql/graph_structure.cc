@@ -75,7 +75,7 @@ void GraphStructure::CheckNodes(Diagnostics& diagnostics) {
     if (node.body_case() == v1::Node::BODY_NOT_SET) {
       diagnostics.Error("MR1105", node.uid(), NodePath(i), "the node has no operator",
                         "give it one of: source, sink, filter, project, watermark, "
-                        "window_aggregate, window_top_n");
+                        "window_aggregate, window_top_n, inference");
     }
     if (node.op_version() > 1) {
       diagnostics.Error("MR1116", node.uid(), NodePath(i) + ".op_version",

@@ -21,6 +21,7 @@ struct NodeContext {
   std::string path;                    // "nodes[2]".
   const StreamFacts* input = nullptr;  // Null for sources.
   Diagnostics& diagnostics;
+  const v1::JobGraph* graph = nullptr;  // For what belongs to the whole job: its models.
 
   void Error(std::string code, const std::string& at, std::string message,
              std::string hint = "") const {
@@ -39,6 +40,7 @@ extern const NodeKind kWindowAggregateNode;  // window_aggregate_node.cc
 extern const NodeKind kWindowTopNNode;       // window_top_n_node.cc
 extern const NodeKind kNormalizeNode;        // changelog_nodes.cc
 extern const NodeKind kGroupAggregateNode;   // changelog_nodes.cc
+extern const NodeKind kInferenceNode;        // inference_node.cc
 
 // ---- pieces that several of them need ----
 

@@ -8,7 +8,7 @@ namespace {
 // In the order of the cases in graph.proto.
 constexpr const NodeKind* kNodeKinds[] = {
     &kSourceNode,          &kSinkNode,       &kFilterNode,    &kProjectNode,        &kWatermarkNode,
-    &kWindowAggregateNode, &kWindowTopNNode, &kNormalizeNode, &kGroupAggregateNode,
+    &kWindowAggregateNode, &kWindowTopNNode, &kNormalizeNode, &kGroupAggregateNode, &kInferenceNode,
 };
 
 }  // namespace

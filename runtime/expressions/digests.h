@@ -1,4 +1,4 @@
-// MD5 and SHA-256 as lower-case hexadecimal. Private to runtime/expressions. Pure.
+// MD5 and SHA-256 as lower-case hexadecimal. Pure.
 #pragma once
 
 #include <string>

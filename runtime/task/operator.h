@@ -22,8 +22,9 @@
 namespace millrace {
 
 namespace v1 {
+class JobGraph;
 class Node;
-}
+}  // namespace v1
 class StateStore;
 class SplitWatermarks;
 
@@ -45,6 +46,10 @@ struct OperatorContext {
   Clock& clock;
   // Set only for nodes that follow a source in its chain; see split_watermarks.h.
   SplitWatermarks* split_watermarks = nullptr;
+  // The graph of the node, for what belongs to the whole job: its models.
+  const v1::JobGraph* graph = nullptr;
+  // For files that Open reads; nothing else may block.
+  Disk* disk = nullptr;
 };
 
 enum class Progress { kDone, kAgain };

@@ -129,7 +129,9 @@ absl::Status Task::OpenNode(Node& node) {
                       .state = node.state.get(),
                       .counters = node.counters,
                       .clock = options_.env.clock,
-                      .split_watermarks = has_source_ ? &split_watermarks_ : nullptr});
+                      .split_watermarks = has_source_ ? &split_watermarks_ : nullptr,
+                      .graph = &options_.graph,
+                      .disk = &env_.disk});
   return node.op->Open(*node.operator_context);
 }
 

@@ -72,15 +72,20 @@ std::string Indented(const std::string& text) {
 }
 
 // CSV: nothing prunes its columns.
-v1::JobGraph Compile(const OperatorHarness::Job& job) {
-  std::string yaml = "name: harness\nmax_parallelism: 16\nnodes:\n  - uid: in\n    source:\n";
+v1::JobGraph Compile(const OperatorHarness::Job& job, Disk& disk) {
+  for (const auto& [path, bytes] : job.files) {
+    EXPECT_TRUE(disk.WriteAtomically(path, bytes).ok()) << path;
+  }
+  std::string yaml = "name: harness\nmax_parallelism: 16\n";
+  if (!job.models.empty()) yaml += "models:\n" + job.models;
+  yaml += "nodes:\n  - uid: in\n    source:\n";
   yaml += "      connector: kafka\n      format: csv\n";
   yaml += "      options: {topic: t, properties.bootstrap.servers: \"h:1\"}\n    schema:\n";
   for (const std::string& column : job.columns) yaml += "      - " + column + "\n";
   yaml += job.before;
   yaml += "  - uid: op\n    inputs: [" + job.input + "]\n" + Indented(job.node);
   yaml += "  - uid: out\n    inputs: [op]\n    sink: {connector: blackhole}\n";
-  const CompiledGraph compiled = CompileYaml(yaml, {});
+  const CompiledGraph compiled = CompileYaml(yaml, {}, &disk);
   for (const v1::Diagnostic& d : compiled.diagnostics) ADD_FAILURE() << d.ShortDebugString();
   return compiled.graph;
 }
@@ -131,7 +136,7 @@ struct OperatorHarness::Instance {
 
 OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode)
     : mode_(mode),
-      graph_(Compile(job)),
+      graph_(Compile(job, env_.disk)),
       node_(Find(graph_, "op")),
       storage_(OpenTestStorage(env_.disk)),
       budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
@@ -173,7 +178,9 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
                                                 .restored_watermark = watermark_,
                                                 .state = instance->state.get(),
                                                 .counters = counters_,
-                                                .clock = env_});
+                                                .clock = env_,
+                                                .graph = &graph_,
+                                                .disk = &env_.disk});
     auto op = AllNodes().MakeOperator(*node_);
     ASSERT_TRUE(op.ok()) << op.status();
     instance->op = *std::move(op);

@@ -43,6 +43,9 @@ class OperatorHarness {
     std::string input = "in";
     // The rows have the columns of captured changes, `$sequence` and `$unavailable`, at their end.
     bool captured = false;
+    // The models of the graph, as whole YAML list items, and files by path.
+    std::string models = {};
+    std::map<std::string, std::string> files = {};
   };
   OperatorHarness(const Job& job, HarnessMode mode);
   ~OperatorHarness();
@@ -74,12 +77,12 @@ class OperatorHarness {
   Batch ToBatch(const std::vector<TextRow>& rows) const;
 
   const HarnessMode mode_;
+  StateTestEnv env_;
   v1::JobGraph graph_;
   const v1::Node* node_ = nullptr;
   SchemaPtr input_schema_, output_schema_;
   std::vector<int> key_columns_;
 
-  StateTestEnv env_;
   std::unique_ptr<CheckpointStorage> storage_;
   MemoryBudget budget_;
   OperatorCounters counters_;

@@ -37,6 +37,9 @@ TEST(GraphCompilerTest, ReportsWhatIsWrongWithTheYaml) {
 TEST(GraphCompilerTest, ReportsWhatIsWrongWithConnectors) {
   CheckGoldenFile("connectors.test", &CompileAndPrint, 12);
 }
+TEST(GraphCompilerTest, ReportsWhatIsWrongWithModelsAndInference) {
+  CheckGoldenFile("inference.test", &CompileAndPrint, 25);
+}
 TEST(GraphCompilerTest, ReportsWhatIsWrongWithWindowsAndColumns) {
   CheckGoldenFile("operators.test", &CompileAndPrint, 20);
 }
