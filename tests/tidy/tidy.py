@@ -51,7 +51,7 @@ LIBRARY_HOME = {
     "sqlite3.h": ("coordinator/metadata",),
     "spdlog/": ("runtime/base",),
     "re2/": ("runtime/expressions",),
-    "simdjson": ("operators/formats", "runtime/expressions"),
+    "simdjson": ("operators/formats", "operators/inference", "runtime/expressions"),
     "CLI/": ("cli/main.cc", "coordinator/main.cc", "worker/main.cc"),
     "arrow/": ("runtime/expressions",),
 }
