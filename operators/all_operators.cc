@@ -4,6 +4,7 @@
 #include "millrace/v1/graph.pb.h"
 #include "operators/changelog/changelog.h"
 #include "operators/connectors/connector.h"
+#include "operators/inference/inference.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
 #include "operators/windows/windows.h"
@@ -37,6 +38,9 @@ constexpr OperatorEntry kOperators[] = {
      .stateful = true},
     {.body = v1::Node::kGroupAggregate,
      .make = [](const v1::Node&) { return MakeGroupAggregate(); },
+     .stateful = true},
+    {.body = v1::Node::kInference,
+     .make = [](const v1::Node&) { return MakeInference(); },
      .stateful = true},
 };
 

@@ -163,18 +163,28 @@ uint32_t AppendColumn(v1::Schema& schema, uint32_t id, const std::string& name,
   return id;
 }
 
+bool IsNumber(const v1::Type& type) {
+  return type.kind() == v1::Type::KIND_FLOAT64 || type.kind() == v1::Type::KIND_INT32 ||
+         type.kind() == v1::Type::KIND_INT64;
+}
+
 bool CompileBaselines(const NodeContext& context, const v1::Model& model,
                       const v1::Inference& body) {
   bool ok = true;
   for (const v1::Baseline& baseline : model.baselines()) {
-    const auto is_it = [&](const auto& column) { return column.name() == baseline.column(); };
-    if (std::any_of(body.features().begin(), body.features().end(), is_it)) continue;
-    const auto output = std::find_if(body.outputs().begin(), body.outputs().end(), is_it);
-    if (output != body.outputs().end()) continue;
+    const v1::Type* type = nullptr;
+    for (const v1::Prediction& output : body.outputs()) {
+      if (output.name() == baseline.column()) type = &output.type();
+    }
+    for (const v1::NamedExpr& feature : body.features()) {
+      if (feature.name() == baseline.column()) type = &feature.expr().type();
+    }
+    if (type != nullptr && IsNumber(*type)) continue;
     context.Error("MR1508", ".inference.model",
                   Concat("the baseline '", baseline.column(), "' of model '", model.name(),
-                         "' is neither a feature nor an output of this node"),
-                  "name the feature: expression AS name");
+                         type == nullptr ? "' is neither a feature nor an output of this node"
+                                         : "' belongs to a column that holds no numbers"),
+                  type == nullptr ? "name the feature: expression AS name" : "");
     ok = false;
   }
   return ok;

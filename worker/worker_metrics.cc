@@ -29,6 +29,7 @@ struct TaskView {
     double watermark_s;
     bool is_source, is_sink;
     bool has_watermark;
+    std::vector<OperatorMetrics::Value> own;
   };
   std::vector<Node> nodes;
 };
@@ -79,9 +80,24 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
          .watermark_s = static_cast<double>(watermark) / 1e6,
          .is_source = node.is_source,
          .is_sink = node.is_sink,
-         .has_watermark = watermark != EventTime::Min().us && watermark != EventTime::Max().us});
+         .has_watermark = watermark != EventTime::Min().us && watermark != EventTime::Max().us,
+         .own = c.metrics.Read()});
   }
   return view;
+}
+
+void WriteOwn(const OperatorMetrics::Value& value, MetricLabels labels, MetricsSink& sink) {
+  labels.insert(labels.end(), value.labels.begin(), value.labels.end());
+  switch (value.kind) {
+    case OperatorMetrics::Kind::kCounter:
+      return sink.Counter(value.name, value.help, labels, value.number);
+    case OperatorMetrics::Kind::kGauge:
+      return sink.Gauge(value.name, value.help, labels, value.number);
+    case OperatorMetrics::Kind::kHistogram:
+      return sink.Histogram(
+          value.name, value.help, labels,
+          HistogramValues{.bounds = value.bounds, .counts = value.counts, .sum = value.number});
+  }
 }
 
 void Write(const TaskView& task, MetricsSink& sink) {
@@ -141,6 +157,7 @@ void Write(const TaskView& task, MetricsSink& sink) {
       sink.Gauge("millrace_source_lag_records", "Records known to wait at the source.", labels,
                  node.lag);
     }
+    for (const OperatorMetrics::Value& value : node.own) WriteOwn(value, labels, sink);
     if (!node.is_sink) continue;
     sink.Counter("millrace_sink_errors_total", "Failed writes to the target.", labels,
                  node.sink_errors);

@@ -16,6 +16,7 @@ namespace {
 
 class Families : public MetricsSink {
  public:
+  using MetricsSink::Histogram;
   void Counter(std::string_view name, std::string_view help, const MetricLabels& labels,
                double value) override {
     Add(name, help, labels, prometheus::MetricType::Counter).counter.value = value;
@@ -25,17 +26,17 @@ class Families : public MetricsSink {
     Add(name, help, labels, prometheus::MetricType::Gauge).gauge.value = value;
   }
   void Histogram(std::string_view name, std::string_view help, const MetricLabels& labels,
-                 const DurationHistogram& values) override {
+                 const HistogramValues& values) override {
     auto& histogram = Add(name, help, labels, prometheus::MetricType::Histogram).histogram;
     uint64_t cumulative = 0;
-    const std::vector<double>& bounds = DurationHistogram::Bounds();
-    for (size_t i = 0; i <= bounds.size(); ++i) {
-      cumulative += values.count(i);
-      const double bound = i < bounds.size() ? bounds[i] : std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < values.counts.size(); ++i) {
+      cumulative += values.counts[i];
+      const double bound =
+          i < values.bounds.size() ? values.bounds[i] : std::numeric_limits<double>::infinity();
       histogram.bucket.push_back({.cumulative_count = cumulative, .upper_bound = bound});
     }
     histogram.sample_count = cumulative;
-    histogram.sample_sum = values.sum();
+    histogram.sample_sum = values.sum;
   }
 
   std::vector<prometheus::MetricFamily> Take() {
@@ -101,6 +102,13 @@ void DurationHistogram::Observe(double seconds) {
       static_cast<size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
   counts_[bucket].fetch_add(1, std::memory_order_relaxed);
   sum_us_.fetch_add(static_cast<uint64_t>(std::max(0.0, seconds) * 1e6), std::memory_order_relaxed);
+}
+
+void MetricsSink::Histogram(std::string_view name, std::string_view help,
+                            const MetricLabels& labels, const DurationHistogram& values) {
+  HistogramValues copy{.bounds = DurationHistogram::Bounds(), .counts = {}, .sum = values.sum()};
+  for (size_t i = 0; i <= copy.bounds.size(); ++i) copy.counts.push_back(values.count(i));
+  Histogram(name, help, labels, copy);
 }
 
 MetricsRegistry::MetricsRegistry() { Add(&CollectProcess); }

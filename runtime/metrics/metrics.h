@@ -38,6 +38,13 @@ class DurationHistogram {
   std::atomic<uint64_t> sum_us_{0};
 };
 
+// A histogram at one moment. `counts` by bucket, not cumulative; the last one has no bound.
+struct HistogramValues {
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0;
+};
+
 // Receives the values of one scrape. The same name has the same help and kind everywhere.
 class MetricsSink {
  public:
@@ -47,7 +54,9 @@ class MetricsSink {
   virtual void Gauge(std::string_view name, std::string_view help, const MetricLabels& labels,
                      double value) = 0;
   virtual void Histogram(std::string_view name, std::string_view help, const MetricLabels& labels,
-                         const DurationHistogram& values) = 0;
+                         const HistogramValues& values) = 0;
+  void Histogram(std::string_view name, std::string_view help, const MetricLabels& labels,
+                 const DurationHistogram& values);
 };
 
 // Threading: every method, from any thread. Collectors run on the scraping thread.

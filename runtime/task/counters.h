@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/task/operator_metrics.h"
+
 namespace millrace {
 
 // A counter with one writer (the task thread) and readers on other threads (metrics, heartbeats).
@@ -36,6 +38,7 @@ struct OperatorCounters {
   TaskCounter commit_ns;
   TaskCounter rows_unchanged;  // Normalize: changes that came again or changed nothing.
   TaskCounter rows_future;     // Rows too far in the future to move the watermark.
+  OperatorMetrics metrics;     // What only this kind of operator has.
 };
 
 // Splits of a source task by what they do now; gauges.

@@ -7,6 +7,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -87,6 +88,76 @@ class CommandTest(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+
+SCORES = """
+name: scores
+models:
+  - name: network
+    inputs: X FLOAT[6]
+    outputs: variable FLOAT
+    local: {format: onnx, path: "${model}"}
+nodes:
+  - uid: rows
+    source: {connector: file, format: csv, options: {path: "${input}"}}
+    schema: [a DOUBLE, b DOUBLE, c DOUBLE, d DOUBLE, e DOUBLE, f DOUBLE]
+  - uid: score
+    inputs: [rows]
+    inference: {model: network, features: [a, b, c, d, e, f], outputs: variable AS score}
+  - uid: files
+    inputs: [score]
+    sink: {connector: file, format: json, options: {path: "${output}"}}
+"""
+
+
+class InferenceTest(CommandTest):
+    models = ROOT / "tests/unit/inference/models"
+    library = ROOT / ".dev/onnxruntime/libonnxruntime.so.1"
+
+    def test_the_example_scores_as_the_library_that_trained_the_model(self):
+        done = millrace("run", ROOT / "examples/fraud_scoring.yaml", "--work-dir",
+                        self.folder / "work", "--parallelism", "2", folder=ROOT, check=OK)
+        lines = [json.loads(line.split("> ", 1)[1]) for line in done.stdout.splitlines()]
+        scores = {row["id"]: row["fraud_score"] for row in lines if "id" in row}
+        expected = [json.loads(line) for line in
+                    (ROOT / "examples/fraud/expected.jsonl").read_text().splitlines()]
+        self.assertEqual(sorted(scores), [row["id"] for row in expected])
+        for row in expected:
+            self.assertAlmostEqual(scores[row["id"]], row["fraud_score"],
+                                   delta=1e-6 * row["fraud_score"])
+        self.assertEqual([row["error"] for row in lines if "code" in row], ["amount is NULL"])
+
+    def run_scores(self, library, check):
+        job = self.file("scores.yaml", SCORES)
+        rows = [line.split(";")[0] for line in
+                (self.models / "scaled_network.csv").read_text().splitlines()]
+        source = self.file("rows.csv", "\n".join(rows) + "\n")
+        return millrace("run", job, "--set", f"input={source}", "--set",
+                        f"output={self.folder / 'out'}", "--set",
+                        f"model={self.models / 'scaled_network.onnx'}", "--work-dir",
+                        self.folder / "work", check=check,
+                        environment={"MILLRACE_ONNXRUNTIME": str(library)})
+
+    def test_onnx_runtime_that_is_not_there_is_a_clear_error(self):
+        done = self.run_scores("/nowhere/libonnxruntime.so", JOB_FAILED)
+        self.assertIn("MR5101", done.stderr)
+        self.assertIn("MILLRACE_ONNXRUNTIME", done.stderr)
+
+    @unittest.skipUnless(library.exists(), "dev/setup fetches ONNX Runtime")
+    def test_onnx_runtime_is_used_when_it_is_there(self):
+        self.run_scores(self.library, OK)
+        expected = sorted(float(line.split(";")[2]) for line in
+                          (self.models / "scaled_network.csv").read_text().splitlines())
+        found = sorted(row["score"] for row in rows(self.folder / "out"))
+        self.assertEqual(len(found), 200)
+        for got, wanted in zip(found, expected):
+            self.assertAlmostEqual(got, wanted, delta=1e-6)
+
+    def test_a_model_of_another_digest_is_refused_before_anything_starts(self):
+        text = (ROOT / "examples/fraud_scoring.yaml").read_text()
+        broken = self.file("job.yaml", re.sub("sha256: [0-9a-f]+", "sha256: " + 64 * "0", text))
+        done = millrace("validate", broken, folder=ROOT, check=FAILED)
+        self.assertIn("MR1505", done.stderr + done.stdout)
 
 
 class RunTest(CommandTest):

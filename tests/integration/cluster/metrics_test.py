@@ -18,6 +18,14 @@ from cluster import Cluster  # noqa: E402
 JOB = """
 name: watched
 settings: {checkpoint_interval: 200ms}
+models:
+  - name: half
+    inputs: x FLOAT
+    outputs: y DOUBLE
+    local: {format: linear-json, path: "${model}"}
+    drift_rows_min: 1
+    baselines: [{column: event_type, edges: [1, 2], fractions: [0, 1, 0]},
+                {column: y, edges: [1], fractions: [1, 0]}]
 nodes:
   - uid: events
     source: {connector: nexmark, options: {rate: "1000", events-per-second: "1000"}}
@@ -34,8 +42,11 @@ nodes:
       window: {kind: tumble, time: at, size: 1s}
       keys: [event_type]
       aggregates: [count(*) AS n]
-  - uid: out
+  - uid: score
     inputs: [counts]
+    inference: {model: half, features: [event_type], outputs: y}
+  - uid: out
+    inputs: [score]
     sink: {connector: file, format: json, options: {path: "${output}"}}
 """
 
@@ -74,7 +85,10 @@ class MetricsTest(unittest.TestCase):
         self.cluster = self.enterContext(Cluster(self.folder / "cluster", workers=2, cores=1))
         job = self.folder / "job.yaml"
         job.write_text(JOB)
-        self.job = self.cluster.submit(job, {"output": self.folder / "out"}, "--parallelism", "2")
+        model = self.folder / "model.json"
+        model.write_text('{"coefficients": [[0.5]], "intercepts": [0], "link": "identity"}')
+        self.job = self.cluster.submit(job, {"output": self.folder / "out", "model": model},
+                                       "--parallelism", "2")
 
     def pages(self):
         ports = [self.cluster.http_port, *self.cluster.worker_http_ports]
@@ -99,6 +113,7 @@ class MetricsTest(unittest.TestCase):
         self.cluster.start_worker(1)
         coordinator, *workers = self.await_pages(
             lambda coordinator, *workers: committed(coordinator, *workers)
+            and any("millrace_feature_drift_psi" in w.kinds for w in workers)
             and coordinator.values["millrace_job_restarts_total"] == 1)
         found = {}
         for each in [coordinator, *workers]:

@@ -1,0 +1,136 @@
+#include "operators/inference/inference.h"
+
+#include <numeric>
+#include <utility>
+
+#include "millrace/v1/graph.pb.h"
+#include "operators/inference/features.h"
+#include "operators/inference/model.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
+#include "runtime/state/state_store.h"
+#include "runtime/task/counters.h"
+
+namespace millrace {
+namespace {
+
+// The state is one row per key group: which model made the rows of the epoch. A job that comes back
+// with other bytes under the same name and version is refused: nobody could tell which rows are
+// whose. A new version is a choice of the user.
+class ModelState {
+ public:
+  absl::Status Open(OperatorContext& context, const v1::Model& model) {
+    context_ = &context;
+    ref_.set_name(model.name());
+    ref_.set_version(model.version());
+    ref_.mutable_local()->set_sha256(model.local().sha256());
+    MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("model"));
+    absl::Status status;
+    MILLRACE_RETURN_IF_ERROR(
+        table_->ScanAll([&](uint32_t, std::string_view, std::string_view value) {
+          v1::Model stored;
+          if (!stored.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+            status = absl::DataLossError("the state of an inference node is damaged");
+          } else if (stored.name() == ref_.name() && stored.version() == ref_.version() &&
+                     stored.local().sha256() != ref_.local().sha256()) {
+            status = absl::FailedPreconditionError(
+                Concat("MR5102: the checkpoint was made with another file under the same version; "
+                       "give the new model a new version, or the job its old file: model=",
+                       ref_.name(), " version=", ref_.version(), " sha256=", ref_.local().sha256(),
+                       " sha256_of_checkpoint=", stored.local().sha256()));
+          }
+          return status.ok();
+        }));
+    return status;
+  }
+
+  absl::Status Flush() {
+    if (std::exchange(is_written_, true)) return absl::OkStatus();
+    const std::string value = ref_.SerializeAsString();
+    for (uint32_t group = context_->key_groups.first; group <= context_->key_groups.last; ++group) {
+      MILLRACE_RETURN_IF_ERROR(table_->Put(group, "model", value));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  OperatorContext* context_ = nullptr;
+  v1::Model ref_;  // Name, version and digest.
+  KeyedTable* table_ = nullptr;
+  bool is_written_ = false;
+};
+
+class Inference : public Operator {
+ public:
+  absl::Status Open(OperatorContext& context) override {
+    context_ = &context;
+    MILLRACE_ASSIGN_OR_RETURN(model_, ModelOf(context));
+    if (!model_->has_local()) {
+      return absl::UnimplementedError(
+          Concat("this worker cannot ask remote models: model=", model_->name()));
+    }
+    MILLRACE_RETURN_IF_ERROR(state_.Open(context, *model_));
+    MILLRACE_ASSIGN_OR_RETURN(FeatureReader reader, FeatureReader::Make(context, *model_));
+    features_ = std::make_unique<FeatureReader>(std::move(reader));
+    MILLRACE_ASSIGN_OR_RETURN(
+        loaded_,
+        LoadModelFile(*model_, WantedOutputs(*model_, context.node.inference()), *context.disk));
+    metrics_ = std::make_unique<ModelMetrics>(context, *model_);
+    return absl::OkStatus();
+  }
+
+  absl::Status Process(int, const Batch& batch, Emitter& out) override {
+    MILLRACE_ASSIGN_OR_RETURN(FeatureRows rows, features_->Read(batch, out));
+    if (rows.batch.rows() == 0) return absl::OkStatus();
+    return Ask(rows, out);
+  }
+
+  absl::Status FlushState(Epoch) override { return state_.Flush(); }
+
+ private:
+  absl::Status Ask(const FeatureRows& rows, Emitter& out) {
+    std::vector<Column> predictions;
+    const int64_t start = context_->clock.MonotonicNanos();
+    const absl::Status status = loaded_->Predict(rows.features, rows.batch.rows(), predictions);
+    metrics_->ObserveCall(rows.batch.rows(), context_->clock.MonotonicNanos() - start);
+    if (!status.ok()) return AskHalves(rows, status, out);
+    metrics_->ObserveRows(rows.features, predictions);
+    out.Emit(WithPredictions(*context_, *model_, rows.batch, predictions, *metrics_, out));
+    return absl::OkStatus();
+  }
+
+  // The model fails on some row: halves find out which.
+  absl::Status AskHalves(const FeatureRows& rows, const absl::Status& status, Emitter& out) {
+    const int64_t count = rows.batch.rows();
+    if (count == 1) {
+      metrics_->CountErrors(1);
+      const RowErrors errors{.entries = {{0, std::string(MessageOf(status))}}};
+      (void)DeadLetterRows(context_->node.uid(), "MR4105", rows.batch, errors, context_->counters,
+                           context_->clock, out);  // There is no other row.
+      return absl::OkStatus();
+    }
+    for (const auto& [begin, end] :
+         {std::pair(int64_t{0}, count / 2), std::pair(count / 2, count)}) {
+      std::vector<int32_t> part(static_cast<size_t>(end - begin));
+      std::iota(part.begin(), part.end(), static_cast<int32_t>(begin));
+      FeatureRows half{.batch = Take(rows.batch, part), .features = {}};
+      half.batch.split = rows.batch.split;
+      for (const Column& column : rows.features) half.features.push_back(Take(column, part));
+      MILLRACE_RETURN_IF_ERROR(Ask(half, out));
+    }
+    return absl::OkStatus();
+  }
+
+  OperatorContext* context_ = nullptr;
+  const v1::Model* model_ = nullptr;
+  ModelState state_;
+  std::unique_ptr<FeatureReader> features_;
+  std::unique_ptr<Model> loaded_;
+  std::unique_ptr<ModelMetrics> metrics_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> MakeInference() { return std::make_unique<Inference>(); }
+
+}  // namespace millrace

@@ -1,0 +1,14 @@
+// The operator that asks a model. Rows whose features are missing or cannot be used, and rows on
+// which the model fails, go to the dead-letter output.
+#pragma once
+
+#include <memory>
+
+#include "runtime/task/operator.h"
+
+namespace millrace {
+
+// A local model, asked on the task's own thread: a barrier never finds rows on their way.
+std::unique_ptr<Operator> MakeInference();
+
+}  // namespace millrace
