@@ -30,6 +30,12 @@ class JsonReader {
     if (object[name].get(value) != simdjson::SUCCESS) Fail(name);
     return value;
   }
+  // Must not be touched after a failure: look at ok() first.
+  simdjson::dom::array Array(const Element& value, std::string_view name) {
+    simdjson::dom::array array;
+    if (ok() && value.get(array) != simdjson::SUCCESS) Fail(name);
+    return array;
+  }
   std::string_view Text(const Element& value, std::string_view name) {
     std::string_view text;
     if (!ok()) return text;

@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "operators/inference/json_reader.h"
@@ -16,29 +17,17 @@ namespace {
 // Sums in double, features in their order: the result for a row depends on nothing else.
 class LinearScorer : public Scorer {
  public:
-  explicit LinearScorer(LinearScores linear)
-      : linear_(std::move(linear)),
-        block_(linear_.coefficients[0].size() * static_cast<size_t>(kModelRows)),
-        floats_(linear_.rounds_to_float ? block_.size() : 0) {}
+  explicit LinearScorer(LinearScores linear) : linear_(std::move(linear)) {}
 
   int scores() const override { return static_cast<int>(linear_.intercepts.size()); }
   int features() const override { return static_cast<int>(linear_.coefficients[0].size()); }
 
   void Score(std::span<const Column> features, int64_t begin, int rows, double* out) override {
-    if (linear_.rounds_to_float) {
-      (void)FillFeatures<float>(features, begin, rows, floats_.data());  // NaN goes through.
-      std::copy(floats_.begin(), floats_.end(), block_.begin());
-    } else {
-      (void)FillFeatures<double>(features, begin, rows, block_.data());  // NaN goes through.
-    }
     for (size_t k = 0; k < linear_.intercepts.size(); ++k) {
       double* sums = out + k * static_cast<size_t>(kModelRows);
-      std::fill_n(sums, kModelRows, linear_.intercepts[k]);
-      const std::vector<double>& coefficients = linear_.coefficients[k];
-      for (size_t f = 0; f < coefficients.size(); ++f) {
-        const double coefficient = coefficients[f];
-        const double* x = block_.data() + f * static_cast<size_t>(kModelRows);
-        for (int64_t row = 0; row < kModelRows; ++row) sums[row] += coefficient * x[row];
+      std::fill_n(sums, rows, linear_.intercepts[k]);
+      for (size_t f = 0; f < features.size(); ++f) {
+        Add(features[f], begin, rows, linear_.coefficients[k][f], sums);
       }
       if (!linear_.rounds_to_float) continue;
       for (int row = 0; row < rows; ++row) sums[row] = static_cast<float>(sums[row]);
@@ -46,9 +35,24 @@ class LinearScorer : public Scorer {
   }
 
  private:
+  // sums += coefficient * x, straight from the column.
+  void Add(const Column& column, int64_t begin, int rows, double coefficient,
+           double* __restrict sums) const {
+    const double* x = column.values<double>() + begin;
+    if (linear_.rounds_to_float) {
+      for (int row = 0; row < rows; ++row) {
+        sums[row] += coefficient * static_cast<double>(static_cast<float>(x[row]));
+      }
+    } else {
+      for (int row = 0; row < rows; ++row) sums[row] += coefficient * x[row];
+    }
+    if (!column.has_nulls()) return;
+    for (int row = 0; row < rows; ++row) {
+      if (column.IsNull(begin + row)) sums[row] = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+
   const LinearScores linear_;
-  std::vector<double> block_;  // [feature][kModelRows]
-  std::vector<float> floats_;
 };
 
 }  // namespace

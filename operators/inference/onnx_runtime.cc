@@ -6,11 +6,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <utility>
 
 #include "operators/inference/onnx_runtime_api.h"
+#include "operators/inference/pack_rows.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 
@@ -74,7 +74,7 @@ const Library& TheLibrary() {
 
 // What the C API gives, released when it is left.
 template <typename T>
-using Owned = std::unique_ptr<T, std::function<void(T*)>>;
+using Owned = std::unique_ptr<T, void (*)(T*)>;
 
 struct TensorInfo {
   std::string name;
@@ -142,6 +142,12 @@ void Pack(const Column& column, int64_t begin, int64_t rows, int64_t width, T* o
   }
 }
 
+template <typename To, typename From>
+void AppendStrided(const From* values, int64_t rows, int64_t width, ColumnBuilder& out) {
+  auto* to = reinterpret_cast<To*>(out.AppendUninitialized(rows));
+  for (int64_t i = 0; i < rows; ++i) to[i] = static_cast<To>(values[i * width]);
+}
+
 class OnnxRuntimeModel : public Model {
  public:
   OnnxRuntimeModel(const Library& library, Wanted wanted)
@@ -198,12 +204,12 @@ class OnnxRuntimeModel : public Model {
     MILLRACE_RETURN_IF_ERROR(
         Check(api_.CreateSessionFromArray(env_, bytes.data(), bytes.size(), raw_options, &session),
               "load the model"));
-    session_ = Owned<OrtSession>(session, api_.ReleaseSession);
+    session_.reset(session);
     OrtMemoryInfo* memory = nullptr;
     MILLRACE_RETURN_IF_ERROR(
         Check(api_.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory),
               "describe memory"));
-    memory_ = Owned<OrtMemoryInfo>(memory, api_.ReleaseMemoryInfo);
+    memory_.reset(memory);
     return Check(api_.GetAllocatorWithDefaultOptions(&allocator_), "allocate");
   }
 
@@ -327,9 +333,13 @@ class OnnxRuntimeModel : public Model {
       return owned;
     }
     std::vector<char>& buffer = buffers_[index];
-    for (int64_t f = 0; f < input.width; ++f) {
-      const Column& column = features[first + static_cast<size_t>(f)];
-      PackColumn(input, column, begin, rows, buffer.data(), f);
+    const auto columns = features.subspan(first, static_cast<size_t>(input.width));
+    if (input.type == v1::Tensor::TYPE_FLOAT32) {
+      PackRows(columns, begin, rows, reinterpret_cast<float*>(buffer.data()));
+    } else {
+      for (int64_t f = 0; f < input.width; ++f) {
+        PackColumn(input, columns[static_cast<size_t>(f)], begin, rows, buffer.data(), f);
+      }
     }
     const size_t bytes = static_cast<size_t>(rows * input.width) * BytesOf(input.type);
     MILLRACE_RETURN_IF_ERROR(
@@ -342,9 +352,6 @@ class OnnxRuntimeModel : public Model {
   static void PackColumn(const TensorInfo& input, const Column& column, int64_t begin, int64_t rows,
                          char* buffer, int64_t f) {
     switch (input.type) {
-      case v1::Tensor::TYPE_FLOAT32:
-        return Pack<float, double>(column, begin, rows, input.width,
-                                   reinterpret_cast<float*>(buffer) + f);
       case v1::Tensor::TYPE_FLOAT64:
         return Pack<double, double>(column, begin, rows, input.width,
                                     reinterpret_cast<double*>(buffer) + f);
@@ -411,24 +418,23 @@ class OnnxRuntimeModel : public Model {
     void* data = nullptr;
     MILLRACE_RETURN_IF_ERROR(Check(api_.GetTensorMutableData(value, &data), "read a tensor"));
     const int64_t width = output.width;
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t at = i * width + index;
-      switch (output.type) {
-        case v1::Tensor::TYPE_FLOAT32:
-          out.AppendFloat64(static_cast<double>(static_cast<const float*>(data)[at]));
-          break;
-        case v1::Tensor::TYPE_FLOAT64:
-          out.AppendFloat64(static_cast<const double*>(data)[at]);
-          break;
-        case v1::Tensor::TYPE_INT32:
-          out.AppendInt32(static_cast<const int32_t*>(data)[at]);
-          break;
-        case v1::Tensor::TYPE_INT64:
-          out.AppendInt64(static_cast<const int64_t*>(data)[at]);
-          break;
-        default:
-          out.AppendBool(static_cast<const char*>(data)[at] != 0);
-      }
+    switch (output.type) {
+      case v1::Tensor::TYPE_FLOAT32:
+        AppendStrided<double>(static_cast<const float*>(data) + index, rows, width, out);
+        break;
+      case v1::Tensor::TYPE_FLOAT64:
+        AppendStrided<double>(static_cast<const double*>(data) + index, rows, width, out);
+        break;
+      case v1::Tensor::TYPE_INT32:
+        AppendStrided<int32_t>(static_cast<const int32_t*>(data) + index, rows, width, out);
+        break;
+      case v1::Tensor::TYPE_INT64:
+        AppendStrided<int64_t>(static_cast<const int64_t*>(data) + index, rows, width, out);
+        break;
+      default:
+        for (int64_t i = 0; i < rows; ++i) {
+          out.AppendBool(static_cast<const char*>(data)[i * width + index] != 0);
+        }
     }
     return absl::OkStatus();
   }
@@ -529,8 +535,8 @@ class OnnxRuntimeModel : public Model {
   const OrtApi& api_;
   OrtEnv* const env_;
   const Wanted wanted_;
-  Owned<OrtSession> session_;
-  Owned<OrtMemoryInfo> memory_;
+  Owned<OrtSession> session_{nullptr, api_.ReleaseSession};
+  Owned<OrtMemoryInfo> memory_{nullptr, api_.ReleaseMemoryInfo};
   OrtAllocator* allocator_ = nullptr;  // The library's own.
   std::vector<TensorInfo> inputs_, outputs_;
   std::vector<const char*> input_names_, output_names_;

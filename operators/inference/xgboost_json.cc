@@ -132,8 +132,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadXgboostJson(const v1::Model& model, c
       json.Text(json.Member(json.Member(learner, "objective"), "name"), "name");
   if (json.ok() && kind != "gbtree") return Unsupported(Concat("booster ", kind));
   const Element body = json.Member(booster, "model");
-  simdjson::dom::array trees;
-  if (json.ok() && json.Member(body, "trees").get(trees) != simdjson::SUCCESS) json.Fail("trees");
+  const simdjson::dom::array trees = json.Array(json.Member(body, "trees"), "trees");
   if (!json.ok()) {
     return absl::InvalidArgumentError(
         Concat("the file is not a model of XGBoost: member '", json.problem(), "'"));

@@ -161,7 +161,8 @@ make_xgboost("xgboost_regression", "reg:squarederror", False, same)
 make_xgboost("xgboost_poisson", "count:poisson", True, lambda s: classes(s, 4))
 make_xgboost("xgboost_multiclass", "multi:softprob", True, lambda s: classes(s, 3), num_class=3,
              rounds=5)
-make_xgboost("xgboost_forest", "reg:squarederror", False, same, rounds=4, num_parallel_tree=3, subsample=0.7)
+make_xgboost("xgboost_forest", "reg:squarederror", False, same, rounds=4, num_parallel_tree=3,
+             subsample=0.7)
 make_lightgbm("lightgbm_binary", True, lambda s: s > 0, objective="binary")
 make_lightgbm("lightgbm_regression", False, same, objective="regression")
 make_lightgbm("lightgbm_zero", True, same, objective="regression", zero_as_missing=True)
@@ -184,9 +185,29 @@ make_missing_onnx("boosted_missing", "boosted_regressor")
 make_onnx("logistic_binary", LogisticRegression(), lambda s: classes(s, 2))
 make_onnx("logistic_multiclass", LogisticRegression(), lambda s: classes(s, 3))
 make_onnx("linear_regression", LinearRegression(), same)
-make_onnx("scaled_network", make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(16, 8), random_state=1,
-                                                                       max_iter=50)), same)
-make_onnx("network_classifier", MLPClassifier(hidden_layer_sizes=(12,), random_state=1, max_iter=50),
-          lambda s: classes(s, 3))
+make_onnx("scaled_network", make_pipeline(
+    StandardScaler(), MLPRegressor(hidden_layer_sizes=(16, 8), random_state=1, max_iter=50)), same)
+make_onnx("network_classifier", MLPClassifier(hidden_layer_sizes=(12,), random_state=1,
+                                              max_iter=50), lambda s: classes(s, 3))
 make_mixed_onnx("mixed_inputs")
 make_linear("linear_softmax")
+
+# Small ones to begin with for tests/fuzz/models_fuzz.cc.
+SEEDS = HERE.parents[2] / "fuzz/corpus/models"
+x, signal = data(True)
+xgboost.train({"objective": "multi:softprob", "num_class": 3, "max_depth": 2, "nthread": 1},
+              xgboost.DMatrix(x[200:], label=classes(signal, 3)[200:]), 1).save_model(
+                  SEEDS / "xgboost.json")
+lightgbm.train({"num_leaves": 4, "verbose": -1, "num_threads": 1},
+               lightgbm.Dataset(x[200:].astype(numpy.float64), label=signal[200:]), 2).save_model(
+                   SEEDS / "lightgbm.txt")
+text = (SEEDS / "lightgbm.txt").read_text()
+(SEEDS / "lightgbm.txt").write_text(text[:text.index("end of trees")] + "end of trees\n")
+for seed in ("linear_softmax.json", "logistic_multiclass.onnx"):
+    (SEEDS / seed).write_bytes((HERE / seed).read_bytes())
+for seed, model in (("boosted_small.onnx", GradientBoostingClassifier(n_estimators=2, max_depth=2)),
+                    ("forest_small.onnx", RandomForestClassifier(2, max_depth=3))):
+    model.fit(numpy.nan_to_num(x[200:300]), classes(signal, 2)[200:300])
+    (SEEDS / seed).write_bytes(skl2onnx.to_onnx(
+        model, x[:1], options={id(model): {"zipmap": False}},
+        target_opset={"": 17, "ai.onnx.ml": 3}).SerializeToString())
