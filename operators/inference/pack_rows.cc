@@ -9,8 +9,8 @@
 namespace millrace {
 namespace {
 
-// Rows and columns that are turned at once.
-constexpr int64_t kBlock = 8;
+// What is turned at once.
+constexpr int64_t kBlock = 8, kBlockRows = 4;
 
 void PackScalar(const Column& column, int64_t begin, int64_t rows, int64_t width, float* out) {
   const double* values = column.values<double>() + begin;
@@ -18,30 +18,19 @@ void PackScalar(const Column& column, int64_t begin, int64_t rows, int64_t width
 }
 
 #if defined(__AVX2__)
-__m256 LoadFloats(const double* values) {
-  const __m128 low = _mm256_cvtpd_ps(_mm256_loadu_pd(values));
-  const __m128 high = _mm256_cvtpd_ps(_mm256_loadu_pd(values + 4));
-  return _mm256_set_m128(high, low);
-}
-
-// Eight values of eight columns become eight values of eight rows.
+// Four values of eight columns become eight values of four rows.
 void TurnBlock(const double* const* columns, int64_t at, int64_t width, float* out) {
-  __m256 r[kBlock], t[kBlock];
-  for (int64_t c = 0; c < kBlock; ++c) r[c] = LoadFloats(columns[c] + at);
-  for (int64_t c = 0; c < kBlock; c += 2) {
-    t[c] = _mm256_unpacklo_ps(r[c], r[c + 1]);
-    t[c + 1] = _mm256_unpackhi_ps(r[c], r[c + 1]);
+  __m256 r[4];  // Column c and column c + 4.
+  for (int64_t c = 0; c < 4; ++c) {
+    r[c] = _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd(columns[c + 4] + at)),
+                           _mm256_cvtpd_ps(_mm256_loadu_pd(columns[c] + at)));
   }
-  for (int64_t c = 0; c < kBlock; c += 4) {
-    r[c] = _mm256_shuffle_ps(t[c], t[c + 2], 0x44);
-    r[c + 1] = _mm256_shuffle_ps(t[c], t[c + 2], 0xEE);
-    r[c + 2] = _mm256_shuffle_ps(t[c + 1], t[c + 3], 0x44);
-    r[c + 3] = _mm256_shuffle_ps(t[c + 1], t[c + 3], 0xEE);
-  }
-  for (int64_t i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * width, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
+  const __m256 low01 = _mm256_unpacklo_ps(r[0], r[1]), high01 = _mm256_unpackhi_ps(r[0], r[1]);
+  const __m256 low23 = _mm256_unpacklo_ps(r[2], r[3]), high23 = _mm256_unpackhi_ps(r[2], r[3]);
+  _mm256_storeu_ps(out, _mm256_shuffle_ps(low01, low23, 0x44));
+  _mm256_storeu_ps(out + width, _mm256_shuffle_ps(low01, low23, 0xEE));
+  _mm256_storeu_ps(out + 2 * width, _mm256_shuffle_ps(high01, high23, 0x44));
+  _mm256_storeu_ps(out + 3 * width, _mm256_shuffle_ps(high01, high23, 0xEE));
 }
 #endif
 
@@ -57,7 +46,7 @@ void PackRows(std::span<const Column> columns, int64_t begin, int64_t rows, floa
       values[c] = columns[static_cast<size_t>(first + c)].values<double>() + begin;
     }
     int64_t at = 0;
-    for (; at + kBlock <= rows; at += kBlock) {
+    for (; at + kBlockRows <= rows; at += kBlockRows) {
       TurnBlock(values, at, width, out + at * width + first);
     }
     for (int64_t c = 0; c < kBlock; ++c) {
