@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sql/changelog.h"
 #include "sql/node_compiler.h"
 
 namespace millrace {
@@ -16,7 +17,7 @@ FieldIds AllOf(const v1::Schema& schema) {
 }
 
 bool CanLeaveColumnsOut(const v1::Source& source) {
-  if (source.connector() == "nexmark") return true;
+  if (source.connector() == "nexmark" || source.connector() == "postgres-cdc") return true;
   if (source.format() != "json") return false;
   const auto is = [&source](const char* option, const char* value) {
     const auto found = source.options().find(option);
@@ -42,6 +43,7 @@ class Pushdown {
       FieldIds kept = needed;
       for (const v1::Field& field : node->schema().fields()) {
         if (needed.contains(field.id())) AddReferences(field.computed(), kept);
+        if (IsCaptureColumn(field)) kept.insert(field.id());
       }
       Prune(kept, *node);
       Narrow(*node);

@@ -191,6 +191,77 @@ constexpr OptionSpec kNexmarkSource[] = {
      .help = "Parts that can be read in parallel"},
 };
 
+// ---- postgres ----------------------------------------------------------------------------------
+
+constexpr std::string_view kPostgresStarts[] = {"initial", "latest"};
+constexpr OptionSpec kPgDatabase = {.name = "database-name", .required = true};
+constexpr OptionSpec kPgHost = {
+    .name = "hostname", .required = true, .help = "Host, or folder of a Unix socket"};
+constexpr OptionSpec kPgPassword = {.name = "password",
+                                    .help = "Without one, libpq looks into ~/.pgpass"};
+constexpr OptionSpec kPgPort = {
+    .name = "port", .kind = OptionKind::kInt, .default_value = "5432", .min = 1, .max = 65535};
+constexpr OptionSpec kPgSchema = {.name = "schema-name", .default_value = "public"};
+constexpr OptionSpec kPgTable = {.name = "table-name", .required = true};
+constexpr OptionSpec kPgUser = {.name = "username", .required = true};
+constexpr OptionSpec kPostgresSource[] = {
+    kPgDatabase,
+    kPgHost,
+    kPgPassword,
+    kPgPort,
+    {.name = "publication.name",
+     .help = "Made when there is none; otherwise it must have the table. SLOT_publication when not "
+             "given"},
+    {.name = "scan.snapshot.chunk-pages",
+     .kind = OptionKind::kInt,
+     .default_value = "1024",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "Pages of the table that one query of the snapshot reads"},
+    {.name = "scan.snapshot.connections",
+     .kind = OptionKind::kInt,
+     .default_value = "2",
+     .min = 1,
+     .max = 16,
+     .help = "Connections that read the snapshot at the same time"},
+    {.name = "scan.startup.mode",
+     .kind = OptionKind::kEnum,
+     .default_value = "initial",
+     .values = kPostgresStarts,
+     .help = "initial: the rows that are there, then changes; latest: changes from now on"},
+    kPgSchema,
+    {.name = "slot.name",
+     .required = true,
+     .help = "Replication slot of this job alone; a fresh start drops one that is there"},
+    kPgTable,
+    kPgUser,
+};
+constexpr OptionSpec kPostgresSink[] = {
+    kPgDatabase,
+    kPgHost,
+    kPgPassword,
+    kPgPort,
+    kPgSchema,
+    {.name = "sink.batch-rows",
+     .kind = OptionKind::kInt,
+     .default_value = "5000",
+     .min = 1,
+     .max = 1'000'000,
+     .help = "Rows per statement; an epoch is one transaction all the same"},
+    {.name = "sink.commit-timeout",
+     .kind = OptionKind::kDuration,
+     .default_value = "60 s",
+     .min = 1000,
+     .max = 3'600'000,
+     .help = "How long a commit is tried before the job restarts"},
+    {.name = "sink.create-table",
+     .kind = OptionKind::kBool,
+     .default_value = "false",
+     .help = "Make the table when there is none"},
+    kPgTable,
+    kPgUser,
+};
+
 // ---- print --------------------------------------------------------------------------------------
 
 constexpr std::string_view kPrintStyles[] = {"changelog", "json"};
@@ -239,6 +310,17 @@ constexpr ConnectorSpec kConnectors[] = {
      .has_source = true,
      .boundedness = Boundedness::kByOption,
      .source_options = kNexmarkSource},
+    {.name = "postgres",
+     .help = "A table of PostgreSQL: inserts, or upserts and deletes by key",
+     .has_sink = true,
+     .sink_guarantee = Guarantee::kExactlyOnce,
+     .sink_key = SinkKey::kForChanges,
+     .sink_options = kPostgresSink},
+    {.name = "postgres-cdc",
+     .help = "Changes of a PostgreSQL table by logical replication",
+     .has_source = true,
+     .changes = SourceChanges::kCaptured,
+     .source_options = kPostgresSource},
     {.name = "print",
      .help = "Committed rows as lines of standard output; a restart may repeat the last epoch",
      .has_sink = true,

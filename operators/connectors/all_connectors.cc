@@ -5,6 +5,7 @@
 #include "operators/connectors/file/file_connector.h"
 #include "operators/connectors/kafka/kafka_connector.h"
 #include "operators/connectors/nexmark/nexmark_connector.h"
+#include "operators/connectors/postgres/postgres_connector.h"
 #include "operators/connectors/print/print_connector.h"
 
 namespace millrace {
@@ -28,6 +29,11 @@ std::span<const Connector> AllConnectors() {
       {.name = "nexmark",
        .make_source = &MakeNexmarkSource,
        .make_discovery = &MakeNexmarkDiscovery},
+      {.name = "postgres", .make_sink = &MakePostgresSink, .blocking = true},
+      {.name = "postgres-cdc",
+       .make_source = &MakePostgresCdcSource,
+       .make_discovery = &MakePostgresCdcDiscovery,
+       .blocking = true},
       {.name = "print", .make_sink = &MakePrintSink},
   };
   return kConnectors;

@@ -43,6 +43,7 @@ OWN_FOLDERS = ("runtime", "operators", "sql", "coordinator", "worker", "cli", "t
 LIBRARY_HOME = {
     "rocksdb/": ("runtime/state",),
     "librdkafka/": ("operators/connectors/kafka",),
+    "libpq-fe.h": ("operators/connectors/postgres",),
     "prometheus/": ("runtime/metrics",),
     "httplib.h": ("runtime/metrics",),
     "pg_query": ("sql",),

@@ -1,0 +1,44 @@
+// Values of PostgreSQL as text, in the form of a connection of ours (ISO dates, UTC, hex bytea), to
+// columns and back.
+//
+// Threading: a PgValueReader belongs to one thread. The rest are pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "operators/formats/time_text.h"
+#include "runtime/columns/batch.h"
+
+namespace millrace {
+
+// Whether values of the type with this OID (pg_type.oid) can be read as `kind`. STRING takes all.
+bool CanReadPgType(uint32_t oid, TypeKind kind);
+// The type of a column that is made for `kind`: "bigint".
+std::string_view PgTypeFor(TypeKind kind);
+
+class PgValueReader {
+ public:
+  // Appends the value; false: it is not one of the column's type (then nothing was appended).
+  bool Append(std::string_view text, ColumnBuilder& column);
+
+ private:
+  TimestampParser timestamps_{TimestampText::kSql};
+};
+
+// The value as PostgreSQL reads it; nothing for NULL.
+std::optional<std::string> PgText(const Column& column, int64_t row);
+// Appends an element of an array literal: quoted, or NULL.
+void AppendPgArrayElement(const std::optional<std::string>& value, std::string& out);
+
+// One row of COPY in text format, without its newline: fields separated by tabs, \N for NULL,
+// backslash escapes. False: malformed, or not `columns` fields.
+struct PgField {
+  bool is_null = false;
+  std::string text;
+};
+bool SplitCopyRow(std::string_view row, size_t columns, std::vector<PgField>& fields);
+
+}  // namespace millrace

@@ -1,0 +1,18 @@
+// The connectors `postgres-cdc` (source) and `postgres` (sink).
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/env.h"
+#include "runtime/task/sink.h"
+#include "runtime/task/source.h"
+
+namespace millrace {
+
+absl::StatusOr<std::unique_ptr<Source>> MakePostgresCdcSource(const v1::Node& node);
+absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakePostgresCdcDiscovery(const v1::Node& node,
+                                                                         Env& env);
+absl::StatusOr<std::unique_ptr<Sink>> MakePostgresSink(const v1::Node& node);
+
+}  // namespace millrace
