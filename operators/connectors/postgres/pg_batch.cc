@@ -74,8 +74,9 @@ absl::Status PgBatch::Write(PgConnection& connection) {
   }
   for (const PgValues& values : inserts_) upserts.push_back(&values);
   // Only equality uses the index, and it knows no NULLs.
-  const auto with_null = std::stable_partition(
-      deletes.begin(), deletes.end(), [this](const PgValues* values) { return !HasNullKey(*values); });
+  const auto with_null =
+      std::stable_partition(deletes.begin(), deletes.end(),
+                            [this](const PgValues* values) { return !HasNullKey(*values); });
   const std::vector<const PgValues*> nulls(with_null, deletes.end());
   deletes.erase(with_null, deletes.end());
   if (!deletes.empty()) MILLRACE_RETURN_IF_ERROR(Delete(connection, deletes, "="));
@@ -120,7 +121,8 @@ absl::Status PgBatch::Delete(PgConnection& connection, const std::vector<const P
   for (const PgTargetColumn& column : columns_) {
     if (!column.in_key) continue;
     names.push_back(Concat("k", names.size()));
-    conditions.push_back(Concat("t.", QuotedName(column.name), " ", equals, " gone.", names.back()));
+    conditions.push_back(
+        Concat("t.", QuotedName(column.name), " ", equals, " gone.", names.back()));
   }
   return connection
       .Run(Concat("DELETE FROM ", table_, " AS t USING ", arrays, " AS gone(", Join(names, ", "),

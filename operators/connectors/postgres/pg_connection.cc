@@ -36,15 +36,21 @@ std::string Trimmed(const char* message) {
 
 }  // namespace
 
-int64_t PgRows::affected() const {
-  return std::strtoll(PQcmdTuples(result_.get()), nullptr, 10);
-}
+int64_t PgRows::affected() const { return std::strtoll(PQcmdTuples(result_.get()), nullptr, 10); }
 
 absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PostgresTable& table,
                                                                  bool replication) {
-  const char* const names[] = {"host",    "port",     "user",           "password",
-                               "dbname",  "options",  "connect_timeout", "application_name",
-                               "keepalives_idle", replication ? "replication" : nullptr, nullptr};
+  const char* const names[] = {"host",
+                               "port",
+                               "user",
+                               "password",
+                               "dbname",
+                               "options",
+                               "connect_timeout",
+                               "application_name",
+                               "keepalives_idle",
+                               replication ? "replication" : nullptr,
+                               nullptr};
   const char* const values[] = {
       table.host.c_str(),
       table.port.c_str(),
@@ -78,9 +84,9 @@ absl::Status PgConnection::Failed(const PGresult* result, std::string_view attem
   const bool lost = PQstatus(connection_.get()) != CONNECTION_OK;
   const absl::StatusCode code =
       lost ? absl::StatusCode::kUnavailable : CodeOf(state == nullptr ? "" : state);
-  return absl::Status(code, Concat("PostgreSQL: ", Trimmed(result == nullptr
-                                                               ? PQerrorMessage(connection_.get())
-                                                               : PQresultErrorMessage(result)),
+  return absl::Status(code, Concat("PostgreSQL: ",
+                                   Trimmed(result == nullptr ? PQerrorMessage(connection_.get())
+                                                             : PQresultErrorMessage(result)),
                                    " [", attempted.substr(0, 120), "]"));
 }
 

@@ -4,7 +4,8 @@
 // Errors:    kUnavailable: the connection cannot be made or is lost, or the server is shutting down
 //            or short of connections. kDeadlineExceeded: a statement was cancelled by its time-out.
 //            kAborted: a serialisation failure or deadlock. kPermissionDenied, kNotFound (a table,
-//            column, slot), kAlreadyExists, kInvalidArgument (wrong data). Else kFailedPrecondition.
+//            column, slot), kAlreadyExists, kInvalidArgument (wrong data). Else
+//            kFailedPrecondition.
 #pragma once
 
 #include <libpq-fe.h>

@@ -28,7 +28,8 @@ absl::StatusOr<PgPosition> DecodePgPosition(std::string_view text) {
   position.phase = PgPosition::Phase::kSnapshot;
   if (text == "snapshot") return position;
   position.phase = PgPosition::Phase::kStreaming;
-  const std::vector<std::string> parts = absl::StrSplit(absl::string_view(text.data(), text.size()), ' ');
+  const std::vector<std::string> parts =
+      absl::StrSplit(absl::string_view(text.data(), text.size()), ' ');
   if (parts.size() != 5 || parts[0] != "stream" || parts[1].empty() ||
       !absl::SimpleAtoi(parts[4], &position.rows)) {
     return absl::DataLossError(Concat("not a position of postgres-cdc: ", text));

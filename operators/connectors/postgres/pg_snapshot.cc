@@ -18,8 +18,9 @@ absl::StatusOr<std::unique_ptr<PgSnapshot>> PgSnapshot::Begin(const PostgresSour
     MILLRACE_ASSIGN_OR_RETURN(reader.connection, PgConnection::Open(options.table, false));
     MILLRACE_RETURN_IF_ERROR(
         reader.connection
-            ->Run(Concat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ",
-                         QuotedText(snapshot)))
+            ->Run(
+                Concat("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ",
+                       QuotedText(snapshot)))
             .status());
     made->readers_.push_back(std::move(reader));
   }

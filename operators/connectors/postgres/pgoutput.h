@@ -80,8 +80,8 @@ struct PgTruncate {
 };
 struct PgOther {};  // Origins, types, messages.
 
-using PgMessage = std::variant<PgBegin, PgCommit, PgRelation, PgInsert, PgUpdate, PgDelete,
-                               PgTruncate, PgOther>;
+using PgMessage =
+    std::variant<PgBegin, PgCommit, PgRelation, PgInsert, PgUpdate, PgDelete, PgTruncate, PgOther>;
 // kDataLoss: malformed. The views point into `payload`.
 absl::StatusOr<PgMessage> ReadPgMessage(std::string_view payload);
 

@@ -44,8 +44,9 @@ absl::Status PostgresCdcSource::CheckTable(PgConnection& connection) {
     return absl::NotFoundError(Concat("there is no such table: ", options_.table.Text()));
   }
   if (table.Text(0, 1) == "n") {
-    problems.push_back("REPLICA IDENTITY is NOTHING: deleted rows could not be told from one another; "
-                       "ALTER TABLE … REPLICA IDENTITY DEFAULT or FULL");
+    problems.push_back(
+        "REPLICA IDENTITY is NOTHING: deleted rows could not be told from one another; "
+        "ALTER TABLE … REPLICA IDENTITY DEFAULT or FULL");
   }
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows found,
@@ -88,9 +89,10 @@ absl::Status PostgresCdcSource::EnsurePublication(PgConnection& connection) {
   }
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows tables,
-      connection.Run("SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND "
-                     "tablename = $3",
-                     {options_.publication, options_.table.schema, options_.table.table}));
+      connection.Run(
+          "SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND "
+          "tablename = $3",
+          {options_.publication, options_.table.schema, options_.table.table}));
   if (tables.rows() == 0 || publications.Text(0, 0) != "t") {
     return absl::FailedPreconditionError(
         Concat("publication '", options_.publication, "' does not publish all changes of ",
@@ -123,7 +125,8 @@ absl::Status PostgresCdcSource::MakeSlot(PgConnection& connection) {
                             " LOGICAL pgoutput EXPORT_SNAPSHOT")));
   MILLRACE_ASSIGN_OR_RETURN(position_.lsn, ParsePgLsn(made.Text(0, 1)));
   position_.system_id = system_id_;
-  position_.phase = options_.snapshot ? PgPosition::Phase::kSnapshot : PgPosition::Phase::kStreaming;
+  position_.phase =
+      options_.snapshot ? PgPosition::Phase::kSnapshot : PgPosition::Phase::kStreaming;
   if (!options_.snapshot) return BeginStream();
   std::vector<std::string> names;
   for (const Field& column : columns_) names.push_back(QuotedName(column.name));
@@ -140,8 +143,9 @@ absl::Status PostgresCdcSource::CheckSlot(PgConnection& connection) {
   const std::string advice =
       "; the table must be read anew: start a new job, with a slot of its own";
   if (position_.system_id != system_id_) {
-    return absl::DataLossError(Concat(lost, "this is another server (system identifier ", system_id_,
-                                      ", the checkpoint is of ", position_.system_id, ")", advice));
+    return absl::DataLossError(Concat(lost, "this is another server (system identifier ",
+                                      system_id_, ", the checkpoint is of ", position_.system_id,
+                                      ")", advice));
   }
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows slot,
@@ -177,8 +181,8 @@ absl::Status PostgresCdcSource::BeginStream() {
   skip_transaction_ = position_.transaction;
   skip_rows_ = position_.rows;
   received_ = position_.lsn;
-  return stream_->BeginCopy(Concat("START_REPLICATION SLOT ", QuotedName(options_.slot), " LOGICAL ",
-                                   PgLsnText(position_.lsn),
+  return stream_->BeginCopy(Concat("START_REPLICATION SLOT ", QuotedName(options_.slot),
+                                   " LOGICAL ", PgLsnText(position_.lsn),
                                    " (proto_version '1', publication_names ",
                                    QuotedText(QuotedName(options_.publication)), ")"));
 }

@@ -38,8 +38,8 @@ absl::Status PostgresCdcSource::Open(SourceContext& context, std::vector<Split> 
   }
   builder_ = std::make_unique<BatchBuilder>(context.schema, context.batch_rows_max);
   letters_ = std::make_unique<BatchBuilder>(DeadLetterSchema());
-  retained_bytes_ = &context.counters.metrics.Gauge(
-      "millrace_cdc_slot_retained_bytes", "Log that the server keeps for the slot.", {});
+  retained_bytes_ = &context.counters.metrics.Gauge("millrace_cdc_slot_retained_bytes",
+                                                    "Log that the server keeps for the slot.", {});
   lag_bytes_ = &context.counters.metrics.Gauge("millrace_cdc_lag_bytes",
                                                "Log that was written and not read yet.", {});
   return AddSplits(std::move(splits));
@@ -140,7 +140,8 @@ absl::Status PostgresCdcSource::Handle(std::string_view payload) {
   } else if (const auto* relation = std::get_if<PgRelation>(&message)) {
     return HandleRelation(*relation);
   } else if (const auto* insert = std::get_if<PgInsert>(&message)) {
-    if (insert->relation == relation_ && IsNewRow()) AppendRow(insert->row, RowKind::kInsert, false);
+    if (insert->relation == relation_ && IsNewRow())
+      AppendRow(insert->row, RowKind::kInsert, false);
   } else if (const auto* update = std::get_if<PgUpdate>(&message)) {
     if (update->relation == relation_ && IsNewRow()) return HandleUpdate(*update);
   } else if (const auto* gone = std::get_if<PgDelete>(&message)) {
@@ -248,10 +249,10 @@ absl::Status PostgresCdcSource::AppendMoved(const PgUpdate& update) {
     conditions.push_back(Concat(QuotedName(columns_[i].name), " = $", key.size()));
   }
   MILLRACE_ASSIGN_OR_RETURN(
-      const PgRows now, monitor_->Run(Concat("SELECT ", Join(names, ", "), " FROM ",
-                                             options_.table.Quoted(), " WHERE ",
-                                             Join(conditions, " AND ")),
-                                      key));
+      const PgRows now,
+      monitor_->Run(Concat("SELECT ", Join(names, ", "), " FROM ", options_.table.Quoted(),
+                           " WHERE ", Join(conditions, " AND ")),
+                    key));
   // It may have changed again, which the stream will tell; or be gone, which it will tell too.
   if (now.rows() == 0) return absl::OkStatus();
   for (size_t i = 0; i < missing.size(); ++i) {
@@ -267,8 +268,9 @@ absl::Status PostgresCdcSource::AppendMoved(const PgUpdate& update) {
 void PostgresCdcSource::AppendCopied(const std::vector<PgField>& fields) {
   PgTuple tuple;
   for (const PgField& field : fields) {
-    tuple.push_back({.kind = field.is_null ? PgColumnValue::Kind::kNull : PgColumnValue::Kind::kText,
-                     .text = field.text});
+    tuple.push_back(
+        {.kind = field.is_null ? PgColumnValue::Kind::kNull : PgColumnValue::Kind::kText,
+         .text = field.text});
   }
   AppendRow(tuple, RowKind::kInsert, false);
 }
@@ -284,9 +286,8 @@ void PostgresCdcSource::AppendRow(const PgTuple& tuple, RowKind kind, bool only_
     while (to == sequence_column_ || to == unavailable_column_);
     ColumnBuilder& column = builder_->column(to);
     const auto at = static_cast<size_t>(tuple_index_[i]);
-    const PgColumnValue value = at < tuple.size() && (!only_key || in_key_[i])
-                                    ? tuple[at]
-                                    : PgColumnValue{};
+    const PgColumnValue value =
+        at < tuple.size() && (!only_key || in_key_[i]) ? tuple[at] : PgColumnValue{};
     if (value.kind == PgColumnValue::Kind::kUnchanged) {
       any_unavailable = true;
       unavailable[static_cast<size_t>(to) / 8] |= static_cast<char>(1 << (to % 8));
@@ -350,8 +351,8 @@ absl::Status PostgresCdcSource::SendStatus(bool now) {
   const int64_t now_ns = context_->env.clock.MonotonicNanos();
   if (!now && now_ns - status_sent_ns_ < kStatusIntervalNs) return absl::OkStatus();
   status_sent_ns_ = now_ns;
-  return stream_->Send(PgStatusUpdate(received_, confirmed_,
-                                      absl::ToUnixMicros(context_->env.clock.Now())));
+  return stream_->Send(
+      PgStatusUpdate(received_, confirmed_, absl::ToUnixMicros(context_->env.clock.Now())));
 }
 
 void PostgresCdcSource::UpdateMetrics() {

@@ -1,6 +1,6 @@
-// Changes of one PostgreSQL table: its rows as of an exported snapshot, then its logical replication
-// stream from that very point on; no gap, no overlap. Rows are captured changes (sql/changelog.h)
-// for `normalize`.
+// Changes of one PostgreSQL table: its rows as of an exported snapshot, then its logical
+// replication stream from that very point on; no gap, no overlap. Rows are captured changes
+// (sql/changelog.h) for `normalize`.
 //
 // The slot is confirmed only up to positions of completed epochs. A restart goes on behind the last
 // row of the restored epoch, also in the middle of a transaction; during the snapshot it begins
@@ -82,7 +82,7 @@ class PostgresCdcSource : public Source {
   std::unique_ptr<PgSnapshot> snapshot_;
   bool truncate_first_ = false;
 
-  PgPosition position_;       // Behind the last row appended.
+  PgPosition position_;         // Behind the last row appended.
   PgLsn skip_transaction_ = 0;  // Of the restored position.
   uint64_t skip_rows_ = 0;
   PgLsn transaction_ = 0;  // The open one; 0 = none.

@@ -43,9 +43,10 @@ absl::Status PostgresSink::Open(SinkContext& context) {
   MILLRACE_RETURN_IF_ERROR(CheckTable(*connection));
   const absl::Status made =
       connection
-          ->Run(Concat("CREATE TABLE IF NOT EXISTS ", Markers(),
-                       " (job_id text, sink text, slot int, epoch bigint NOT NULL, generation bigint "
-                       "NOT NULL, PRIMARY KEY (job_id, sink, slot))"))
+          ->Run(
+              Concat("CREATE TABLE IF NOT EXISTS ", Markers(),
+                     " (job_id text, sink text, slot int, epoch bigint NOT NULL, generation bigint "
+                     "NOT NULL, PRIMARY KEY (job_id, sink, slot))"))
           .status();
   // Tasks that make it at the same moment meet in the catalog.
   if (absl::IsInvalidArgument(made) || absl::IsAlreadyExists(made)) return absl::OkStatus();
@@ -71,10 +72,11 @@ absl::Status PostgresSink::CreateTable(PgConnection& connection) const {
 absl::Status PostgresSink::CheckTable(PgConnection& connection) {
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows found,
-      connection.Run("SELECT attname, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND "
-                     "attidentity = '' FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum "
-                     "> 0 AND NOT attisdropped",
-                     {options_.table.Quoted()}));
+      connection.Run(
+          "SELECT attname, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND "
+          "attidentity = '' FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum "
+          "> 0 AND NOT attisdropped",
+          {options_.table.Quoted()}));
   if (found.rows() == 0) {
     return absl::NotFoundError(Concat("there is no such table: ", options_.table.Text(),
                                       "; make it, or set sink.create-table = true"));
@@ -107,7 +109,8 @@ absl::Status PostgresSink::CheckTable(PgConnection& connection) {
                        "FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY "
                        "(i.indkey)), to_jsonb(i)->>'indnullsnotdistinct' = 'true' OR NOT EXISTS "
                        "(SELECT 1 FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = "
-                       "ANY (i.indkey) AND NOT a.attnotnull) FROM pg_index i WHERE i.indrelid = to_regclass($1) AND "
+                       "ANY (i.indkey) AND NOT a.attnotnull) FROM pg_index i WHERE i.indrelid = "
+                       "to_regclass($1) AND "
                        "i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL",
                        {options_.table.Quoted()}));
     bool unique = false, takes_nulls_as_equal = false;
@@ -117,9 +120,10 @@ absl::Status PostgresSink::CheckTable(PgConnection& connection) {
       takes_nulls_as_equal |= indexes.Text(row, 1) == "t";
     }
     if (unique && !takes_nulls_as_equal) {
-      problems.push_back(Concat("the unique index on (", Join(key, ", "),
-                                ") takes NULLs as different: make its columns NOT NULL, or the index "
-                                "NULLS NOT DISTINCT"));
+      problems.push_back(
+          Concat("the unique index on (", Join(key, ", "),
+                 ") takes NULLs as different: make its columns NOT NULL, or the index "
+                 "NULLS NOT DISTINCT"));
     } else if (!unique) {
       problems.push_back(Concat("there is no primary key or unique index on (", Join(key, ", "),
                                 "), by which rows are updated"));
@@ -163,8 +167,8 @@ absl::StatusOr<v1::CommitToken> PostgresSink::Prepare(Epoch epoch) {
 }
 
 absl::Status PostgresSink::Commit(const v1::CommitToken& token) {
-  const int64_t deadline_ns = context_->env.clock.MonotonicNanos() +
-                              absl::ToInt64Nanoseconds(options_.commit_timeout);
+  const int64_t deadline_ns =
+      context_->env.clock.MonotonicNanos() + absl::ToInt64Nanoseconds(options_.commit_timeout);
   while (true) {
     const absl::Status status = CommitOnce(token);
     if (status.ok()) return status;
@@ -172,8 +176,8 @@ absl::Status PostgresSink::Commit(const v1::CommitToken& token) {
     connection_ = nullptr;
     fenced_.clear();
     const bool again = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-                       (absl::IsAborted(status) && status.message().find("newer generation") ==
-                                                       absl::string_view::npos);
+                       (absl::IsAborted(status) &&
+                        status.message().find("newer generation") == absl::string_view::npos);
     if (!again || context_->env.clock.MonotonicNanos() + absl::ToInt64Nanoseconds(kRetryPause) >
                       deadline_ns) {
       context_->counters.sink_errors.Add(1);
@@ -191,7 +195,8 @@ absl::Status PostgresSink::CommitOnce(const v1::CommitToken& token) {
   if (connection_ == nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(connection_, PgConnection::Open(options_.table, false));
     MILLRACE_RETURN_IF_ERROR(
-        connection_->Run("SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'")
+        connection_
+            ->Run("SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'")
             .status());
   }
   if (!fenced_[token.slot()]) MILLRACE_RETURN_IF_ERROR(Fence(token.slot()));
@@ -214,7 +219,8 @@ absl::Status PostgresSink::Fence(uint32_t slot) {
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows fenced,
       connection_->Run(
-          Concat("INSERT INTO ", Markers(), " AS m (job_id, sink, slot, epoch, generation) VALUES ($1, "
+          Concat("INSERT INTO ", Markers(),
+                 " AS m (job_id, sink, slot, epoch, generation) VALUES ($1, "
                  "$2, $3, 0, $4) ON CONFLICT (job_id, sink, slot) DO UPDATE SET generation = "
                  "EXCLUDED.generation WHERE m.generation <= EXCLUDED.generation"),
           {context_->job_id, context_->node.uid(), std::to_string(slot),
