@@ -3,11 +3,11 @@
 //
 // Threading: the owning Task calls every method, one at a time (runtime/task/task.h).
 // Ownership: the Task owns the operator; the operator borrows its context, which outlives it.
-// Errors:    a non-OK status ends the task; runtime/base/status.h says what then. A bad row is not
-// an
+// Errors:    a non-OK status ends the task; runtime/base/status.h says what then. A bad row is no
 //            error: it goes to the dead-letter output and is counted.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -50,9 +50,25 @@ struct OperatorContext {
   const v1::JobGraph* graph = nullptr;
   // For files that Open reads; nothing else may block.
   Disk* disk = nullptr;
+  // For asynchronous operators: timers and chance; and what makes the task call Collect soon.
+  // `wake` may be called from any thread, also when the task is gone.
+  Env* env = nullptr;
+  std::function<void()> wake = {};
 };
 
 enum class Progress { kDone, kAgain };
+
+// How far an asynchronous operator is.
+struct Settled {
+  // Most operators: they have emitted all they make of a row when Process returns. The task does
+  // not ask them again.
+  bool synchronous = false;
+  // Of the rows given to Process since Open, in their order: how many come before the first that
+  // is still under way. A row is settled once all that is made of it has been emitted.
+  uint64_t rows = 0;
+  // Too much is under way: the task takes no more input until this is false again.
+  bool full = false;
+};
 
 class Operator {
  public:
@@ -73,6 +89,24 @@ class Operator {
   // Moves whatever the operator still caches into the state store, which the task then snapshots as
   // `epoch`.
   virtual absl::Status FlushState(Epoch) { return absl::OkStatus(); }
+
+  // For asynchronous operators: those with rows under way outside the task (requests in flight,
+  // rows that wait for a batch to fill). Emits what has arrived, at the latest when it is called
+  // with room in `out`, and begins what is due by now. With `all`, it sends what waits for more
+  // rows, too, because a barrier or the end of the input waits; the task calls again, with every
+  // `wake`, until all is settled.
+  //
+  // Answers come on foreign threads, perhaps after the operator is gone. They enter by a Mailbox
+  // that the operator shares with its callbacks, made with the context's `wake`, whose letters
+  // Collect runs: a letter may name the operator, a callback may not. Timers do the same.
+  //
+  // What the task makes of it: a watermark stays before the operator until the rows before it are
+  // settled, while later rows come in; so it never passes a row, but a row may pass it. At a
+  // barrier no more rows come in until all are settled, so no snapshot has anything in flight. The
+  // task never waits: it sleeps until woken, and other tasks run.
+  virtual absl::StatusOr<Settled> Collect(bool /*all*/, Emitter&) {
+    return Settled{.synchronous = true};
+  }
 };
 
 // Sends rows `errors` of `batch` (rows of one node's input) to the dead-letter output of node

@@ -66,32 +66,40 @@ Task::Step Task::RunOnce() {
       }
     }
     if (has_source_) ScheduleDiscovery();
+    FindAsynchronous();
   }
   const bool posted = mailbox_.RunPosted() > 0;
   if (done_) return Step::kIdle;
   const bool credit = HasCredit();
   if (!credit || ++steps_ % kStepsPerLook == 0) queued_bytes_.Set(QueuedBytes());
-  if (!credit) {
-    if (absl::Status status = EndsStatus(); !status.ok()) {
-      Fail("", status);
-      return Step::kIdle;
-    }
-    if (blocked_since_ns_ == 0) blocked_since_ns_ = options_.env.clock.MonotonicNanos();
-    return Step::kBlocked;
+  if (!credit) return Blocked();
+  if (pass_.active) {
+    ContinueWatermark();
+    return Step::kProgress;
+  }
+  if (!asynchronous_.empty()) {
+    const Step step = RunAsynchronous();
+    if (step != Step::kIdle) return step;
   }
   if (blocked_since_ns_ != 0) {
     split_watermarks_.ExcludeBlockedTime(std::exchange(blocked_since_ns_, 0),
                                          options_.env.clock.MonotonicNanos());
-  }
-  if (pass_.active) {
-    ContinueWatermark();
-    return Step::kProgress;
   }
   const Step step = has_source_ ? RunSource() : RunChannels();
   if (step == Step::kIdle && !done_) {
     if (absl::Status status = EndsStatus(); !status.ok()) Fail("", status);
   }
   return posted && step == Step::kIdle ? Step::kProgress : step;
+}
+
+// Waits, and not for input: its sources are not idle meanwhile.
+Task::Step Task::Blocked() {
+  if (absl::Status status = EndsStatus(); !status.ok()) {
+    Fail("", status);
+    return Step::kIdle;
+  }
+  if (blocked_since_ns_ == 0) blocked_since_ns_ = options_.env.clock.MonotonicNanos();
+  return Step::kBlocked;
 }
 
 Task::Step Task::RunSource() {
@@ -140,7 +148,7 @@ Task::Step Task::PollSource(Node& node) {
     } else if (*result == PollResult::kIdle && split_watermarks_.AllIdle(now)) {
       SendIdle();
     } else if (*result == PollResult::kEmitted) {
-      idle_sent_ = false;
+      idle_sent_ = idle_wanted_ = false;
     }
   }
   return *result == PollResult::kIdle ? Step::kIdle : Step::kProgress;
@@ -183,8 +191,9 @@ Task::Step Task::RunChannels() {
          ++n) {
       received = true;
       HandleItem(channel, std::move(item));
-      // One batch, or one watermark that has not yet passed, is a step.
-      if (done_ || pass_.active || !HasCredit()) return Step::kProgress;
+      // One watermark that has not yet passed is a step; so is one batch that may have filled up an
+      // asynchronous operator.
+      if (done_ || pass_.active || !asynchronous_.empty() || !HasCredit()) return Step::kProgress;
     }
   }
   return received ? Step::kProgress : Step::kIdle;
@@ -194,7 +203,7 @@ void Task::HandleItem(Channel& channel, ChannelItem item) {
   switch (item.kind) {
     case ChannelItem::Kind::kBatch:
       channel.idle = false;
-      idle_sent_ = false;
+      idle_sent_ = idle_wanted_ = false;
       nodes_[0]->counters.bytes_in.Add(item.batch.byte_size());
       Deliver(0, channel.input, item.batch);
       return;
@@ -232,6 +241,7 @@ void Task::AdvanceInputWatermark() {
 }
 
 void Task::BeginWatermark(size_t origin, EventTime watermark) {
+  idle_wanted_ = false;
   pass_ = {.active = true, .watermark = watermark, .origin = origin, .next = origin};
   ContinueWatermark();
 }
@@ -239,25 +249,28 @@ void Task::BeginWatermark(size_t origin, EventTime watermark) {
 void Task::ContinueWatermark() {
   for (; pass_.next < nodes_.size(); ++pass_.next) {
     Node& node = *nodes_[pass_.next];
-    if (!nodes_[pass_.origin]->reaches[pass_.next] || node.watermark >= pass_.watermark) continue;
+    if (!nodes_[pass_.origin]->reaches[pass_.next] || HoldWatermark(node)) continue;
+    const EventTime watermark =
+        asynchronous_.empty() ? pass_.watermark : PassableTo(pass_.next, pass_.watermark);
+    if (node.watermark >= watermark) continue;
     if (node.op != nullptr) {
-      absl::StatusOr<Progress> progress = node.op->OnWatermark(pass_.watermark, *node.emitter);
+      absl::StatusOr<Progress> progress = node.op->OnWatermark(watermark, *node.emitter);
       if (done_) return;
       if (!progress.ok()) return Fail(node.uid, progress.status());
       if (*progress == Progress::kAgain) return;  // RunOnce comes back when there is room.
     }
-    node.watermark = pass_.watermark;
+    node.watermark = watermark;
     node.watermark_us.Set(static_cast<uint64_t>(node.watermark.us));
     for (TaskOutput& output : node.outputs) {
-      output.router->SendToAll(
-          {.kind = ChannelItem::Kind::kWatermark, .watermark = pass_.watermark});
+      output.router->SendToAll({.kind = ChannelItem::Kind::kWatermark, .watermark = watermark});
     }
   }
   pass_.active = false;
 }
 
 void Task::SendIdle() {
-  if (std::exchange(idle_sent_, true)) return;
+  idle_wanted_ = AnyUnderWay();  // Downstream must not go on without these rows.
+  if (idle_wanted_ || std::exchange(idle_sent_, true)) return;
   for (auto& node : nodes_) {
     for (TaskOutput& output : node->outputs) {
       output.router->SendToAll({.kind = ChannelItem::Kind::kIdle});

@@ -159,6 +159,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
   bool HasCredit();
   size_t QueuedBytes() const;
+  Step Blocked();
   Step RunSource();
   Step RunChannels();
   Step PollSource(Node& node);
@@ -169,6 +170,14 @@ class Task : public std::enable_shared_from_this<Task> {
   void BeginWatermark(size_t origin, EventTime watermark);
   void ContinueWatermark();
   void SendIdle();
+  void FindAsynchronous();
+  Step RunAsynchronous();
+  Step BringOut();
+  bool Collect(Node& node, bool all);
+  bool HoldWatermark(Node& node);
+  void ReleaseWatermark(Node& node);
+  EventTime PassableTo(size_t node, EventTime watermark) const;
+  bool AnyUnderWay() const;
   Step TakeEpoch(Epoch epoch);
   absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
   void RunCommits();
@@ -194,7 +203,9 @@ class Task : public std::enable_shared_from_this<Task> {
     EventTime watermark;
     size_t origin = 0;
     size_t next = 0;
+    bool released = false;  // `origin` is asynchronous, and held it until now.
   } pass_;
+  std::vector<Node*> asynchronous_;  // In topological order.
   struct Trigger {
     Epoch epoch;
     AfterEpoch after;
@@ -206,6 +217,7 @@ class Task : public std::enable_shared_from_this<Task> {
   std::vector<std::string> known_splits_;
   uint32_t steps_ = 0;
   bool idle_sent_ = false;
+  bool idle_wanted_ = false;  // To be sent when no row is under way.
   int64_t blocked_since_ns_ = 0;
   int64_t align_since_ns_ = 0;
   bool snapshot_running_ = false;

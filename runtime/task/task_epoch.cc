@@ -37,6 +37,7 @@ void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
 
 Task::Step Task::TakeEpoch(Epoch epoch) {
   if (snapshot_running_) return Step::kBlocked;  // Woken by the letter that ends it.
+  if (const Step step = BringOut(); step != Step::kIdle || done_) return step;
   const int64_t begin = options_.env.clock.MonotonicNanos();
   auto job = std::make_shared<SnapshotJob>();
   job->snapshot.set_chain(options_.id.chain);

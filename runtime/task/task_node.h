@@ -1,6 +1,7 @@
 // The parts of a Task: its nodes and its input channels. Private to runtime/task.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,6 +36,17 @@ struct Task::Node {
   TaskCounter watermark_us;
   EventTime watermark = EventTime::Min();
   std::unique_ptr<NodeEmitter> emitter;
+
+  // Asynchronous operators: rows given to it and settled since Open, and the watermarks that wait
+  // for the first `rows` of them, oldest first.
+  struct HeldWatermark {
+    EventTime watermark;
+    uint64_t rows;
+  };
+  uint64_t rows_restored = 0;
+  Settled settled;
+  std::deque<HeldWatermark> held;
+  uint64_t rows_given() const { return counters.rows_in.value() - rows_restored; }
 
   // Contexts outlive what borrows them: declared first, destroyed last.
   std::unique_ptr<StateStore> state;

@@ -97,6 +97,7 @@ absl::Status Task::OpenNode(Node& node) {
   node.watermark = restored.watermark;
   node.watermark_us.Set(static_cast<uint64_t>(node.watermark.us));
   node.counters.rows_in.Set(restored.rows_in);
+  node.rows_restored = restored.rows_in;
   node.counters.rows_out.Set(restored.rows_out);
   node.counters.rows_late.Set(restored.rows_late);
   node.counters.rows_dead_lettered.Set(restored.rows_dead_lettered);
@@ -131,7 +132,9 @@ absl::Status Task::OpenNode(Node& node) {
                       .clock = options_.env.clock,
                       .split_watermarks = has_source_ ? &split_watermarks_ : nullptr,
                       .graph = &options_.graph,
-                      .disk = &env_.disk});
+                      .disk = &env_.disk,
+                      .env = &env_,
+                      .wake = options_.wake});
   return node.op->Open(*node.operator_context);
 }
 

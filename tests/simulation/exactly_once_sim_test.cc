@@ -101,5 +101,19 @@ TEST_F(ExactlyOnceSim, WorkersLeaveWhileOthersCrash) {
   }
 }
 
+// Rows are under way at a server when processes crash, barriers come and watermarks move.
+TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughAnOperatorAsksAServer) {
+  for (const uint64_t seed : SeedsToRun(15)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed,
+                   {.worker_crashes = 0.2, .coordinator_crashes = 0.05, .cuts = 0.1, .worker_leaves = 0.1, .asks = true});
+    sim.Submit();
+    ASSERT_EQ(sim.RunFaulty(40'000), "");
+    ASSERT_TRUE(sim.RunHealthy(4'000'000))
+        << v1::JobState_Name(sim.state()) << " " << sim.last_error();
+    ASSERT_EQ(sim.target().rows(), sim.job().Expected());
+  }
+}
+
 }  // namespace
 }  // namespace millrace

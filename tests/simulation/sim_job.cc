@@ -3,12 +3,14 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "operators/all_operators.h"
 #include "runtime/base/check.h"
+#include "runtime/base/mailbox.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/checkpoint/outbox.h"
 #include "runtime/task/counters.h"
@@ -152,12 +154,77 @@ class SimSink : public Sink {
   SinkContext* context_ = nullptr;
 };
 
+// Every row comes back as it was, from a server that lives as long as nothing crashes.
+class SimAskingOperator : public Operator {
+ public:
+  explicit SimAskingOperator(SimRandom& random) : random_(random) {}
+
+  absl::Status Open(OperatorContext& context) override {
+    inbox_ = std::make_shared<Mailbox>(context.wake);
+    executor_ = &context.env->executor;
+    return absl::OkStatus();
+  }
+  absl::Status Process(int, const Batch& batch, Emitter&) override {
+    waiting_.push_back(batch);
+    if (random_.OneIn(3)) Send();
+    return absl::OkStatus();
+  }
+  absl::StatusOr<Settled> Collect(bool all, Emitter& out) override {
+    out_ = &out;
+    inbox_->RunPosted();
+    if (all || random_.OneIn(10)) Send();
+    return Settled{.rows = settled_, .full = asked_.size() > 20};
+  }
+
+ private:
+  struct Asked {
+    uint64_t rows;
+    bool answered = false;
+  };
+  void Send() {
+    for (Batch& batch : std::exchange(waiting_, {})) {
+      const uint64_t number = first_ + asked_.size();
+      asked_.push_back({static_cast<uint64_t>(batch.rows())});
+      Ask(*executor_, random_, inbox_, this, number, std::move(batch));
+    }
+  }
+  static void Ask(Executor& executor, SimRandom& random, std::shared_ptr<Mailbox> inbox,
+                  SimAskingOperator* asker, uint64_t number, Batch batch) {
+    const auto delay = absl::Microseconds(static_cast<int64_t>(random.Below(30'000)));
+    executor.RunAfter(delay, [&executor, &random, inbox = std::move(inbox), asker, number,
+                              batch = std::move(batch)]() mutable {
+      if (random.OneIn(10)) {
+        Ask(executor, random, std::move(inbox), asker, number, std::move(batch));
+        return;
+      }
+      inbox->Post([asker, number, batch = std::move(batch)] { asker->OnAnswer(number, batch); });
+    });
+  }
+  void OnAnswer(uint64_t number, const Batch& batch) {
+    out_->Emit(batch);
+    asked_[static_cast<size_t>(number - first_)].answered = true;
+    for (; !asked_.empty() && asked_.front().answered; asked_.pop_front(), ++first_) {
+      settled_ += asked_.front().rows;
+    }
+  }
+
+  SimRandom& random_;
+  std::shared_ptr<Mailbox> inbox_;
+  Executor* executor_ = nullptr;
+  Emitter* out_ = nullptr;
+  std::vector<Batch> waiting_;
+  std::deque<Asked> asked_;  // Number `first_` and on.
+  uint64_t first_ = 0;
+  uint64_t settled_ = 0;
+};
+
 class SimNodes : public NodeFactory {
  public:
   SimNodes(const SimJob& job, SimTarget& target, SimWorld& world)
       : job_(job), target_(target), world_(world) {}
 
   absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
+    if (node.uid() == "ask") return std::make_unique<SimAskingOperator>(world_.random);
     return AllNodes().MakeOperator(node);
   }
   absl::StatusOr<std::unique_ptr<Source>> MakeSource(const v1::Node&) const override {
@@ -212,6 +279,18 @@ int64_t SimJob::TimeUs(int split, int64_t row) const {
 v1::JobGraph SimJob::Graph() const {
   v1::JobGraph graph;
   MILLRACE_CHECK(google::protobuf::TextFormat::ParseFromString(kGraph, &graph));
+  if (!asks) return graph;
+  v1::Node ask = graph.nodes(1);
+  ask.set_uid("ask");
+  ask.mutable_filter();
+  *graph.add_nodes() = ask;
+  for (v1::Edge& edge : *graph.mutable_edges()) {
+    if (edge.from() == "wm") edge.set_from("ask");
+  }
+  v1::Edge& edge = *graph.add_edges();
+  edge.set_from("wm");
+  edge.set_to("ask");
+  edge.mutable_forward();
   return graph;
 }
 

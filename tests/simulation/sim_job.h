@@ -45,6 +45,9 @@ struct SimJob {
   int splits = 4;
   int64_t rows_per_split = 3000;
   int keys = 7;
+  // Puts an operator between wm and win that asks an imaginary server about every row: answers come
+  // in any order, and some are asked for again.
+  bool asks = false;
 
   // The compiled graph: src -> wm -> (by key) win -> sink.
   v1::JobGraph Graph() const;

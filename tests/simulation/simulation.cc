@@ -118,7 +118,10 @@ class Simulation::Watcher : public JobWatcher {
 };
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
-    : options_(options), world_(seed), nodes_(MakeSimNodes(job_, target_, world_)) {
+    : options_(options),
+      world_(seed),
+      job_{.asks = options.asks},
+      nodes_(MakeSimNodes(job_, target_, world_)) {
   workers_.resize(static_cast<size_t>(options_.workers));
   StartCoordinator();
   for (int i = 0; i < options_.workers; ++i) StartWorker(i);

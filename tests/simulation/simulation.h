@@ -22,6 +22,7 @@ struct SimulationOptions {
   double cuts = 0;
   // A worker is asked to end, hands its tasks over and comes back.
   double worker_leaves = 0;
+  bool asks = false;  // See SimJob.
 };
 
 class Simulation {

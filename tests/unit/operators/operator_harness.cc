@@ -132,10 +132,12 @@ struct OperatorHarness::Instance {
   std::unique_ptr<StateStore> state;
   std::unique_ptr<OperatorContext> context;
   std::unique_ptr<Operator> op;
+  uint64_t rows_given = 0;
 };
 
-OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode)
+OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode, MakeIt make)
     : mode_(mode),
+      make_(std::move(make)),
       graph_(Compile(job, env_.disk)),
       node_(Find(graph_, "op")),
       storage_(OpenTestStorage(env_.disk)),
@@ -180,10 +182,16 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
                                                 .counters = counters_,
                                                 .clock = env_,
                                                 .graph = &graph_,
-                                                .disk = &env_.disk});
-    auto op = AllNodes().MakeOperator(*node_);
-    ASSERT_TRUE(op.ok()) << op.status();
-    instance->op = *std::move(op);
+                                                .disk = &env_.disk,
+                                                .env = &env_.env,
+                                                .wake = [] {}});
+    if (make_ != nullptr) {
+      instance->op = make_();
+    } else {
+      auto op = AllNodes().MakeOperator(*node_);
+      ASSERT_TRUE(op.ok()) << op.status();
+      instance->op = *std::move(op);
+    }
     const absl::Status opened = instance->op->Open(*instance->context);
     ASSERT_TRUE(opened.ok()) << opened;
     instances_.push_back(std::move(instance));
@@ -221,12 +229,29 @@ void OperatorHarness::Push(const std::vector<TextRow>& rows) {
     Collector out(*this, mode_ == HarnessMode::kFullOutput);
     const absl::Status status = instance->op->Process(0, millrace::Take(batch, own), out);
     ASSERT_TRUE(status.ok()) << status;
+    instance->rows_given += own.size();
   }
   AfterStep();
 }
 
+void OperatorHarness::BringOut(Instance& instance) {
+  Collector out(*this, mode_ == HarnessMode::kFullOutput);
+  for (int calls = 0;; ++calls) {
+    const absl::StatusOr<Settled> settled = instance.op->Collect(/*all=*/true, out);
+    ASSERT_TRUE(settled.ok()) << settled.status();
+    if (settled->synchronous || settled->rows == instance.rows_given) return;
+    ASSERT_LT(calls, 100'000) << "rows do not come out";
+    if (out.full()) {
+      out.MakeRoom();
+    } else {
+      ASSERT_TRUE(env_.RunTimer()) << "rows are under way, but nothing is going to happen";
+    }
+  }
+}
+
 void OperatorHarness::Deliver(EventTime watermark) {
   for (const auto& instance : instances_) {
+    BringOut(*instance);
     Collector out(*this, mode_ == HarnessMode::kFullOutput);
     while (true) {
       const absl::StatusOr<Progress> progress = instance->op->OnWatermark(watermark, out);
@@ -252,6 +277,7 @@ void OperatorHarness::AfterStep() {
   const Epoch epoch{++epoch_};
   std::vector<v1::Segment> segments;
   for (const auto& instance : instances_) {
+    BringOut(*instance);
     ASSERT_TRUE(instance->op->FlushState(epoch).ok());
     for (v1::Segment& segment : Checkpoint(*instance->state, epoch_)) {
       segments.push_back(std::move(segment));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,7 +48,9 @@ class OperatorHarness {
     std::string models = {};
     std::map<std::string, std::string> files = {};
   };
-  OperatorHarness(const Job& job, HarnessMode mode);
+  // `make`: makes the operator, instead of the table of operators; given what it talks to.
+  using MakeIt = std::function<std::unique_ptr<Operator>()>;
+  OperatorHarness(const Job& job, HarnessMode mode, MakeIt make = nullptr);
   ~OperatorHarness();
 
   // Each is a step: afterwards the mode does what it does.
@@ -73,10 +76,13 @@ class OperatorHarness {
   std::vector<std::string> Take(OutputPort port);
   void Open(uint32_t parallelism, const std::vector<v1::Segment>& restore);
   void AfterStep();
+  // All rows that an asynchronous operator has under way; its timers run.
+  void BringOut(Instance& instance);
   void Deliver(EventTime watermark);
   Batch ToBatch(const std::vector<TextRow>& rows) const;
 
   const HarnessMode mode_;
+  const MakeIt make_;
   StateTestEnv env_;
   v1::JobGraph graph_;
   const v1::Node* node_ = nullptr;

@@ -20,14 +20,14 @@
 
 namespace millrace {
 
-// State uses the disk alone.
+// State uses the disk alone. Timers run when the test says so, and move the clock.
 class StateTestEnv : public Clock, public Network, public Executor, public Random {
  public:
   MemoryDisk disk;
   Env env{.clock = *this, .disk = disk, .network = *this, .executor = *this, .random = *this};
 
   absl::Time Now() override { return absl::UnixEpoch(); }
-  int64_t MonotonicNanos() override { return 0; }
+  int64_t MonotonicNanos() override { return now_ns_; }
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string&, Accept) override {
     return absl::UnimplementedError("no network");
   }
@@ -35,9 +35,23 @@ class StateTestEnv : public Clock, public Network, public Executor, public Rando
     return nullptr;
   }
   void RunBlocking(absl::AnyInvocable<void() &&> work) override { std::move(work)(); }
-  void RunAfter(absl::Duration, absl::AnyInvocable<void() &&> work) override {}
+  void RunAfter(absl::Duration delay, absl::AnyInvocable<void() &&> work) override {
+    timers_.emplace(now_ns_ + absl::ToInt64Nanoseconds(delay), std::move(work));
+  }
+  // False when there is no timer.
+  bool RunTimer() {
+    if (timers_.empty()) return false;
+    auto timer = timers_.extract(timers_.begin());
+    now_ns_ = std::max(now_ns_, timer.key());
+    std::move(timer.mapped())();
+    return true;
+  }
   uint64_t Next() override { return 4; }
   bool OneIn(uint32_t) override { return false; }
+
+ private:
+  int64_t now_ns_ = 0;
+  std::multimap<int64_t, absl::AnyInvocable<void() &&>> timers_;
 };
 
 // Two words: a sum and a count.

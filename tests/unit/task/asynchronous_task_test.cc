@@ -1,0 +1,401 @@
+// A task whose operators have rows under way outside. The test is the server: it answers requests
+// one by one, from "foreign threads", in the order that it likes.
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "runtime/checkpoint/storage.h"
+#include "runtime/state/memory_budget.h"
+#include "runtime/task/task.h"
+#include "tests/unit/coordinator/fake_env.h"
+#include "tests/unit/exchange/test_batches.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+struct Request {
+  std::vector<int64_t> rows;
+  std::function<void(absl::Status)> answer;
+};
+
+// Of one operator; outlives it, as a real server does.
+struct Server {
+  std::deque<Request> requests;
+  void Answer(size_t i, absl::Status status = absl::OkStatus()) {
+    Request request = std::move(requests[i]);
+    requests.erase(requests.begin() + static_cast<std::ptrdiff_t>(i));
+    request.answer(status);
+  }
+};
+
+// Gathers two rows per request; emits answers as they come; at most two requests at once.
+class AskingOperator : public Operator {
+ public:
+  explicit AskingOperator(Server& server) : server_(server) {}
+
+  absl::Status Open(OperatorContext& context) override {
+    inbox_ = std::make_shared<Mailbox>(context.wake);
+    return absl::OkStatus();
+  }
+  absl::Status Process(int, const Batch& batch, Emitter&) override {
+    for (int64_t value : ValuesOf(batch)) {
+      gathered_.push_back(value);
+      order_.push_back({value, false});
+      if (gathered_.size() == 2) Send();
+    }
+    return absl::OkStatus();
+  }
+  absl::StatusOr<Settled> Collect(bool all, Emitter& out) override {
+    out_ = &out;
+    inbox_->RunPosted();
+    if (!status_.ok()) return status_;
+    if (all && !gathered_.empty()) Send();
+    return Settled{.rows = settled_, .full = requests_ >= 2};
+  }
+  absl::StatusOr<Progress> OnWatermark(EventTime, Emitter&) override { return Progress::kDone; }
+
+ private:
+  void Send() {
+    ++requests_;
+    server_.requests.push_back(
+        {gathered_, [this, rows = gathered_, inbox = inbox_](absl::Status status) {
+           // `this` is for the letter alone.
+           inbox->Post([this, rows, status] { OnAnswer(rows, status); });
+         }});
+    gathered_.clear();
+  }
+  void OnAnswer(const std::vector<int64_t>& rows, const absl::Status& status) {
+    --requests_;
+    if (!status.ok()) {
+      status_ = status;
+      return;
+    }
+    out_->Emit(Numbers(rows));
+    for (auto& [value, done] : order_) {
+      if (std::find(rows.begin(), rows.end(), value) != rows.end()) done = true;
+    }
+    while (!order_.empty() && order_.front().second) {
+      order_.pop_front();
+      ++settled_;
+    }
+  }
+
+  Server& server_;
+  std::shared_ptr<Mailbox> inbox_;
+  Emitter* out_ = nullptr;
+  std::vector<int64_t> gathered_;
+  std::deque<std::pair<int64_t, bool>> order_;
+  uint64_t settled_ = 0;
+  int requests_ = 0;
+  absl::Status status_;
+};
+
+class Nodes : public NodeFactory {
+ public:
+  explicit Nodes(std::map<std::string, Server>& servers) : servers_(servers) {}
+  absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
+    return std::make_unique<AskingOperator>(servers_[node.uid()]);
+  }
+  absl::StatusOr<std::unique_ptr<Source>> MakeSource(const v1::Node&) const override {
+    return absl::UnimplementedError("none");
+  }
+  absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeDiscovery(const v1::Node&,
+                                                                Env&) const override {
+    return absl::UnimplementedError("none");
+  }
+  absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node&) const override {
+    return absl::UnimplementedError("none");
+  }
+  bool IsStateful(const v1::Node&) const override { return false; }
+  bool IsBlocking(const v1::Node&) const override { return false; }
+
+ private:
+  std::map<std::string, Server>& servers_;
+};
+
+class FakeListener : public TaskListener {
+ public:
+  void OnExhausted(TaskId) override {}
+  void OnFailed(TaskId, std::string_view uid, const absl::Status& status) override {
+    failure = std::string(uid) + ": " + std::string(status.message());
+  }
+  void OnSnapshot(TaskId, Epoch epoch, v1::TaskSnapshot, EpochTimes) override {
+    snapshots.push_back(epoch.number);
+  }
+  void OnCommitted(TaskId, Epoch) override {}
+  std::string failure;
+  std::vector<uint64_t> snapshots;
+};
+
+constexpr char kGraph[] = R"(
+  format: 1 max_parallelism: 16
+  nodes { uid: "in" source {} schema { %s } }
+  nodes { uid: "a" filter {} schema { %s } }
+  nodes { uid: "b" filter {} schema { %s } }
+  nodes { uid: "out" sink {} schema { %s } }
+  edges { from: "in" to: "a" forward {} }
+  edges { from: "a" to: "b" forward {} }
+  edges { from: "b" to: "out" forward {} }
+)";
+constexpr char kFields[] = R"(
+  fields { id: 1 name: "n" type { kind: KIND_INT64 } }
+  fields { id: 2 name: "s" type { kind: KIND_STRING } })";
+
+// One task with one input and one output; its chain is `uids`.
+class AsynchronousTaskTest : public ::testing::Test {
+ protected:
+  void MakeTask(const std::vector<std::string>& uids) {
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+        absl::StrReplaceAll(kGraph, {{"%s", kFields}}), &graph_));
+    for (const std::string& uid : uids) chain_.add_uids(uid);
+    chain_.set_parallelism(1);
+    storage_ = *OpenCheckpointStorage("file:///checkpoints", env_.disk);
+    const auto nothing = [] {};
+    LocalChannel in = MakeLocalChannel({}, nothing, nothing);
+    LocalChannel out = MakeLocalChannel({}, nothing, nothing);
+    in_ = std::move(in.sender);
+    out_ = std::move(out.receiver);
+    std::vector<TaskInput> inputs;
+    inputs.push_back({.input = 0, .receiver = std::move(in.receiver)});
+    task_ = Task::Make({.env = env_.env(),
+                        .factory = nodes_,
+                        .graph = graph_,
+                        .chain = chain_,
+                        .restore = restore_,
+                        .storage = *storage_,
+                        .budget = budget_,
+                        .listener = listener_,
+                        .wake = [this] { ++wakes_; },
+                        .key_groups = {0, 15}},
+                       std::move(inputs));
+    ASSERT_TRUE(task_->Open().ok());
+    std::vector<TaskOutput> outputs;
+    std::vector<std::unique_ptr<ChannelSender>> senders;
+    senders.push_back(std::move(out.sender));
+    outputs.push_back({.uid = uids.back(),
+                       .port = OutputPort::kMain,
+                       .router = std::make_unique<Router>(RouterOptions{}, std::move(senders))});
+    task_->Start(std::move(outputs));
+  }
+
+  void Rows(const std::vector<int64_t>& values) {
+    in_->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers(values)});
+  }
+  void Watermark(int64_t at) {
+    in_->Send({.kind = ChannelItem::Kind::kWatermark, .watermark = EventTime{at}});
+  }
+  void Idle() { in_->Send({.kind = ChannelItem::Kind::kIdle}); }
+  void Barrier(uint64_t epoch) {
+    in_->Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{epoch}});
+  }
+  // Runs the task until it has nothing to do, and says why; never longer than some steps.
+  Task::Step Run() {
+    for (int steps = 0; steps < 1000; ++steps) {
+      const Task::Step step = task_->RunOnce();
+      if (step != Task::Step::kProgress) return step;
+    }
+    ADD_FAILURE() << "the task does not come to rest";
+    return Task::Step::kProgress;
+  }
+  // What came out: "1", "w5", "barrier 1", "idle".
+  std::vector<std::string> Out() {
+    std::vector<std::string> all;
+    ChannelItem item;
+    while (out_->Receive(item)) {
+      switch (item.kind) {
+        case ChannelItem::Kind::kBatch:
+          for (int64_t value : ValuesOf(item.batch)) all.push_back(absl::StrCat(value));
+          break;
+        case ChannelItem::Kind::kWatermark:
+          all.push_back(item.watermark == EventTime::Max() ? "end"
+                                                           : absl::StrCat("w", item.watermark.us));
+          break;
+        case ChannelItem::Kind::kIdle:
+          all.emplace_back("idle");
+          break;
+        case ChannelItem::Kind::kBarrier:
+          all.push_back(absl::StrCat("barrier ", item.epoch.number));
+          break;
+      }
+    }
+    return all;
+  }
+
+  FakeEnv env_;
+  std::map<std::string, Server> servers_;
+  Nodes nodes_{servers_};
+  FakeListener listener_;
+  MemoryBudget budget_{1 << 20};
+  v1::JobGraph graph_;
+  v1::Chain chain_;
+  v1::Manifest restore_;
+  std::unique_ptr<CheckpointStorage> storage_;
+  std::shared_ptr<Task> task_;
+  std::unique_ptr<ChannelSender> in_;
+  std::unique_ptr<ChannelReceiver> out_;
+  int wakes_ = 0;
+};
+
+TEST_F(AsynchronousTaskTest, EmitsAnswersWhenTheyComeAndIsWokenByThem) {
+  MakeTask({"a"});
+  Rows({1, 2});
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(Out(), IsEmpty());
+  const int before = wakes_;
+  servers_["a"].Answer(0);
+  EXPECT_GT(wakes_, before);
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(Out(), ElementsAre("1", "2"));
+}
+
+TEST_F(AsynchronousTaskTest, HoldsAWatermarkUntilTheRowsBeforeItAreOutWhileLaterRowsComeIn) {
+  MakeTask({"a"});
+  Rows({1, 2});
+  Watermark(10);
+  Rows({3, 4});
+  Watermark(20);
+  Run();
+  ASSERT_EQ(servers_["a"].requests.size(), 2u);
+  servers_["a"].Answer(1);  // Later rows may pass the watermark; it passes no row.
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("3", "4"));
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "w20"));
+}
+
+TEST_F(AsynchronousTaskTest, ReleasesEachWatermarkAsSoonAsItsOwnRowsAreOut) {
+  MakeTask({"a"});
+  Watermark(1);
+  Rows({1, 2});
+  Watermark(10);
+  Rows({3, 4});
+  Watermark(20);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w1"));
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "w10"));
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("3", "4", "w20"));
+}
+
+TEST_F(AsynchronousTaskTest, BringsEverythingOutBeforeABarrier) {
+  MakeTask({"a"});
+  Rows({1, 2, 3});  // The third waits for a fourth.
+  Watermark(10);
+  Barrier(1);
+  Rows({5, 6});
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  // The row that waited was sent at once; nothing behind the barrier was taken.
+  ASSERT_EQ(servers_["a"].requests.size(), 2u);
+  EXPECT_THAT(servers_["a"].requests[1].rows, ElementsAre(3));
+  servers_["a"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  EXPECT_THAT(Out(), ElementsAre("1", "2"));
+  servers_["a"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(Out(), ElementsAre("3", "w10", "barrier 1"));
+  while (env_.executor.RunOne()) Run();
+  EXPECT_THAT(listener_.snapshots, ElementsAre(1u));
+  ASSERT_EQ(servers_["a"].requests.size(), 1u);
+  EXPECT_THAT(servers_["a"].requests[0].rows, ElementsAre(5, 6));
+}
+
+TEST_F(AsynchronousTaskTest, TheEndOfTheInputBringsEverythingOut) {
+  MakeTask({"a"});
+  Rows({1});
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(servers_["a"].requests, IsEmpty());
+  Watermark(EventTime::Max().us);
+  Run();
+  ASSERT_EQ(servers_["a"].requests.size(), 1u);
+  EXPECT_THAT(Out(), IsEmpty());
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "end"));
+}
+
+TEST_F(AsynchronousTaskTest, TakesNoInputWhileItIsFull) {
+  MakeTask({"a"});
+  for (int64_t i = 0; i < 10; i += 2) Rows({i, i + 1});
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  EXPECT_EQ(servers_["a"].requests.size(), 2u);
+  servers_["a"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  EXPECT_EQ(servers_["a"].requests.size(), 2u);
+  EXPECT_THAT(Out(), ElementsAre("0", "1"));
+  while (!servers_["a"].requests.empty()) {
+    servers_["a"].Answer(0);
+    Run();
+  }
+  EXPECT_THAT(Out(), ElementsAre("2", "3", "4", "5", "6", "7", "8", "9"));
+}
+
+TEST_F(AsynchronousTaskTest, IsNotIdleForOthersWhileRowsAreUnderWay) {
+  MakeTask({"a"});
+  Rows({1, 2});
+  Idle();
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "idle"));
+}
+
+TEST_F(AsynchronousTaskTest, AFailedAnswerFailsTheTask) {
+  MakeTask({"a"});
+  Rows({1, 2});
+  Run();
+  servers_["a"].Answer(0, absl::InvalidArgumentError("no such model"));
+  Run();
+  EXPECT_EQ(listener_.failure, "a: no such model");
+  Rows({3, 4});
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(servers_["a"].requests, IsEmpty());
+}
+
+TEST_F(AsynchronousTaskTest, AnswersAfterTheStopReachNobody) {
+  MakeTask({"a"});
+  Rows({1, 2, 3, 4});
+  Run();
+  ASSERT_EQ(servers_["a"].requests.size(), 2u);
+  task_->Stop();
+  servers_["a"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(Out(), IsEmpty());
+  task_.reset();
+  servers_["a"].Answer(0);  // Address sanitizer: the operator is gone.
+}
+
+TEST_F(AsynchronousTaskTest, TwoInOneChainHoldTheWatermarkEachForItself) {
+  MakeTask({"a", "b"});
+  Rows({1, 2});
+  Watermark(10);
+  Rows({3, 4});
+  Barrier(1);
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  servers_["a"].Answer(0);  // 1 and 2, and the watermark behind them, go on to b.
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  EXPECT_THAT(Out(), IsEmpty());
+  servers_["a"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  ASSERT_EQ(servers_["b"].requests.size(), 2u);
+  servers_["b"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kBlocked);
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "w10"));
+  servers_["b"].Answer(0);
+  EXPECT_EQ(Run(), Task::Step::kIdle);
+  EXPECT_THAT(Out(), ElementsAre("3", "4", "barrier 1"));
+}
+
+}  // namespace
+}  // namespace millrace
