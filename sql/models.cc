@@ -138,8 +138,8 @@ class ModelCompiler {
     calls.set_batch_age_ms(limit(calls.batch_age_ms(), 10, 60'000, "batch_age_ms"));
     calls.set_in_flight_max(limit(calls.in_flight_max(), 8, 1024, "in_flight_max"));
     calls.set_timeout_ms(limit(calls.timeout_ms(), 30'000, 3'600'000, "timeout_ms"));
-    calls.set_breaker_failures(limit(calls.breaker_failures(), 10, 1'000'000, "breaker_failures"));
-    calls.set_breaker_open_ms(limit(calls.breaker_open_ms(), 10'000, 3'600'000, "breaker_open_ms"));
+    calls.set_breaker_calls_min(limit(calls.breaker_calls_min(), 10, 10'000, "breaker_calls_min"));
+    calls.set_breaker_open_ms(limit(calls.breaker_open_ms(), 60'000, 3'600'000, "breaker_open_ms"));
   }
 
   void CheckBaseline(int index) {

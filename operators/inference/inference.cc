@@ -6,6 +6,8 @@
 #include "millrace/v1/graph.pb.h"
 #include "operators/inference/features.h"
 #include "operators/inference/model.h"
+#include "operators/inference/remote/open_inference_rpc.h"
+#include "operators/inference/remote/remote_inference.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 #include "runtime/state/state_store.h"
@@ -60,15 +62,11 @@ class ModelState {
   bool is_written_ = false;
 };
 
-class Inference : public Operator {
+class LocalInference : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
     context_ = &context;
     MILLRACE_ASSIGN_OR_RETURN(model_, ModelOf(context));
-    if (!model_->has_local()) {
-      return absl::UnimplementedError(
-          Concat("this worker cannot ask remote models: model=", model_->name()));
-    }
     MILLRACE_RETURN_IF_ERROR(state_.Open(context, *model_));
     MILLRACE_ASSIGN_OR_RETURN(FeatureReader reader, FeatureReader::Make(context, *model_));
     features_ = std::make_unique<FeatureReader>(std::move(reader));
@@ -127,6 +125,33 @@ class Inference : public Operator {
   std::unique_ptr<FeatureReader> features_;
   std::unique_ptr<Model> loaded_;
   std::unique_ptr<ModelMetrics> metrics_;
+};
+
+// Only the graph says where the model is, so the choice waits for Open.
+class Inference : public Operator {
+ public:
+  absl::Status Open(OperatorContext& context) override {
+    MILLRACE_ASSIGN_OR_RETURN(const v1::Model* model, ModelOf(context));
+    if (model->has_remote()) {
+      chosen_ = MakeRemoteInference(&MakeOpenInferenceTransport);
+    } else {
+      chosen_ = std::make_unique<LocalInference>();
+    }
+    return chosen_->Open(context);
+  }
+  absl::Status Process(int input, const Batch& batch, Emitter& out) override {
+    return chosen_->Process(input, batch, out);
+  }
+  absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
+    return chosen_->OnWatermark(watermark, out);
+  }
+  absl::Status FlushState(Epoch epoch) override { return chosen_->FlushState(epoch); }
+  absl::StatusOr<Settled> Collect(bool all, Emitter& out) override {
+    return chosen_->Collect(all, out);
+  }
+
+ private:
+  std::unique_ptr<Operator> chosen_;
 };
 
 }  // namespace

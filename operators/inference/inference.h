@@ -8,7 +8,7 @@
 
 namespace millrace {
 
-// A local model, asked on the task's own thread: a barrier never finds rows on their way.
+// A local model is asked on the task's own thread; a remote one as remote/remote_inference.h says.
 std::unique_ptr<Operator> MakeInference();
 
 }  // namespace millrace

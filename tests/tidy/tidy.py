@@ -67,6 +67,7 @@ BANNED = [
      r"\s*(NULL|nullptr|0)\s*\)|\bgettimeofday\s*\(|\bclock_gettime\s*\(",
      "time comes from Env", {
          "coordinator/grpc_server_rpc.cc": "deadline of gRPC's own Shutdown",
+         "operators/inference/remote/open_inference_rpc.cc": "deadlines of gRPC's calls",
          "cli/job_client_rpc.cc": "deadlines of a call that a person waits for",
          "cli/remote_commands.cc": "deadline of a call that a person waits for",
      }),

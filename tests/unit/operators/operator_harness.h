@@ -95,6 +95,7 @@ class OperatorHarness {
   std::vector<std::unique_ptr<Instance>> instances_;
   std::map<OutputPort, std::vector<std::string>> out_;
   EventTime watermark_ = EventTime::Min();
+  bool is_woken_ = false;
   uint64_t epoch_ = 0;
   int generation_ = 0;
   int evictions_ = 0;
