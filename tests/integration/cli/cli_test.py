@@ -361,7 +361,7 @@ nodes:
     def test_the_examples_are_valid(self):
         for job in sorted((ROOT / "examples").glob("*.yaml")):
             with self.subTest(job.name):
-                settings = [flag for name in ("input", "output", "brokers")
+                settings = [flag for name in ("input", "output", "brokers", "host", "user", "database")
                             for flag in ("--set", f"{name}=x")]
                 millrace("validate", job, *settings, check=OK)
 

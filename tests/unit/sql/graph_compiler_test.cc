@@ -137,7 +137,8 @@ TEST_P(ExamplesTest, Compiles) {
         }
         std::fclose(file);
         const CompiledGraph compiled = CompileYaml(
-            text, {{"brokers", "localhost:9092"}, {"input", "/in"}, {"output", "/out"}});
+            text, {{"brokers", "localhost:9092"}, {"input", "/in"}, {"output", "/out"},
+                   {"host", "db"}, {"user", "me"}, {"database", "shop"}});
         return DiagnosticsText(compiled.diagnostics) + ExplainGraph(compiled.graph);
       },
       1);
@@ -146,7 +147,7 @@ TEST_P(ExamplesTest, Compiles) {
 INSTANTIATE_TEST_SUITE_P(All, ExamplesTest,
                          testing::Values("hot_items", "hot_items_embedded", "filter_project",
                                          "sessions", "late_and_dead_letters", "customer_totals",
-                                         "fraud_scoring"),
+                                         "fraud_scoring", "postgres_cdc"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
