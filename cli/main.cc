@@ -44,6 +44,7 @@ struct Flags {
   std::string savepoint;
   std::string request_id;
   std::string directory;
+  std::string model, model_version, model_path, model_sha256;
   std::string work_dir;
   int metrics_port = -1;
   uint64_t memory_mb = 1024;
@@ -193,6 +194,14 @@ class Command {
     return SavepointCommand(Client(), flags_.job, Absolute(flags_.directory), RequestId(),
                             flags_.format);
   }
+  int UpdateModel() {
+    v1::Model model;
+    model.set_name(flags_.model);
+    model.set_version(flags_.model_version);
+    model.mutable_local()->set_path(Absolute(flags_.model_path));
+    model.mutable_local()->set_sha256(flags_.model_sha256);
+    return UpdateModelCommand(Client(), flags_.job, model, RequestId(), flags_.format);
+  }
   int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines, flags_.format); }
 
  private:
@@ -309,6 +318,14 @@ int Main(int argc, char** argv) {
       on(app.add_subcommand("savepoint", "write a savepoint"), [&] { return command.Savepoint(); });
   AddJobName(sub, flags);
   sub->add_option("DIR", flags.directory, "folder for the savepoint")->required();
+  sub = on(app.add_subcommand("update-model", "put a new version of a model into a running job"),
+           [&] { return command.UpdateModel(); });
+  AddJobName(sub, flags);
+  sub->add_option("MODEL", flags.model, "name of the model in the job")->required();
+  sub->add_option("--version", flags.model_version, "the new version")->required();
+  sub->add_option("--path", flags.model_path, "its file, at the same path on every worker")
+      ->required();
+  sub->add_option("--sha256", flags.model_sha256, "of the file; computed when it is left out");
   sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
   AddJobName(sub, flags);
   sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();

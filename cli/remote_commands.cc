@@ -220,6 +220,24 @@ int SavepointCommand(JobClient& client, const std::string& job, const std::strin
   return kExitOk;
 }
 
+int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Model& model,
+                       const std::string& request_id, OutputFormat format) {
+  v1::UpdateModelRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  *request.mutable_model() = model;
+  absl::StatusOr<v1::UpdateModelResponse> response = client.UpdateModel(request);
+  if (!response.ok()) return Failed(response.status());
+  std::fprintf(stderr, "in use from epoch %llu on\n",
+               static_cast<unsigned long long>(response->epoch()));
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+  } else {
+    std::printf("%s\n", response->sha256().c_str());
+  }
+  return kExitOk;
+}
+
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max,
                 OutputFormat format) {
   v1::GetLogsRequest request;

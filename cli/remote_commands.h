@@ -36,6 +36,9 @@ int StopCommand(JobClient& client, const std::string& job, bool drain,
 int CancelCommand(JobClient& client, const std::string& job, const std::string& request_id);
 int SavepointCommand(JobClient& client, const std::string& job, const std::string& directory,
                      const std::string& request_id, OutputFormat format);
+// `model`: name, version and file.
+int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Model& model,
+                       const std::string& request_id, OutputFormat format);
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max, OutputFormat format);
 
 }  // namespace millrace

@@ -162,6 +162,11 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
         job->OnCommitAck(message.commit_ack());
       }
       return;
+    case v1::ConnectRequest::kModelPrepared:
+      if (JobController* job = FindAttempt(message.model_prepared().attempt())) {
+        job->OnModelPrepared(message.model_prepared());
+      }
+      return;
     case v1::ConnectRequest::kLogLines:
       if (JobController* job = FindAttempt(message.log_lines().attempt())) {
         job->OnLogLines(worker_id, message.log_lines());

@@ -13,6 +13,8 @@
 #include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "sql/diagnostics.h"
+#include "sql/models.h"
 
 namespace millrace {
 namespace {
@@ -21,12 +23,6 @@ constexpr uint32_t kFormat = 1;
 constexpr size_t kRequestIdBytesMax = 128;
 constexpr uint32_t kLogLinesDefault = 200;
 constexpr size_t kSlugBytesMax = 32;
-
-bool HasErrors(const std::vector<v1::Diagnostic>& diagnostics) {
-  return std::any_of(diagnostics.begin(), diagnostics.end(), [](const v1::Diagnostic& diagnostic) {
-    return diagnostic.severity() != v1::Diagnostic::SEVERITY_WARNING;
-  });
-}
 
 // The first problem in the message, all of them attached.
 absl::Status InvalidJob(const std::vector<v1::Diagnostic>& diagnostics) {
@@ -304,7 +300,7 @@ void Coordinator::GetJob(v1::GetJobRequest request, Reply<v1::GetJobResponse> re
     if (!job.ok()) return std::move(reply)(job.status());
     v1::GetJobResponse response;
     *response.mutable_job() = (*job)->Describe();
-    *response.mutable_graph() = (*job)->graph();
+    *response.mutable_graph() = (*job)->GraphInUse();
     std::move(reply)(std::move(response));
   });
 }
@@ -450,6 +446,36 @@ void Coordinator::RunSavepoint(const v1::CreateSavepointRequest& request,
     return std::move(reply)(absl::InvalidArgumentError("a savepoint needs a directory"));
   }
   (*job)->CreateSavepoint(request.directory(), std::move(reply));
+}
+
+void Coordinator::UpdateModel(v1::UpdateModelRequest request,
+                              Reply<v1::UpdateModelResponse> reply) {
+  RunOnce("UpdateModel", std::move(request), std::move(reply), &Coordinator::RunUpdateModel);
+}
+
+// The file is read here when it can be, as at submit.
+void Coordinator::RunUpdateModel(const v1::UpdateModelRequest& request,
+                                 Reply<v1::UpdateModelResponse> reply) {
+  const absl::StatusOr<JobController*> job = FindJob(request.job());
+  if (!job.ok()) return std::move(reply)(job.status());
+  absl::StatusOr<v1::Model> model = (*job)->CompleteModel(request.model());
+  if (!model.ok()) return std::move(reply)(model.status());
+  loop_.RunBlocking(
+      [model = *std::move(model), disk = &loop_.env().disk]() -> absl::StatusOr<v1::Model> {
+        v1::JobGraph graph;
+        *graph.add_models() = model;
+        Diagnostics diagnostics(nullptr);
+        CompileModels(*graph.mutable_models(), diagnostics);
+        if (!diagnostics.has_errors()) PinModelFiles(graph, *disk, diagnostics);
+        const bool failed = diagnostics.has_errors();
+        const std::vector<v1::Diagnostic> list = diagnostics.Take();
+        if (failed) return InvalidJob(list);
+        return graph.models(0);
+      },
+      [job = *job, reply = std::move(reply)](absl::StatusOr<v1::Model> pinned) mutable {
+        if (!pinned.ok()) return std::move(reply)(pinned.status());
+        job->UpdateModel(*pinned, std::move(reply));
+      });
 }
 
 }  // namespace millrace

@@ -47,6 +47,9 @@ class JobApi {
   virtual void CancelJob(v1::CancelJobRequest request, Reply<v1::CancelJobResponse> reply) = 0;
   virtual void CreateSavepoint(v1::CreateSavepointRequest request,
                                Reply<v1::CreateSavepointResponse> reply) = 0;
+  // Replies when the new version is part of a complete epoch.
+  virtual void UpdateModel(v1::UpdateModelRequest request,
+                           Reply<v1::UpdateModelResponse> reply) = 0;
   virtual void ListCheckpoints(v1::ListCheckpointsRequest request,
                                Reply<v1::ListCheckpointsResponse> reply) = 0;
   virtual void ListWorkers(v1::ListWorkersRequest request,

@@ -163,6 +163,8 @@ void JobController::Fail(const absl::Status& status, const std::string& reason) 
 
 // Raises the generation, which fences whatever the attempt still does, and then stops it.
 void JobController::LeaveAttempt() {
+  DropUpdate(absl::AbortedError(
+      "the job restarts; ask again: when the switch was complete, the answer comes at once"));
   if (attempt_.epoch.phase == EpochPhase::kCollecting) AbandonEpoch("the attempt is over");
   v1::ConnectResponse stop;
   *stop.mutable_stop()->mutable_attempt() = attempt_.id;
@@ -205,6 +207,7 @@ void JobController::RestartAfter(absl::Duration delay) {
 // ---- The end.
 
 void JobController::EndAs(v1::JobState state) {
+  DropUpdate(absl::AbortedError("the job ends"));
   SetState(state);
   // Behind the write of SetState: the state is durable when this one is.
   PutStatus([this, state] { OnStoredEnd(state); });

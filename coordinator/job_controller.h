@@ -109,6 +109,7 @@ class JobController {
   void OnTaskState(const v1::TaskStateChanged& message);
   void OnEpochAck(const std::string& worker_id, const v1::EpochAck& message);
   void OnCommitAck(const v1::CommitAck& message);
+  void OnModelPrepared(const v1::ModelPrepared& message);
   void OnProgress(const v1::TaskProgress& progress);
   void OnLogLines(const std::string& worker_id, const v1::LogLines& lines);
 
@@ -116,6 +117,11 @@ class JobController {
   void Stop(bool drain, const std::string& savepoint_directory, Reply<v1::StopJobResponse> reply);
   void Cancel(Reply<v1::CancelJobResponse> reply);
   void CreateSavepoint(const std::string& directory, Reply<v1::CreateSavepointResponse> reply);
+  // `model`: from CompleteModel, with its digest. Replies when the switch is part of a complete
+  // epoch.
+  void UpdateModel(const v1::Model& model, Reply<v1::UpdateModelResponse> reply);
+  // What a user said of a new version, filled in from the one in use and compared with it.
+  absl::StatusOr<v1::Model> CompleteModel(v1::Model model) const;
   void Watch(std::shared_ptr<JobWatcher> watcher);
   v1::Job Describe() const;
   std::vector<v1::EpochRecord> Checkpoints() const;
@@ -124,6 +130,8 @@ class JobController {
   const std::string& job_id() const { return stored_.spec.job_id(); }
   const v1::JobSpec& spec() const { return stored_.spec; }
   const v1::JobGraph& graph() const;
+  // With the models of the newest epoch, which may have been replaced since the submit.
+  v1::JobGraph GraphInUse() const;
   v1::JobState state() const { return status_.state(); }
   const JobCounters& counters() const { return counters_; }
   bool epoch_in_flight() const { return attempt_.epoch.phase != EpochPhase::kNone; }
@@ -176,6 +184,14 @@ class JobController {
     Reply<v1::CreateSavepointResponse> reply;
   };
 
+  // A new version of a model on its way.
+  struct ModelUpdate {
+    v1::Model model;
+    uint64_t epoch = 0;          // Its barrier is the cut.
+    std::set<TaskId> waits_for;  // Empty: the epoch may begin.
+    Reply<v1::UpdateModelResponse> reply;
+  };
+
   // job_controller.cc: states, restarts, the end.
   void SetState(v1::JobState state);
   void PutStatus(JobMetadata::Done done);
@@ -220,6 +236,12 @@ class JobController {
   void SweepFilesSometimes();
   uint64_t CommittedEpoch() const;
 
+  // job_models.cc: other versions of models.
+  void DropUpdate(const absl::Status& status);
+  void FinishUpdate(const v1::EpochRecord& record);
+  // kInternal: the tasks do not agree.
+  absl::StatusOr<std::vector<v1::Model>> ModelsOfEpoch() const;
+
   const JobOptions options_;
   Loop& loop_;
   JobHost& host_;
@@ -248,6 +270,7 @@ class JobController {
   std::map<uint64_t, v1::EpochRecord> epochs_;
   std::multiset<uint64_t> pinned_epochs_;  // Being exported.
   std::vector<Savepoint> savepoints_;
+  std::optional<ModelUpdate> update_;
   Unreferenced unreferenced_;
   bool sweeping_ = false;
   absl::Time last_sweep_ = absl::InfinitePast();

@@ -113,6 +113,7 @@ void JobController::SendDeploys(const v1::Manifest& manifest) {
   v1::DeployAttempt& deploy = *message.mutable_deploy();
   *deploy.mutable_attempt() = attempt_.id;
   *deploy.mutable_graph() = plan->graph;
+  *deploy.mutable_graph()->mutable_models() = GraphInUse().models();
   // Every worker gets every task: it connects its channels by their addresses.
   for (const auto& [id, run] : attempt_.tasks) *deploy.add_tasks() = run.task;
   deploy.set_restore_epoch(manifest.epoch());

@@ -49,7 +49,10 @@ CheckpointView JobController::ViewOfEpoch() const {
   const bool savepoint_waits =
       std::any_of(savepoints_.begin(), savepoints_.end(),
                   [](const Savepoint& savepoint) { return savepoint.epoch == 0; });
-  view.ending = NextEndStep(ViewOfEnd()) == EndStep::kTakeLastEpoch || savepoint_waits;
+  const bool model_waits =
+      update_ && update_->waits_for.empty() && update_->epoch == attempt_.next_epoch;
+  view.ending =
+      NextEndStep(ViewOfEnd()) == EndStep::kTakeLastEpoch || savepoint_waits || model_waits;
   view.last_epoch_taken = attempt_.final_epoch != 0;
   return view;
 }
@@ -104,6 +107,8 @@ void JobController::ArmTimer(absl::Duration delay) {
 
 void JobController::TriggerEpoch() {
   if (!ReserveEpochs()) return;  // Advances when the numbers are stored.
+  // Advances when the last task has answered, or has not in time.
+  if (update_ && !update_->waits_for.empty()) return;
   const EndView end = ViewOfEnd();
   InFlight& epoch = attempt_.epoch;
   MILLRACE_CHECK(epoch.phase == EpochPhase::kNone && attempt_.final_epoch == 0);
@@ -180,6 +185,8 @@ void JobController::RecordEpoch() {
   InFlight& epoch = attempt_.epoch;
   MILLRACE_CHECK(epoch.phase == EpochPhase::kCollecting &&
                  epoch.snapshots.size() == attempt_.tasks.size());
+  absl::StatusOr<std::vector<v1::Model>> models = ModelsOfEpoch();
+  if (!models.ok()) return Fail(models.status(), "model");
   epoch.phase = EpochPhase::kRecording;
   v1::Manifest manifest;
   manifest.set_format(1);
@@ -196,9 +203,10 @@ void JobController::RecordEpoch() {
   loop_.RunBlocking(
       [uri = options_.checkpoint_uri, disk = &loop_.env().disk, manifest = std::move(manifest),
        attempt = attempt_.id.attempt()] { return StoreManifest(uri, *disk, manifest, attempt); },
-      [this, token = token_, last = epoch.last,
-       duration_us](absl::StatusOr<v1::EpochRecord> record) {
+      [this, token = token_, last = epoch.last, duration_us,
+       models = *std::move(models)](absl::StatusOr<v1::EpochRecord> record) {
         if (record.ok()) {
+          *record->mutable_models() = {models.begin(), models.end()};
           record->set_duration_us(duration_us);
           record->set_completed_unix_us(loop_.UnixMicros());
         }
@@ -234,6 +242,7 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   // The first epoch follows the start at once: it tells nothing of how the attempt does.
   if (std::exchange(attempt_.recorded_epoch, true)) failures_in_row_ = 0;
   if (last) attempt_.final_epoch = number;
+  FinishUpdate(epochs_.at(number));
   if (absl::Status status = ReachBeforeCompleted(); !status.ok()) return Fail(status, "failpoint");
   SendEpochCompleted(number);
   ForgetEpochs();

@@ -270,6 +270,11 @@ void Attempt::CompleteEpoch(Epoch epoch) {
   for (auto& [id, hosted] : tasks_) hosted.task->CompleteEpoch(epoch);
 }
 
+void Attempt::PrepareModel(Epoch epoch, const v1::Model& model) {
+  if (!started_) return;
+  for (auto& [id, hosted] : tasks_) hosted.task->PrepareModel(epoch, model);
+}
+
 void Attempt::AddProgress(v1::Heartbeat& heartbeat) const {
   if (!started_) return;
   for (const auto& [id, hosted] : tasks_) AddProgress(hosted, heartbeat);
@@ -359,6 +364,20 @@ void Attempt::OnCommitted(TaskId id, Epoch epoch) {
     ack.set_epoch(epoch.number);
     ack.mutable_task()->set_chain(id.chain);
     ack.mutable_task()->set_index(id.index);
+    attempt.worker_.Report(std::move(message));
+  });
+}
+
+void Attempt::OnModelPrepared(TaskId id, Epoch epoch, const absl::Status& status) {
+  Post([id, epoch, status](Attempt& attempt) {
+    v1::ConnectRequest message;
+    v1::ModelPrepared& prepared = *message.mutable_model_prepared();
+    *prepared.mutable_attempt() = attempt.deploy_.attempt();
+    prepared.mutable_task()->set_chain(id.chain);
+    prepared.mutable_task()->set_index(id.index);
+    prepared.set_epoch(epoch.number);
+    prepared.set_status_code(static_cast<uint32_t>(status.code()));
+    prepared.set_status_message(std::string(status.message()));
     attempt.worker_.Report(std::move(message));
   });
 }

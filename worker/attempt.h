@@ -37,6 +37,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
 
   void TriggerEpoch(const v1::TriggerEpoch& trigger);
   void CompleteEpoch(Epoch epoch);
+  void PrepareModel(Epoch epoch, const v1::Model& model);
   void AddProgress(v1::Heartbeat& heartbeat) const;
   // The last state of each task, for a coordinator that has come back.
   void ReportStates() const;
@@ -49,6 +50,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   void OnFailed(TaskId task, std::string_view uid, const absl::Status& status) override;
   void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot, EpochTimes times) override;
   void OnCommitted(TaskId task, Epoch epoch) override;
+  void OnModelPrepared(TaskId task, Epoch epoch, const absl::Status& status) override;
 
  private:
   struct Hosted {

@@ -121,6 +121,12 @@ void Worker::Handle(const v1::ConnectResponse& message) {
     case v1::ConnectResponse::kMayLeave:
       may_leave_ = leaving_;
       return;
+    case v1::ConnectResponse::kPrepareModel:
+      if (Attempt* attempt = Find(message.prepare_model().attempt())) {
+        attempt->PrepareModel(Epoch{message.prepare_model().epoch()},
+                              message.prepare_model().model());
+      }
+      return;
     case v1::ConnectResponse::MESSAGE_NOT_SET:
       LogWarning("the coordinator sent a message that this version does not know");
       return;

@@ -154,14 +154,13 @@ ModelMetrics::ModelMetrics(const OperatorContext& context, const v1::Model& mode
       errors_(context.counters.metrics.Counter(
           "millrace_model_errors_total",
           "Rows that the model failed on, or whose prediction is not finite.",
-          {{"model", model.name()}})) {
+          {{"model", model.name()}})),
+      info_(context.counters.metrics.Gauge("millrace_model_info", "1 for the model that is used.",
+                                           {{"model", model.name()},
+                                            {"version", model.version()},
+                                            {"sha256", model.local().sha256()}})) {
+  info_.Set(1);
   OperatorMetrics& metrics = context.counters.metrics;
-  metrics
-      .Gauge("millrace_model_info", "1 for the model that is used.",
-             {{"model", model.name()},
-              {"version", model.version()},
-              {"sha256", model.local().sha256()}})
-      .Set(1);
   const v1::Inference& node = context.node.inference();
   const auto watch = [&](const v1::Baseline& baseline, bool is_feature, size_t column) {
     const std::string kind = is_feature ? "feature" : "prediction";
@@ -187,6 +186,8 @@ ModelMetrics::ModelMetrics(const OperatorContext& context, const v1::Model& mode
     }
   }
 }
+
+ModelMetrics::~ModelMetrics() { info_.Set(std::numeric_limits<double>::quiet_NaN()); }
 
 void ModelMetrics::ObserveCall(int64_t rows, int64_t nanos) {
   seconds_.Observe(static_cast<double>(nanos) / 1e9);

@@ -45,6 +45,7 @@ class FeatureReader {
 class ModelMetrics {
  public:
   ModelMetrics(const OperatorContext& context, const v1::Model& model);
+  ~ModelMetrics();  // The model is no longer the one in use.
 
   // After one call for `rows` rows that took `nanos`.
   void ObserveCall(int64_t rows, int64_t nanos);
@@ -56,6 +57,7 @@ class ModelMetrics {
   OperatorMetrics::Histogram& seconds_;
   OperatorMetrics::Histogram& batch_rows_;
   OperatorMetrics::Number& errors_;
+  OperatorMetrics::Number& info_;
   struct Watched {
     bool is_feature;
     size_t column;

@@ -1,5 +1,6 @@
 #include "operators/inference/inference.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -23,9 +24,7 @@ class ModelState {
  public:
   absl::Status Open(OperatorContext& context, const v1::Model& model) {
     context_ = &context;
-    ref_.set_name(model.name());
-    ref_.set_version(model.version());
-    ref_.mutable_local()->set_sha256(model.local().sha256());
+    Set(model);
     MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("model"));
     absl::Status status;
     MILLRACE_RETURN_IF_ERROR(
@@ -46,6 +45,14 @@ class ModelState {
     return status;
   }
 
+  // What the next flush writes.
+  void Set(const v1::Model& model) {
+    ref_.set_name(model.name());
+    ref_.set_version(model.version());
+    ref_.mutable_local()->set_sha256(model.local().sha256());
+    is_written_ = false;
+  }
+
   absl::Status Flush() {
     if (std::exchange(is_written_, true)) return absl::OkStatus();
     const std::string value = ref_.SerializeAsString();
@@ -62,18 +69,27 @@ class ModelState {
   bool is_written_ = false;
 };
 
-class LocalInference : public Operator {
+bool SameTensors(const google::protobuf::RepeatedPtrField<v1::Tensor>& a,
+                 const google::protobuf::RepeatedPtrField<v1::Tensor>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const v1::Tensor& x, const v1::Tensor& y) {
+                      return x.name() == y.name() && x.type() == y.type() && x.width() == y.width();
+                    });
+}
+
+class LocalInference : public Operator, public ModelHolder {
  public:
   absl::Status Open(OperatorContext& context) override {
     context_ = &context;
-    MILLRACE_ASSIGN_OR_RETURN(model_, ModelOf(context));
-    MILLRACE_RETURN_IF_ERROR(state_.Open(context, *model_));
-    MILLRACE_ASSIGN_OR_RETURN(FeatureReader reader, FeatureReader::Make(context, *model_));
+    MILLRACE_ASSIGN_OR_RETURN(declared_, ModelOf(context));
+    MILLRACE_RETURN_IF_ERROR(state_.Open(context, *declared_));
+    MILLRACE_ASSIGN_OR_RETURN(FeatureReader reader, FeatureReader::Make(context, *declared_));
     features_ = std::make_unique<FeatureReader>(std::move(reader));
+    proto_ = *declared_;
     MILLRACE_ASSIGN_OR_RETURN(
-        loaded_,
-        LoadModelFile(*model_, WantedOutputs(*model_, context.node.inference()), *context.disk));
-    metrics_ = std::make_unique<ModelMetrics>(context, *model_);
+        model_,
+        LoadModelFile(proto_, WantedOutputs(proto_, context.node.inference()), *context.disk));
+    metrics_ = std::make_unique<ModelMetrics>(context, proto_);
     return absl::OkStatus();
   }
 
@@ -83,17 +99,56 @@ class LocalInference : public Operator {
     return Ask(rows, out);
   }
 
-  absl::Status FlushState(Epoch) override { return state_.Flush(); }
+  absl::Status FlushState(Epoch epoch) override {
+    if (next_ != nullptr && next_epoch_ == epoch) Switch();
+    if (next_epoch_ <= epoch) next_.reset();  // Its barrier was skipped.
+    return state_.Flush();
+  }
+
+  ModelHolder* model_holder() override { return this; }
+  const v1::Model& model() const override { return proto_; }
+
+  // Looks only at what does not change after Open.
+  absl::StatusOr<std::unique_ptr<Loaded>> Load(const v1::Model& model) const override {
+    if (!model.has_local() || !SameTensors(model.inputs(), declared_->inputs()) ||
+        !SameTensors(model.outputs(), declared_->outputs())) {
+      return absl::InvalidArgumentError("the new model has other inputs or outputs");
+    }
+    auto next = std::make_unique<Next>();
+    next->proto = model;
+    MILLRACE_ASSIGN_OR_RETURN(
+        next->model,
+        LoadModelFile(model, WantedOutputs(model, context_->node.inference()), *context_->disk));
+    return next;
+  }
+
+  void UseFrom(Epoch epoch, std::unique_ptr<Loaded> loaded) override {
+    next_.reset(static_cast<Next*>(loaded.release()));
+    next_epoch_ = epoch;
+  }
 
  private:
+  struct Next : Loaded {
+    v1::Model proto;
+    std::unique_ptr<Model> model;
+  };
+
+  void Switch() {
+    metrics_.reset();  // First: the new ones may take the place of the old ones.
+    proto_ = next_->proto;
+    model_ = std::move(next_->model);
+    metrics_ = std::make_unique<ModelMetrics>(*context_, proto_);
+    state_.Set(proto_);
+  }
+
   absl::Status Ask(const FeatureRows& rows, Emitter& out) {
     std::vector<Column> predictions;
     const int64_t start = context_->clock.MonotonicNanos();
-    const absl::Status status = loaded_->Predict(rows.features, rows.batch.rows(), predictions);
+    const absl::Status status = model_->Predict(rows.features, rows.batch.rows(), predictions);
     metrics_->ObserveCall(rows.batch.rows(), context_->clock.MonotonicNanos() - start);
     if (!status.ok()) return AskHalves(rows, status, out);
     metrics_->ObserveRows(rows.features, predictions);
-    out.Emit(WithPredictions(*context_, *model_, rows.batch, predictions, *metrics_, out));
+    out.Emit(WithPredictions(*context_, proto_, rows.batch, predictions, *metrics_, out));
     return absl::OkStatus();
   }
 
@@ -120,10 +175,13 @@ class LocalInference : public Operator {
   }
 
   OperatorContext* context_ = nullptr;
-  const v1::Model* model_ = nullptr;
+  const v1::Model* declared_ = nullptr;  // Of the graph.
   ModelState state_;
   std::unique_ptr<FeatureReader> features_;
-  std::unique_ptr<Model> loaded_;
+  v1::Model proto_;  // Of the model in use.
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Next> next_;  // Waits for the cut of next_epoch_.
+  Epoch next_epoch_;
   std::unique_ptr<ModelMetrics> metrics_;
 };
 
@@ -148,6 +206,10 @@ class Inference : public Operator {
   absl::Status FlushState(Epoch epoch) override { return chosen_->FlushState(epoch); }
   absl::StatusOr<Settled> Collect(bool all, Emitter& out) override {
     return chosen_->Collect(all, out);
+  }
+
+  ModelHolder* model_holder() override {
+    return chosen_ == nullptr ? nullptr : chosen_->model_holder();
   }
 
  private:

@@ -23,6 +23,7 @@ namespace millrace {
 
 namespace v1 {
 class JobGraph;
+class Model;
 class Node;
 }  // namespace v1
 class StateStore;
@@ -70,6 +71,25 @@ struct Settled {
   bool full = false;
 };
 
+// What an operator with a model lets the task change while rows go by.
+//
+// Threading: the task thread, but for Load.
+class ModelHolder {
+ public:
+  // A model that is loaded and not yet used.
+  class Loaded {
+   public:
+    virtual ~Loaded() = default;
+  };
+  virtual ~ModelHolder() = default;
+  // The model in use; its proto is what the snapshot of an epoch says.
+  virtual const v1::Model& model() const = 0;
+  // Reads and loads `model`, which must fit the node. Any thread; blocks.
+  virtual absl::StatusOr<std::unique_ptr<Loaded>> Load(const v1::Model& model) const = 0;
+  // Used from the cut of `epoch` on, by FlushState of exactly that epoch.
+  virtual void UseFrom(Epoch epoch, std::unique_ptr<Loaded> loaded) = 0;
+};
+
 class Operator {
  public:
   virtual ~Operator() = default;
@@ -107,6 +127,9 @@ class Operator {
   virtual absl::StatusOr<Settled> Collect(bool /*all*/, Emitter&) {
     return Settled{.synchronous = true};
   }
+
+  // Null: the operator has no model.
+  virtual ModelHolder* model_holder() { return nullptr; }
 };
 
 // Sends rows `errors` of `batch` (rows of one node's input) to the dead-letter output of node

@@ -14,8 +14,11 @@ void OperatorMetrics::Histogram::Observe(double value) {
   AddToSum(value);
 }
 
-OperatorMetrics::Entry& OperatorMetrics::AddEntry(Kind kind, std::string name, std::string help,
-                                                  Labels labels) {
+OperatorMetrics::Entry& OperatorMetrics::EntryOf(Kind kind, std::string name, std::string help,
+                                                 Labels labels) {
+  for (const auto& entry : entries_) {
+    if (entry->name == name && entry->labels == labels) return *entry;
+  }
   auto entry = std::make_unique<Entry>();
   entry->kind = kind;
   entry->name = std::move(name);
@@ -28,20 +31,22 @@ OperatorMetrics::Entry& OperatorMetrics::AddEntry(Kind kind, std::string name, s
 OperatorMetrics::Number& OperatorMetrics::Counter(std::string name, std::string help,
                                                   Labels labels) {
   absl::MutexLock lock(&mutex_);
-  return AddEntry(Kind::kCounter, std::move(name), std::move(help), std::move(labels)).number;
+  return EntryOf(Kind::kCounter, std::move(name), std::move(help), std::move(labels)).number;
 }
 
 OperatorMetrics::Number& OperatorMetrics::Gauge(std::string name, std::string help, Labels labels) {
   absl::MutexLock lock(&mutex_);
-  return AddEntry(Kind::kGauge, std::move(name), std::move(help), std::move(labels)).number;
+  return EntryOf(Kind::kGauge, std::move(name), std::move(help), std::move(labels)).number;
 }
 
 OperatorMetrics::Histogram& OperatorMetrics::MakeHistogram(std::string name, std::string help,
                                                            Labels labels,
                                                            std::vector<double> bounds) {
   absl::MutexLock lock(&mutex_);
-  Entry& entry = AddEntry(Kind::kHistogram, std::move(name), std::move(help), std::move(labels));
-  entry.histogram = std::make_unique<Histogram>(std::move(bounds));
+  Entry& entry = EntryOf(Kind::kHistogram, std::move(name), std::move(help), std::move(labels));
+  if (entry.histogram == nullptr || entry.histogram->bounds() != bounds) {
+    entry.histogram = std::make_unique<Histogram>(std::move(bounds));
+  }
   return *entry.histogram;
 }
 

@@ -55,7 +55,8 @@ class OperatorMetrics {
     Number sum_;
   };
 
-  // What is made lives as long as this. Names as in docs/operations.md.
+  // What is made lives as long as this. The same name and labels again give the same metric; a
+  // histogram with other bounds takes the place of the former one. Names as in docs/operations.md.
   Number& Counter(std::string name, std::string help, Labels labels);
   Number& Gauge(std::string name, std::string help, Labels labels);
   Histogram& MakeHistogram(std::string name, std::string help, Labels labels,
@@ -80,7 +81,7 @@ class OperatorMetrics {
     Number number;
     std::unique_ptr<Histogram> histogram;
   };
-  Entry& AddEntry(Kind kind, std::string name, std::string help, Labels labels)
+  Entry& EntryOf(Kind kind, std::string name, std::string help, Labels labels)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;  // Held while something is made or read, never while rows go by.

@@ -50,6 +50,8 @@ class TaskListener {
   virtual void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot,
                           EpochTimes times) = 0;
   virtual void OnCommitted(TaskId task, Epoch epoch) = 0;
+  // The answer to PrepareModel.
+  virtual void OnModelPrepared(TaskId, Epoch, const absl::Status&) {}
 };
 
 struct TaskOptions {
@@ -116,6 +118,9 @@ class Task : public std::enable_shared_from_this<Task> {
   // Sources: begin `epoch` with a barrier. Any thread.
   void TriggerEpoch(Epoch epoch, AfterEpoch after);
   // The epoch record of `epoch` exists: commit. Any thread.
+  // Loads `model` on an io thread for every operator that has one of its name, to be used from the
+  // cut of `epoch` on; the listener is told. Any thread.
+  void PrepareModel(Epoch epoch, const v1::Model& model);
   void CompleteEpoch(Epoch epoch);
 
   const TaskOptions& options() const { return options_; }

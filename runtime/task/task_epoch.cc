@@ -86,7 +86,12 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   const int index = job.snapshot.nodes_size();
   v1::NodeSnapshot& snapshot = *job.snapshot.add_nodes();
   snapshot.set_uid(node.uid);
-  if (node.op != nullptr) MILLRACE_RETURN_IF_ERROR(node.op->FlushState(epoch));
+  if (node.op != nullptr) {
+    MILLRACE_RETURN_IF_ERROR(node.op->FlushState(epoch));
+    if (const ModelHolder* holder = node.op->model_holder()) {
+      *snapshot.mutable_model() = holder->model();
+    }
+  }
   if (node.state != nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(SegmentWork work, node.state->FreezeEpoch(epoch));
     auto shared = std::make_shared<SegmentWork>(std::move(work));
@@ -120,6 +125,34 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   snapshot.set_rows_dead_lettered(node.counters.rows_dead_lettered.value());
   snapshot.set_watermark_us(node.watermark.us);
   return absl::OkStatus();
+}
+
+void Task::PrepareModel(Epoch epoch, const v1::Model& model) {
+  mailbox_.Post([this, epoch, model] {
+    if (done_) return;
+    auto holders = std::make_shared<std::vector<ModelHolder*>>();
+    for (auto& node : nodes_) {
+      ModelHolder* holder = node->op == nullptr ? nullptr : node->op->model_holder();
+      if (holder != nullptr && holder->model().name() == model.name()) holders->push_back(holder);
+    }
+    options_.env.executor.RunBlocking([self = shared_from_this(), epoch, model, holders] {
+      auto loaded = std::make_shared<std::vector<std::unique_ptr<ModelHolder::Loaded>>>();
+      absl::Status status;
+      for (const ModelHolder* holder : *holders) {
+        absl::StatusOr<std::unique_ptr<ModelHolder::Loaded>> one = holder->Load(model);
+        status = one.status();
+        if (!status.ok()) break;
+        loaded->push_back(*std::move(one));
+      }
+      self->mailbox_.Post([task = self.get(), epoch, holders, loaded, status] {
+        if (task->done_) return;
+        for (size_t i = 0; status.ok() && i < holders->size(); ++i) {
+          (*holders)[i]->UseFrom(epoch, std::move((*loaded)[i]));
+        }
+        task->options_.listener.OnModelPrepared(task->options_.id, epoch, status);
+      });
+    });
+  });
 }
 
 void Task::CompleteEpoch(Epoch epoch) {

@@ -31,6 +31,8 @@ class FakeWorker {
   bool becomes_ready = true;
   bool acks_epochs = true;
   bool commits = true;
+  // Its answer to PrepareModel; nothing: none at all.
+  std::optional<absl::Status> prepares = absl::OkStatus();
 
   void Connect();
   void Disconnect();
@@ -62,6 +64,7 @@ class FakeWorker {
   std::vector<v1::AttemptId> stopped;
   int deploys = 0;
   bool may_leave = false;
+  std::vector<uint64_t> prepared;  // Epochs of PrepareModel.
 
   void OnMessage(const v1::ConnectResponse& message);
 
@@ -77,6 +80,8 @@ class FakeWorker {
   std::optional<v1::DeployAttempt> deploy_;
   std::map<TaskId, v1::TaskStateChanged> states_;
   bool started_ = false;
+  std::map<uint64_t, v1::Model> armed_;  // By the epoch of its cut.
+  std::optional<v1::Model> model_;       // In use, when it was replaced or deployed.
 };
 
 class FakeCluster {
@@ -302,6 +307,7 @@ inline void FakeWorker::ExhaustSources() {
 
 inline void FakeWorker::AckEpoch(uint64_t epoch, std::optional<v1::AttemptId> attempt,
                                  const absl::Status& status) {
+  if (armed_.contains(epoch)) model_ = armed_[epoch];
   for (const v1::Task& task : tasks()) {
     Send([&](v1::ConnectRequest& m) {
       v1::EpochAck& ack = *m.mutable_epoch_ack();
@@ -314,6 +320,7 @@ inline void FakeWorker::AckEpoch(uint64_t epoch, std::optional<v1::AttemptId> at
       snapshot.set_index(task.key().index());
       snapshot.set_key_group_first(task.key_group_first());
       snapshot.set_key_group_last(task.key_group_last());
+      if (model_) *snapshot.add_nodes()->mutable_model() = *model_;
     });
   }
 }
@@ -344,6 +351,9 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
       deploy_ = message.deploy();
       states_.clear();
       started_ = false;
+      armed_.clear();
+      model_.reset();
+      if (deploy_->graph().models_size() > 0) model_ = deploy_->graph().models(0);
       if (becomes_ready) ReportAll(State::STATE_READY);
       return;
     case v1::ConnectResponse::kStart:
@@ -367,6 +377,22 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
       return;
     case v1::ConnectResponse::kMayLeave:
       may_leave = true;
+      return;
+    case v1::ConnectResponse::kPrepareModel:
+      if (!is_mine(message.prepare_model().attempt())) return;
+      prepared.push_back(message.prepare_model().epoch());
+      if (!prepares.has_value()) return;
+      if (prepares->ok()) armed_[prepared.back()] = message.prepare_model().model();
+      for (const v1::Task& task : tasks()) {
+        Send([&](v1::ConnectRequest& m) {
+          v1::ModelPrepared& answer = *m.mutable_model_prepared();
+          *answer.mutable_attempt() = deploy_->attempt();
+          *answer.mutable_task() = task.key();
+          answer.set_epoch(prepared.back());
+          answer.set_status_code(static_cast<uint32_t>(prepares->code()));
+          answer.set_status_message(std::string(prepares->message()));
+        });
+      }
       return;
     case v1::ConnectResponse::MESSAGE_NOT_SET:
       ADD_FAILURE() << "empty message";

@@ -248,6 +248,80 @@ TEST_F(OpenTest, MeasuresCallsAndDrift) {
   EXPECT_EQ(sink.rows, 150);
 }
 
+// score = 5 for every row.
+constexpr char kFive[] = R"({"coefficients": [[0, 0]], "intercepts": [5], "link": "identity"})";
+
+class SwitchTest : public OpenTest {
+ protected:
+  v1::Model NewVersion(const std::string& version) {
+    EXPECT_TRUE(env_.disk.WriteAtomically("/five.json", kFive).ok());
+    v1::JobGraph graph = graph_;
+    v1::Model& model = *graph.mutable_models(0);
+    model.set_version(version);
+    model.mutable_local()->set_path("/five.json");
+    model.mutable_local()->clear_sha256();
+    Diagnostics diagnostics(nullptr);
+    PinModelFiles(graph, env_.disk, diagnostics);
+    EXPECT_FALSE(diagnostics.has_errors());
+    return model;
+  }
+
+  double Score() {
+    class Last : public Emitter {
+     public:
+      using Emitter::Emit;
+      void Emit(OutputPort, Batch batch) override { score = batch.column(2).values<double>()[0]; }
+      bool full() const override { return false; }
+      double score = -1;
+    };
+    BatchBuilder batch(schema_);
+    batch.column(0).AppendFloat64(1);
+    batch.column(1).AppendFloat64(1);
+    Last out;
+    EXPECT_TRUE(op_->Process(0, batch.Finish(), out).ok());
+    return out.score;
+  }
+};
+
+TEST_F(SwitchTest, TheCutOfItsEpochIsWhereTheNewVersionBegins) {
+  ASSERT_TRUE(Open(Compile("1"), {}).ok());
+  ModelHolder& holder = *op_->model_holder();
+  auto loaded = holder.Load(NewVersion("2"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  holder.UseFrom(Epoch{3}, *std::move(loaded));
+  EXPECT_EQ(Score(), 2);
+  ASSERT_TRUE(op_->FlushState(Epoch{2}).ok());
+  EXPECT_EQ(Score(), 2);
+  EXPECT_EQ(holder.model().version(), "1");
+  ASSERT_TRUE(op_->FlushState(Epoch{3}).ok());
+  EXPECT_EQ(Score(), 5);
+  EXPECT_EQ(holder.model().version(), "2");
+  EXPECT_EQ(Number("millrace_model_info"), 1);
+  ASSERT_TRUE(op_->FlushState(Epoch{4}).ok());
+  EXPECT_EQ(Score(), 5);
+}
+
+TEST_F(SwitchTest, AnEpochThatIsSkippedSwitchesNothing) {
+  ASSERT_TRUE(Open(Compile("1"), {}).ok());
+  auto loaded = op_->model_holder()->Load(NewVersion("2"));
+  ASSERT_TRUE(loaded.ok());
+  op_->model_holder()->UseFrom(Epoch{3}, *std::move(loaded));
+  ASSERT_TRUE(op_->FlushState(Epoch{4}).ok());
+  ASSERT_TRUE(op_->FlushState(Epoch{5}).ok());
+  EXPECT_EQ(Score(), 2);
+}
+
+TEST_F(SwitchTest, ANewVersionMustFit) {
+  ASSERT_TRUE(Open(Compile("1"), {}).ok());
+  v1::Model other = NewVersion("2");
+  other.mutable_inputs(0)->set_width(3);
+  EXPECT_FALSE(op_->model_holder()->Load(other).ok());
+  other = NewVersion("2");
+  other.mutable_local()->set_sha256(std::string(64, '0'));
+  EXPECT_FALSE(op_->model_holder()->Load(other).ok());
+  EXPECT_EQ(Score(), 2);
+}
+
 // Recipes of SciPy and Evidently: fractions 0.1 0.2 0.3 0.4 against counts 20 20 30 30.
 TEST(PopulationStabilityTest, FollowsTheFormula) {
   const double fractions[] = {0.1, 0.2, 0.3, 0.4};
