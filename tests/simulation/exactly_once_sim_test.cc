@@ -105,8 +105,11 @@ TEST_F(ExactlyOnceSim, WorkersLeaveWhileOthersCrash) {
 TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughAnOperatorAsksAServer) {
   for (const uint64_t seed : SeedsToRun(15)) {
     SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
-    Simulation sim(seed,
-                   {.worker_crashes = 0.2, .coordinator_crashes = 0.05, .cuts = 0.1, .worker_leaves = 0.1, .asks = true});
+    Simulation sim(seed, {.worker_crashes = 0.2,
+                          .coordinator_crashes = 0.05,
+                          .cuts = 0.1,
+                          .worker_leaves = 0.1,
+                          .asks = true});
     sim.Submit();
     ASSERT_EQ(sim.RunFaulty(40'000), "");
     ASSERT_TRUE(sim.RunHealthy(4'000'000))

@@ -136,9 +136,12 @@ TEST_P(ExamplesTest, Compiles) {
           text.append(buffer, n);
         }
         std::fclose(file);
-        const CompiledGraph compiled = CompileYaml(
-            text, {{"brokers", "localhost:9092"}, {"input", "/in"}, {"output", "/out"},
-                   {"host", "db"}, {"user", "me"}, {"database", "shop"}});
+        const CompiledGraph compiled = CompileYaml(text, {{"brokers", "localhost:9092"},
+                                                          {"input", "/in"},
+                                                          {"output", "/out"},
+                                                          {"host", "db"},
+                                                          {"user", "me"},
+                                                          {"database", "shop"}});
         return DiagnosticsText(compiled.diagnostics) + ExplainGraph(compiled.graph);
       },
       1);

@@ -35,8 +35,8 @@ TEST(PgBatchTest, EveryCutOfARowIsRefused) {
 }
 
 TEST(PgBatchTest, TheLastRowOfAKeyIsTheOneThatCounts) {
-  PgBatch batch("t", {{.name = "id", .type = "bigint", .in_key = true},
-                      {.name = "v", .type = "text"}});
+  PgBatch batch("t",
+                {{.name = "id", .type = "bigint", .in_key = true}, {.name = "v", .type = "text"}});
   batch.Add(false, {"1", "a"});
   batch.Add(true, {"1", "a"});
   batch.Add(false, {"1", "b"});

@@ -75,7 +75,8 @@ TEST(PgoutputTest, ARelationHasItsColumnsAndItsIdentity) {
 }
 
 TEST(PgoutputTest, ValuesAreTextNullOrUnchanged) {
-  const std::string bytes = "I" + Big<uint32_t>(5) + "N" + Big<uint16_t>(3) + Text("42") + "n" + "u";
+  const std::string bytes =
+      "I" + Big<uint32_t>(5) + "N" + Big<uint16_t>(3) + Text("42") + "n" + "u";
   const auto insert = Read<PgInsert>(bytes);
   EXPECT_EQ(insert.relation, 5u);
   ASSERT_EQ(insert.row.size(), 3u);
@@ -118,7 +119,8 @@ TEST(PgoutputTest, CountsThatCannotBeAreRefused) {
 }
 
 TEST(PgoutputTest, FramesAreDataOrKeepalives) {
-  const auto data = ReadPgFrame("w" + Big<uint64_t>(1) + Big<uint64_t>(2) + Big<uint64_t>(3) + "B…");
+  const auto data =
+      ReadPgFrame("w" + Big<uint64_t>(1) + Big<uint64_t>(2) + Big<uint64_t>(3) + "B…");
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(std::get<PgWalData>(*data).payload, "B…");
   const auto keepalive = ReadPgFrame("k" + Big<uint64_t>(9) + Big<uint64_t>(3) + Big<uint8_t>(1));
