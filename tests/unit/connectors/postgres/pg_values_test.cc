@@ -47,7 +47,8 @@ TEST(PgValuesTest, ValuesComeBackAsTheyWere) {
     ColumnBuilder builder(one.type);
     ASSERT_EQ(reader.Append(one.text, builder), one.again != nullptr);
     ASSERT_EQ(builder.length(), one.again != nullptr ? 1 : 0) << "nothing of a value that is bad";
-    if (one.again != nullptr) EXPECT_EQ(PgText(builder.Finish(), 0), one.again);
+    if (one.again == nullptr) continue;
+    EXPECT_EQ(PgText(builder.Finish(), 0), one.again);
   }
   EXPECT_EQ(PgText(NullColumn(TypeKind::kInt64, 1), 0), std::nullopt);
 }
