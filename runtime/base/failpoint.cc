@@ -18,6 +18,7 @@ namespace millrace {
 namespace {
 
 // Every failpoint of the product, sorted. One line each; a test for each.
+// clang-format off
 constexpr std::string_view kFailpoints[] = {
     "checkpoint.after_epoch_record",
     "checkpoint.after_manifest",
@@ -31,6 +32,11 @@ constexpr std::string_view kFailpoints[] = {
     "kafka.commit.before_begin",
     "kafka.commit.before_commit",
     "kafka.init.after_fence",
+    "postgres.after_commit",
+    "postgres.after_slot",
+    "postgres.before_commit",
+    "postgres.before_marker",
+    "postgres.before_slot",
     "segment.after_sync",
     "segment.before_sync",
     "state.freeze",
@@ -38,6 +44,7 @@ constexpr std::string_view kFailpoints[] = {
     "task.before_restored_commit",
     "task.before_snapshot_write",
 };
+// clang-format on
 
 enum class Action { kCrash, kError, kHang };
 

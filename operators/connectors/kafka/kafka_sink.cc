@@ -143,8 +143,11 @@ int32_t KafkaSink::PartitionOf(const std::optional<std::string_view>& key) {
   if (options_.partitioner == KafkaPartitioner::kFixed) {
     return static_cast<int32_t>(context_->slot % count);
   }
-  if (options_.partitioner == KafkaPartitioner::kByKey && key) {
-    return static_cast<int32_t>(KafkaKeyHash(*key) % count);
+  // The changes of a row with a NULL key keep their order, too: they stay in one partition.
+  const bool ordered =
+      !key_columns_.empty() && context_->node.changelog_mode() > v1::CHANGELOG_MODE_APPEND;
+  if (options_.partitioner == KafkaPartitioner::kByKey && (key || ordered)) {
+    return static_cast<int32_t>(KafkaKeyHash(key.value_or("")) % count);
   }
   return static_cast<int32_t>(next_round_robin_++ % count);
 }

@@ -56,8 +56,9 @@ PgBatch::PgBatch(std::string table, std::vector<PgTargetColumn> columns)
 }
 
 void PgBatch::Add(bool deleted, PgValues values) {
+  for (const auto& value : values) bytes_ += sizeof(value) + (value ? value->size() : 0);
   if (!has_key_) {
-    inserts_.push_back(std::move(values));
+    inserts_.push_back({deleted, std::move(values)});
     return;
   }
   PgValues key;
@@ -68,11 +69,27 @@ void PgBatch::Add(bool deleted, PgValues values) {
 }
 
 absl::Status PgBatch::Write(PgConnection& connection) {
-  std::vector<const PgValues*> deletes, upserts;
-  for (const auto& [key, change] : keyed_) {
-    (change.deleted ? deletes : upserts).push_back(&change.values);
+  std::vector<const Change*> changes;
+  for (const auto& [key, change] : keyed_) changes.push_back(&change);
+  for (const Change& change : inserts_) changes.push_back(&change);
+  if (changes.empty()) return absl::OkStatus();
+  MILLRACE_RETURN_IF_ERROR(connection.Run("SAVEPOINT rows").status());
+  if (absl::Status status = WriteAll(connection, changes); !status.ok()) {
+    if (!absl::IsInvalidArgument(status)) return status;
+    return NameRefused(connection, changes, std::move(status));
   }
-  for (const PgValues& values : inserts_) upserts.push_back(&values);
+  MILLRACE_RETURN_IF_ERROR(connection.Run("RELEASE SAVEPOINT rows").status());
+  keyed_.clear();
+  inserts_.clear();
+  bytes_ = 0;
+  return absl::OkStatus();
+}
+
+absl::Status PgBatch::WriteAll(PgConnection& connection, Changes changes) const {
+  std::vector<const PgValues*> deletes, upserts;
+  for (const Change* change : changes) {
+    (change->deleted ? deletes : upserts).push_back(&change->values);
+  }
   // Only equality uses the index, and it knows no NULLs.
   const auto with_null =
       std::stable_partition(deletes.begin(), deletes.end(),
@@ -83,10 +100,35 @@ absl::Status PgBatch::Write(PgConnection& connection) {
   if (!nulls.empty()) {
     MILLRACE_RETURN_IF_ERROR(Delete(connection, nulls, "IS NOT DISTINCT FROM"));
   }
-  if (!upserts.empty()) MILLRACE_RETURN_IF_ERROR(Upsert(connection, upserts));
-  keyed_.clear();
-  inserts_.clear();
-  return absl::OkStatus();
+  return upserts.empty() ? absl::OkStatus() : Upsert(connection, upserts);
+}
+
+// Halves until one row is left. What comes before it was written: it may matter to its constraints.
+absl::Status PgBatch::NameRefused(PgConnection& connection, Changes changes,
+                                  absl::Status status) const {
+  MILLRACE_RETURN_IF_ERROR(connection.Run("ROLLBACK TO SAVEPOINT rows").status());
+  while (changes.size() > 1) {
+    const Changes half = changes.first(changes.size() / 2);
+    MILLRACE_RETURN_IF_ERROR(connection.Run("SAVEPOINT half").status());
+    const absl::Status tried = WriteAll(connection, half);
+    if (tried.ok()) {
+      changes = changes.subspan(half.size());
+      continue;
+    }
+    if (!absl::IsInvalidArgument(tried)) return tried;
+    status = tried;
+    MILLRACE_RETURN_IF_ERROR(connection.Run("ROLLBACK TO SAVEPOINT half").status());
+    changes = half;
+  }
+  std::string row;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const auto& value = changes[0]->values[i];
+    row += Concat(i == 0 ? "" : ", ", columns_[i].name, "=",
+                  value ? QuotedText(std::string_view(*value).substr(0, 100)) : "NULL");
+  }
+  return absl::InvalidArgumentError(Concat("the server refuses a row: ", MessageOf(status), "; ",
+                                           changes[0]->deleted ? "delete of " : "",
+                                           std::string_view(row).substr(0, 1000)));
 }
 
 std::string PgBatch::Arrays(const std::vector<const PgValues*>& rows, bool only_key,

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,10 @@ class PgBatch {
 
   void Add(bool deleted, PgValues values);
   size_t rows() const { return keyed_.size() + inserts_.size(); }
+  // Of the rows added since the last Write, replaced ones too.
+  size_t bytes() const { return bytes_; }
   // Within the open transaction. Keys in ascending order: writers of other slots do not deadlock.
+  // kInvalidArgument names the first row that the server refuses; the transaction must then end.
   absl::Status Write(PgConnection& connection);
 
  private:
@@ -43,6 +47,9 @@ class PgBatch {
     bool deleted;
     PgValues values;
   };
+  using Changes = std::span<const Change* const>;
+  absl::Status WriteAll(PgConnection& connection, Changes changes) const;
+  absl::Status NameRefused(PgConnection& connection, Changes changes, absl::Status status) const;
   bool HasNullKey(const PgValues& values) const;
   absl::Status Delete(PgConnection& connection, const std::vector<const PgValues*>& rows,
                       std::string_view equals) const;
@@ -55,7 +62,8 @@ class PgBatch {
   const std::vector<PgTargetColumn> columns_;
   bool has_key_ = false;
   std::map<PgValues, Change> keyed_;  // By key.
-  std::vector<PgValues> inserts_;     // Without one.
+  std::vector<Change> inserts_;       // Without one.
+  size_t bytes_ = 0;
 };
 
 }  // namespace millrace

@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PostgresT
       table.password.empty() ? nullptr : table.password.c_str(),
       table.database.c_str(),
       "-c datestyle=ISO -c timezone=UTC -c extra_float_digits=3 -c bytea_output=hex "
-      "-c client_encoding=UTF8",
+      "-c intervalstyle=iso_8601 -c client_min_messages=warning -c client_encoding=UTF8",
       "10",
       "millrace",
       "10",

@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -18,8 +17,8 @@ std::string EncodePgPosition(const PgPosition& position) {
     case PgPosition::Phase::kStreaming:
       break;
   }
-  return Concat("stream ", position.system_id, " ", PgLsnText(position.lsn), " ",
-                PgLsnText(position.transaction), " ", position.rows);
+  return Concat("stream ", position.server, " ", PgLsnText(position.lsn), " ",
+                PgLsnText(position.transaction), " ", position.rows, " ", position.table);
 }
 
 absl::StatusOr<PgPosition> DecodePgPosition(std::string_view text) {
@@ -30,11 +29,12 @@ absl::StatusOr<PgPosition> DecodePgPosition(std::string_view text) {
   position.phase = PgPosition::Phase::kStreaming;
   const std::vector<std::string> parts =
       absl::StrSplit(absl::string_view(text.data(), text.size()), ' ');
-  if (parts.size() != 5 || parts[0] != "stream" || parts[1].empty() ||
-      !absl::SimpleAtoi(parts[4], &position.rows)) {
+  if (parts.size() != 6 || parts[0] != "stream" || parts[1].empty() || parts[5].empty() ||
+      !ParseNumber(parts[4], position.rows)) {
     return absl::DataLossError(Concat("not a position of postgres-cdc: ", text));
   }
-  position.system_id = parts[1];
+  position.server = parts[1];
+  position.table = parts[5];
   MILLRACE_ASSIGN_OR_RETURN(position.lsn, ParsePgLsn(parts[2]));
   MILLRACE_ASSIGN_OR_RETURN(position.transaction, ParsePgLsn(parts[3]));
   return position;

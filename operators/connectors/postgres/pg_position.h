@@ -17,15 +17,18 @@ struct PgPosition {
     kStreaming,  // From `lsn` on.
   };
   Phase phase = Phase::kFresh;
-  std::string system_id;  // Of the server (IDENTIFY_SYSTEM); streaming only.
-  PgLsn lsn = 0;          // The end of the last transaction whose rows were all emitted.
+  // Streaming only: the server, as "system identifier/timeline", and the table
+  // (pg_table_identity.h).
+  std::string server;
+  std::string table;
+  PgLsn lsn = 0;  // The end of the last transaction whose rows were all emitted.
   // Of the transaction with this commit LSN the first `rows` rows were emitted, too; 0 = none.
   PgLsn transaction = 0;
   uint64_t rows = 0;
   bool operator==(const PgPosition&) const = default;
 };
 
-// Text: "fresh", "snapshot", "stream SYSTEM LSN TRANSACTION ROWS".
+// Text: "fresh", "snapshot", "stream SERVER LSN TRANSACTION ROWS TABLE".
 std::string EncodePgPosition(const PgPosition& position);
 // kDataLoss: not such a text.
 absl::StatusOr<PgPosition> DecodePgPosition(std::string_view text);

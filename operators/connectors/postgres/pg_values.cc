@@ -1,8 +1,11 @@
 #include "operators/connectors/postgres/pg_values.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
+
+#include "runtime/base/text.h"
 
 namespace millrace {
 namespace {
@@ -17,8 +20,12 @@ enum : uint32_t {
   kFloat4Oid = 700,
   kFloat8Oid = 701,
   kDateOid = 1082,
+  kTextOid = 25,
+  kBpcharOid = 1042,
+  kVarcharOid = 1043,
   kTimestampOid = 1114,
   kTimestamptzOid = 1184,
+  kIntervalOid = 1186,
   kNumericOid = 1700,
 };
 
@@ -54,6 +61,75 @@ std::optional<std::string> Hex(std::string_view text) {
   return bytes;
 }
 
+// "P-3DT4H5M-6.789S", as IntervalStyle iso_8601 has it; a day has 24 hours. Months and years have
+// no length.
+std::optional<int64_t> Interval(std::string_view text) {
+  constexpr int64_t kSecondUs = 1'000'000;
+  if (text.size() < 3 || text[0] != 'P') return std::nullopt;
+  text.remove_prefix(1);
+  bool time = false;
+  int64_t total = 0;
+  while (!text.empty()) {
+    if (text[0] == 'T' && !time && text.size() > 1) {
+      time = true;
+      text.remove_prefix(1);
+    }
+    const size_t end = text.find_first_not_of("-0123456789.");
+    if (end == 0 || end == std::string_view::npos) return std::nullopt;
+    const char unit = text[end];
+    const int64_t unit_us = !time && unit == 'D'  ? 86'400 * kSecondUs
+                            : time && unit == 'H' ? 3'600 * kSecondUs
+                            : time && unit == 'M' ? 60 * kSecondUs
+                            : time && unit == 'S' ? kSecondUs
+                                                  : 0;
+    if (unit_us == 0) return std::nullopt;
+    const std::string_view number = text.substr(0, end);
+    const size_t point = unit == 'S' ? std::min(number.find('.'), number.size()) : number.size();
+    const auto whole = Number<int64_t>(number.substr(0, point));
+    int64_t us = 0;
+    if (!whole || __builtin_mul_overflow(*whole, unit_us, &us)) return std::nullopt;
+    if (point < number.size()) {
+      std::string digits(number.substr(point + 1));
+      if (digits.empty() || digits.size() > 6) return std::nullopt;
+      digits.resize(6, '0');
+      const auto fraction = Number<int64_t>(digits);
+      if (!fraction || *fraction < 0) return std::nullopt;
+      us += number[0] == '-' ? -*fraction : *fraction;
+    }
+    if (__builtin_add_overflow(total, us, &total)) return std::nullopt;
+    text.remove_prefix(end + 1);
+  }
+  return total;
+}
+
+// Any year that PostgreSQL knows, or refuses: "12024-01-31", "0044-03-15" with `bc`.
+std::string DateText(int32_t days, bool& bc) {
+  int year = 0, month = 0, day = 0;
+  DateFromDays(days, year, month, day);
+  bc = year <= 0;
+  if (bc) year = 1 - year;
+  const auto padded = [](int number, size_t width) {
+    std::string digits = std::to_string(number);
+    return std::string(width > digits.size() ? width - digits.size() : 0, '0') + digits;
+  };
+  return Concat(padded(year, 4), "-", padded(month, 2), "-", padded(day, 2));
+}
+
+std::string PgTimestampText(int64_t us) {
+  constexpr int64_t kDayUs = 86'400'000'000;
+  int64_t day = us / kDayUs, rest = us % kDayUs;
+  if (rest < 0) {
+    rest += kDayUs;
+    --day;
+  }
+  bool bc = false;
+  const std::string date = DateText(static_cast<int32_t>(day), bc);
+  // Within a day the printer is exact.
+  std::string time;
+  TimestampPrinter(TimestampText::kSql).Append(rest, time);
+  return Concat(date, std::string_view(time).substr(10), bc ? " BC" : "");
+}
+
 template <typename T>
 std::string NumberText(T value) {
   char text[40];
@@ -79,10 +155,26 @@ bool CanReadPgType(uint32_t oid, TypeKind kind) {
       return oid == kDateOid;
     case TypeKind::kTimestamp:
       return oid == kTimestampOid || oid == kTimestamptzOid;
+    case TypeKind::kInterval:
+      return oid == kIntervalOid;
     case TypeKind::kString:
       return true;
+  }
+  return false;
+}
+
+bool CanWritePgType(uint32_t oid, TypeKind kind) {
+  if (oid == kTextOid || oid == kVarcharOid || oid == kBpcharOid) return true;
+  switch (kind) {
+    case TypeKind::kInt32:
+      return oid == kInt2Oid || oid == kInt4Oid || oid == kInt8Oid || oid == kNumericOid ||
+             oid == kFloat8Oid;
+    case TypeKind::kInt64:  // Not the floats: they would round it.
+      return oid == kInt2Oid || oid == kInt4Oid || oid == kInt8Oid || oid == kNumericOid;
+    case TypeKind::kFloat64:
+      return oid == kFloat4Oid || oid == kFloat8Oid || oid == kNumericOid;
     default:
-      return false;
+      return CanReadPgType(oid, kind);
   }
 }
 
@@ -150,9 +242,13 @@ bool PgValueReader::Append(std::string_view text, ColumnBuilder& column) {
       if (value) column.AppendInt64(*value);
       return value.has_value();
     }
-    default:
-      return false;
+    case TypeKind::kInterval: {
+      const auto value = Interval(text);
+      if (value) column.AppendInt64(*value);
+      return value.has_value();
+    }
   }
+  return false;
 }
 
 std::optional<std::string> PgText(const Column& column, int64_t row) {
@@ -182,14 +278,12 @@ std::optional<std::string> PgText(const Column& column, int64_t row) {
       return text;
     }
     case TypeKind::kDate: {
-      std::string text;
-      AppendDate(column.values<int32_t>()[row], text);
-      return text;
+      bool bc = false;
+      const std::string text = DateText(column.values<int32_t>()[row], bc);
+      return bc ? text + " BC" : text;
     }
     case TypeKind::kTimestamp: {
-      std::string text;
-      TimestampPrinter(TimestampText::kSql).Append(column.values<int64_t>()[row], text);
-      return text;
+      return PgTimestampText(column.values<int64_t>()[row]);
     }
     case TypeKind::kInterval:
       return NumberText(column.values<int64_t>()[row]) + " microseconds";
@@ -218,6 +312,7 @@ bool SplitCopyRow(std::string_view row, size_t columns, std::vector<PgField>& fi
       fields.emplace_back();
       continue;
     }
+    if (fields.back().is_null) return false;
     if (row[i] != '\\') {
       fields.back().text.push_back(row[i]);
       continue;

@@ -16,6 +16,8 @@ namespace millrace {
 
 // Whether values of the type with this OID (pg_type.oid) can be read as `kind`. STRING takes all.
 bool CanReadPgType(uint32_t oid, TypeKind kind);
+// Whether a column of the type can take values of `kind`. Text takes all, and all take STRING.
+bool CanWritePgType(uint32_t oid, TypeKind kind);
 // The type of a column that is made for `kind`: "bigint".
 std::string_view PgTypeFor(TypeKind kind);
 

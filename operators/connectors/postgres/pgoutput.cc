@@ -100,7 +100,7 @@ absl::StatusOr<PgMessage> ReadRelation(Reader& reader) {
     column.in_key = (reader.Number<uint8_t>() & 1) != 0;
     column.name = std::string(reader.Name());
     column.type_oid = reader.Number<uint32_t>();
-    (void)reader.Number<uint32_t>();  // The type's modifier.
+    column.type_modifier = reader.Number<int32_t>();
   }
   if (!reader.ok() || !reader.at_end()) return Malformed("relation");
   return relation;

@@ -54,6 +54,7 @@ struct PgRelation {
     bool in_key = false;
     std::string name;
     uint32_t type_oid = 0;
+    int32_t type_modifier = -1;
   };
   uint32_t oid = 0;
   std::string schema, name;

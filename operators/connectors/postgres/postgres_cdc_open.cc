@@ -1,6 +1,7 @@
 // Before the first row: the table, the publication and the slot are made, checked or found missing.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/postgres/postgres_cdc_source.h"
@@ -17,14 +18,22 @@ absl::Status PostgresCdcSource::Begin() {
   MILLRACE_RETURN_IF_ERROR(CheckTable(*monitor_));
   MILLRACE_ASSIGN_OR_RETURN(stream_, PgConnection::Open(options_.table, true));
   MILLRACE_ASSIGN_OR_RETURN(const PgRows system, stream_->Run("IDENTIFY_SYSTEM"));
-  system_id_ = std::string(system.Text(0, 0));
+  server_ = Concat(system.Text(0, 0), "/", system.Text(0, 1));
   if (position_.phase == PgPosition::Phase::kStreaming) {
-    MILLRACE_RETURN_IF_ERROR(CheckSlot(*monitor_));
+    MILLRACE_ASSIGN_OR_RETURN(const PgLsn end, ParsePgLsn(system.Text(0, 2)));
+    MILLRACE_RETURN_IF_ERROR(CheckSlot(*monitor_, end));
+    MILLRACE_RETURN_IF_ERROR(CheckPublication(*monitor_));
     return BeginStream();
   }
   truncate_first_ = position_.phase == PgPosition::Phase::kSnapshot;
   MILLRACE_RETURN_IF_ERROR(EnsurePublication(*monitor_));
   return MakeSlot(*stream_);
+}
+
+absl::Status PostgresCdcSource::Lost(std::string_view why) const {
+  return absl::DataLossError(Concat(
+      "changes of ", options_.table.Text(), " behind ", PgLsnText(position_.lsn), " are lost: ",
+      why, "; the table must be read anew: start a new job, with a slot of its own"));
 }
 
 // What is wrong with the server and the table for reading changes, all at once.
@@ -37,68 +46,152 @@ absl::Status PostgresCdcSource::CheckTable(PgConnection& connection) {
   }
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows table,
-      connection.Run("SELECT c.oid, c.relreplident FROM pg_class c JOIN pg_namespace n ON n.oid = "
-                     "c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
-                     {options_.table.schema, options_.table.table}));
+      connection.Run(
+          "SELECT c.oid, c.relreplident, c.relkind, c.relpersistence, c.relkind = 'r' AND "
+          "EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = c.oid) FROM pg_class c "
+          "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND "
+          "c.relname = $2",
+          {options_.table.schema, options_.table.table}));
   if (table.rows() == 0) {
-    return absl::NotFoundError(Concat("there is no such table: ", options_.table.Text()));
+    const std::string missing = Concat("there is no such table: ", options_.table.Text());
+    return position_.phase == PgPosition::Phase::kStreaming ? Lost(missing)
+                                                            : absl::NotFoundError(missing);
   }
-  if (table.Text(0, 1) == "n") {
-    problems.push_back(
-        "REPLICA IDENTITY is NOTHING: deleted rows could not be told from one another; "
-        "ALTER TABLE … REPLICA IDENTITY DEFAULT or FULL");
+  const std::string_view kind = table.Text(0, 2);
+  if (kind != "r" && kind != "p") problems.push_back("it is not a table");
+  if (table.Text(0, 3) != "p") {
+    problems.push_back("it is unlogged or temporary: its changes are not in the log");
   }
-  MILLRACE_ASSIGN_OR_RETURN(
-      const PgRows found,
-      connection.Run("SELECT attname, atttypid, format_type(atttypid, atttypmod) FROM pg_attribute "
-                     "WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
-                     {std::string(table.Text(0, 0))}));
-  std::map<std::string, std::pair<uint32_t, std::string>, std::less<>> types;
-  for (int row = 0; row < found.rows(); ++row) {
-    types[std::string(found.Text(row, 0))] = {
-        static_cast<uint32_t>(std::stoul(std::string(found.Text(row, 1)))),
-        std::string(found.Text(row, 2))};
-  }
-  for (const Field& column : columns_) {
-    const auto type = types.find(column.name);
-    if (type == types.end()) {
-      problems.push_back(Concat("there is no column '", column.name, "'"));
-    } else if (!CanReadPgType(type->second.first, column.type)) {
-      problems.push_back(Concat("column '", column.name, "' is ", type->second.second,
-                                ", which cannot be read as ", TypeName(column.type)));
-    }
-  }
+  if (table.Text(0, 4) == "t") problems.push_back("other tables inherit from it");
+  const std::string oid(table.Text(0, 0));
+  MILLRACE_RETURN_IF_ERROR(CheckKey(connection, oid, table.Text(0, 1), problems));
+  MILLRACE_RETURN_IF_ERROR(CheckColumns(connection, oid, problems));
   if (problems.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       Concat("cannot read the changes of ", options_.table.Text(), ": ", Join(problems, "; ")));
 }
 
+// Whether the key finds a row, and changes tell which. A table that publishes changes without a
+// replica identity refuses its own users' UPDATE and DELETE: this comes before the publication.
+absl::Status PostgresCdcSource::CheckKey(PgConnection& connection, const std::string& oid,
+                                         std::string_view identity,
+                                         std::vector<std::string>& problems) {
+  MILLRACE_ASSIGN_OR_RETURN(
+      const PgRows found,
+      connection.Run(
+          "SELECT i.indexrelid, CASE $2 WHEN 'd' THEN i.indisprimary WHEN 'i' THEN "
+          "i.indisreplident ELSE false END, a.attname FROM pg_index i JOIN pg_attribute a "
+          "ON a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:"
+          "i.indnkeyatts - 1]) WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid "
+          "AND i.indpred IS NULL AND i.indexprs IS NULL",
+          {oid, std::string(identity)}));
+  std::set<std::string, std::less<>> key, told;
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    if (in_key_[i]) key.insert(columns_[i].name);
+  }
+  std::map<std::string, bool> unique;  // By index: whether all its columns are in the key.
+  for (int row = 0; row < found.rows(); ++row) {
+    const bool in_key = key.contains(found.Text(row, 2));
+    unique.try_emplace(std::string(found.Text(row, 0)), true).first->second &= in_key;
+    if (found.Text(row, 1) == "t") told.emplace(found.Text(row, 2));
+  }
+  if (std::none_of(unique.begin(), unique.end(), [](const auto& index) { return index.second; })) {
+    problems.push_back(Concat("the key (", Join(key, ", "),
+                              ") may have several rows: no primary key or unique index within it"));
+  }
+  if (identity == "n") {
+    problems.push_back(
+        "REPLICA IDENTITY is NOTHING: deleted rows could not be told from one another; "
+        "ALTER TABLE … REPLICA IDENTITY DEFAULT or FULL");
+  } else if (identity != "f" && told.empty()) {
+    problems.push_back(
+        "it has no replica identity: give it a primary key, or ALTER TABLE … REPLICA "
+        "IDENTITY FULL");
+  } else if (identity != "f") {
+    for (const std::string& column : key) {
+      if (told.contains(column)) continue;
+      problems.push_back(
+          Concat("column '", column, "' of the key is not part of the table's replica identity"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PostgresCdcSource::CheckColumns(PgConnection& connection, const std::string& oid,
+                                             std::vector<std::string>& problems) {
+  MILLRACE_ASSIGN_OR_RETURN(
+      const PgRows found,
+      connection.Run("SELECT attname, atttypid, atttypmod, format_type(atttypid, atttypmod) FROM "
+                     "pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
+                     {oid}));
+  std::map<std::string, int, std::less<>> rows;
+  for (int row = 0; row < found.rows(); ++row) rows.emplace(found.Text(row, 0), row);
+  std::vector<PgTableColumn> read;
+  for (const Field& column : columns_) {
+    const auto row = rows.find(column.name);
+    if (row == rows.end()) {
+      problems.push_back(Concat("there is no column '", column.name, "'"));
+      continue;
+    }
+    PgTableColumn& one = read.emplace_back();
+    one.name = column.name;
+    if (!ParseNumber(found.Text(row->second, 1), one.type_oid) ||
+        !ParseNumber(found.Text(row->second, 2), one.type_modifier)) {
+      return absl::DataLossError("the catalog of the server makes no sense");
+    }
+    if (!CanReadPgType(one.type_oid, column.type)) {
+      problems.push_back(Concat("column '", column.name, "' is ", found.Text(row->second, 3),
+                                ", which cannot be read as ", TypeName(column.type)));
+    }
+  }
+  if (!ParseNumber(oid, table_oid_)) {
+    return absl::DataLossError("the catalog of the server makes no sense");
+  }
+  if (position_.phase != PgPosition::Phase::kStreaming) {
+    position_.table = PgTableIdentity(table_oid_, read);
+    return absl::OkStatus();
+  }
+  const std::string change = PgTableChange(position_.table, table_oid_, read);
+  return change.empty() ? absl::OkStatus() : Lost(change);
+}
+
 absl::Status PostgresCdcSource::EnsurePublication(PgConnection& connection) {
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows publications,
-      connection.Run("SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM "
-                     "pg_publication WHERE pubname = $1",
-                     {options_.publication}));
+      connection.Run("SELECT 1 FROM pg_publication WHERE pubname = $1", {options_.publication}));
   if (publications.rows() == 0) {
     LogInfo("creates a publication",
             {{"uid", context_->node.uid()}, {"publication", options_.publication}});
-    return connection
-        .Run(Concat("CREATE PUBLICATION ", QuotedName(options_.publication), " FOR TABLE ",
-                    options_.table.Quoted()))
-        .status();
+    // A partitioned table is published under its own name.
+    MILLRACE_RETURN_IF_ERROR(
+        connection
+            .Run(Concat("CREATE PUBLICATION ", QuotedName(options_.publication), " FOR TABLE ",
+                        options_.table.Quoted(), " WITH (publish_via_partition_root = true)"))
+            .status());
   }
+  return CheckPublication(connection);
+}
+
+// The stream is silent about what is not published: it is looked at now and then, too.
+absl::Status PostgresCdcSource::CheckPublication(PgConnection& connection) {
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows tables,
       connection.Run(
-          "SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND "
-          "tablename = $3",
+          "SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, "
+          "to_jsonb(t)->>'rowfilter' IS NULL FROM pg_publication p JOIN "
+          "pg_publication_tables t USING (pubname) WHERE p.pubname = $1 AND t.schemaname = "
+          "$2 AND t.tablename = $3",
           {options_.publication, options_.table.schema, options_.table.table}));
-  if (tables.rows() == 0 || publications.Text(0, 0) != "t") {
-    return absl::FailedPreconditionError(
-        Concat("publication '", options_.publication, "' does not publish all changes of ",
-               options_.table.Text(), ": ALTER PUBLICATION … ADD TABLE …, or name another one"));
+  if (tables.rows() > 0 && tables.Text(0, 0) == "t" && tables.Text(0, 1) == "t") {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  const std::string missing = Concat("publication '", options_.publication,
+                                     "' does not publish all changes of ", options_.table.Text());
+  if (position_.phase == PgPosition::Phase::kStreaming) return Lost(missing);
+  return absl::FailedPreconditionError(
+      Concat(missing,
+             " (every kind of change, no row filter, a partitioned table by its root): "
+             "ALTER PUBLICATION … ADD TABLE …, or name another one"));
 }
 
 // A new slot, whose snapshot and stream meet without gap and overlap.
@@ -124,7 +217,7 @@ absl::Status PostgresCdcSource::MakeSlot(PgConnection& connection) {
       connection.Run(Concat("CREATE_REPLICATION_SLOT ", QuotedName(options_.slot),
                             " LOGICAL pgoutput EXPORT_SNAPSHOT")));
   MILLRACE_ASSIGN_OR_RETURN(position_.lsn, ParsePgLsn(made.Text(0, 1)));
-  position_.system_id = system_id_;
+  position_.server = server_;
   position_.phase =
       options_.snapshot ? PgPosition::Phase::kSnapshot : PgPosition::Phase::kStreaming;
   if (!options_.snapshot) return BeginStream();
@@ -136,50 +229,41 @@ absl::Status PostgresCdcSource::MakeSlot(PgConnection& connection) {
   return absl::OkStatus();
 }
 
-// Everything behind the position must still be in the slot.
-absl::Status PostgresCdcSource::CheckSlot(PgConnection& connection) {
-  const std::string lost = Concat("changes of ", options_.table.Text(), " behind ",
-                                  PgLsnText(position_.lsn), " are lost: ");
-  const std::string advice =
-      "; the table must be read anew: start a new job, with a slot of its own";
-  if (position_.system_id != system_id_) {
-    return absl::DataLossError(Concat(lost, "this is another server (system identifier ",
-                                      system_id_, ", the checkpoint is of ", position_.system_id,
-                                      ")", advice));
+// Everything behind the position must still be in the slot. `end`: of the server's log.
+absl::Status PostgresCdcSource::CheckSlot(PgConnection& connection, PgLsn end) {
+  if (position_.server != server_) {
+    return Lost(Concat("this is another server, or one that took over (system identifier/timeline ",
+                       server_, ", the checkpoint is of ", position_.server, ")"));
   }
+  if (end < position_.lsn) return Lost(Concat("the server's log ends at ", PgLsnText(end)));
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows slot,
       connection.Run("SELECT wal_status, confirmed_flush_lsn, plugin, active_pid FROM "
                      "pg_replication_slots WHERE slot_name = $1",
                      {options_.slot}));
+  const std::string name = Concat("slot '", options_.slot, "' ");
   if (slot.rows() == 0) {
-    return absl::DataLossError(Concat(lost, "slot '", options_.slot,
-                                      "' does not exist (dropped, or the server failed over)",
-                                      advice));
+    return Lost(name + "does not exist (dropped, or the server failed over)");
   }
+  if (slot.Text(0, 2) != "pgoutput") return Lost(name + "is of somebody else");
   if (slot.Text(0, 0) == "lost" || slot.IsNull(0, 0)) {
-    return absl::DataLossError(Concat(lost, "slot '", options_.slot,
-                                      "' was invalidated: it held more than "
-                                      "max_slot_wal_keep_size",
-                                      advice));
+    return Lost(name + "was invalidated: it held more than max_slot_wal_keep_size");
   }
   if (!slot.IsNull(0, 3)) {
-    return absl::UnavailableError(Concat("slot '", options_.slot, "' is in use by process ",
-                                         slot.Text(0, 3), " of the server"));
+    return absl::UnavailableError(
+        Concat(name, "is in use by process ", slot.Text(0, 3), " of the server"));
   }
   MILLRACE_ASSIGN_OR_RETURN(const PgLsn confirmed, ParsePgLsn(slot.Text(0, 1)));
-  if (confirmed > position_.lsn) {
-    return absl::DataLossError(Concat(lost, "slot '", options_.slot, "' was moved on to ",
-                                      PgLsnText(confirmed),
-                                      " by somebody else, or by a later run of the job", advice));
-  }
-  return absl::OkStatus();
+  if (confirmed <= position_.lsn) return absl::OkStatus();
+  return Lost(Concat(name, "was moved on to ", PgLsnText(confirmed),
+                     " by somebody else, or by a later run of the job"));
 }
 
 absl::Status PostgresCdcSource::BeginStream() {
   position_.phase = PgPosition::Phase::kStreaming;
   skip_transaction_ = position_.transaction;
   skip_rows_ = position_.rows;
+  transaction_ = transaction_rows_ = 0;
   received_ = position_.lsn;
   return stream_->BeginCopy(Concat("START_REPLICATION SLOT ", QuotedName(options_.slot),
                                    " LOGICAL ", PgLsnText(position_.lsn),

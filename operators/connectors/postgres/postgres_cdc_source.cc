@@ -5,6 +5,7 @@
 
 #include "absl/time/time.h"
 #include "millrace/v1/graph.pb.h"
+#include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -14,7 +15,10 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kStatusIntervalNs = 5'000'000'000;
-constexpr int64_t kMetricsIntervalNs = 5'000'000'000;
+constexpr int64_t kLookIntervalNs = 5'000'000'000;
+// Without a connection: pauses, and how long before the job restarts.
+constexpr int64_t kReconnectPauseNs = 200'000'000;
+constexpr int64_t kPatienceNs = 60'000'000'000;
 constexpr char kBadValue[] = "MR3201";
 constexpr size_t kLetterBytesMax = 4096;
 
@@ -38,10 +42,6 @@ absl::Status PostgresCdcSource::Open(SourceContext& context, std::vector<Split> 
   }
   builder_ = std::make_unique<BatchBuilder>(context.schema, context.batch_rows_max);
   letters_ = std::make_unique<BatchBuilder>(DeadLetterSchema());
-  retained_bytes_ = &context.counters.metrics.Gauge("millrace_cdc_slot_retained_bytes",
-                                                    "Log that the server keeps for the slot.", {});
-  lag_bytes_ = &context.counters.metrics.Gauge("millrace_cdc_lag_bytes",
-                                               "Log that was written and not read yet.", {});
   return AddSplits(std::move(splits));
 }
 
@@ -49,6 +49,10 @@ absl::Status PostgresCdcSource::AddSplits(std::vector<Split> splits) {
   if (splits.empty()) return absl::OkStatus();
   split_ = std::move(splits[0]);
   MILLRACE_ASSIGN_OR_RETURN(position_, DecodePgPosition(split_->position));
+  retained_bytes_ = &context_->counters.metrics.Gauge(
+      "millrace_cdc_slot_retained_bytes", "Log that the server keeps for the slot.", {});
+  lag_bytes_ = &context_->counters.metrics.Gauge("millrace_cdc_lag_bytes",
+                                                 "Log that was written and not read yet.", {});
   return Begin();
 }
 
@@ -63,7 +67,9 @@ void PostgresCdcSource::OnEpochCompleted(const std::vector<Split>& positions) {
   if (positions.empty()) return;
   const absl::StatusOr<PgPosition> position = DecodePgPosition(positions[0].position);
   if (!position.ok() || position->phase != PgPosition::Phase::kStreaming) return;
-  confirmed_ = std::max(confirmed_, position->lsn);
+  if (position->lsn <= confirmed_) return;
+  confirmed_ = position->lsn;
+  status_sent_ns_ = -kStatusIntervalNs;  // The next Poll tells the server.
 }
 
 absl::StatusOr<PollResult> PostgresCdcSource::Poll(Emitter& out) {
@@ -99,16 +105,57 @@ absl::StatusOr<PollResult> PostgresCdcSource::PollSnapshot(Emitter& out) {
 }
 
 absl::StatusOr<PollResult> PostgresCdcSource::PollStream(Emitter& out) {
+  if (lost_ns_ != 0) return Reconnect();
   bool any = false;
+  absl::Status status = ReadStream(&any);
+  // Rows that were read stand, and the position is behind them.
+  Flush(out);
+  if (status.ok()) status = SendStatus(false);
+  if (status.ok()) status = LookAtSlot();
+  if (status.ok()) return any ? PollResult::kEmitted : PollResult::kIdle;
+  if (!absl::IsUnavailable(status)) return status;
+  LogWarning("the replication stream was interrupted",
+             {{"uid", context_->node.uid()}, {"error", status.ToString()}});
+  lost_ns_ = context_->env.clock.MonotonicNanos();
+  MILLRACE_RETURN_IF_ERROR(WaitAfter(status));
+  return PollResult::kIdle;
+}
+
+absl::StatusOr<PollResult> PostgresCdcSource::Reconnect() {
+  if (context_->env.clock.MonotonicNanos() < reconnect_ns_) return PollResult::kIdle;
+  relation_ = 0;
+  if (const absl::Status status = Begin(); !status.ok()) {
+    if (!absl::IsUnavailable(status)) return status;
+    MILLRACE_RETURN_IF_ERROR(WaitAfter(status));
+    return PollResult::kIdle;
+  }
+  lost_ns_ = 0;
+  LogInfo("the replication stream goes on",
+          {{"uid", context_->node.uid()}, {"position", EncodePgPosition(position_)}});
+  return PollResult::kEmitted;
+}
+
+absl::Status PostgresCdcSource::WaitAfter(const absl::Status& failure) {
+  stream_ = nullptr;
+  monitor_ = nullptr;
+  const int64_t now_ns = context_->env.clock.MonotonicNanos();
+  if (now_ns - lost_ns_ > kPatienceNs) {
+    return Annotate(failure, "the replication stream was interrupted");
+  }
+  // Pauses grow with the time that it takes.
+  reconnect_ns_ = now_ns + kReconnectPauseNs + (now_ns - lost_ns_) / 4;
+  return absl::OkStatus();
+}
+
+absl::Status PostgresCdcSource::ReadStream(bool* any) {
   std::string_view data;
   while (builder_->rows() < context_->batch_rows_max) {
-    const auto copy = stream_->Receive(&data);
-    if (!copy.ok()) return Annotate(copy.status(), "the replication stream was interrupted");
-    if (*copy == PgConnection::Copy::kEnd) {
+    MILLRACE_ASSIGN_OR_RETURN(const PgConnection::Copy copy, stream_->Receive(&data));
+    if (copy == PgConnection::Copy::kEnd) {
       return absl::UnavailableError("the server has ended the replication stream");
     }
-    if (*copy == PgConnection::Copy::kNothing) break;
-    any = true;
+    if (copy == PgConnection::Copy::kNothing) break;
+    *any = true;
     MILLRACE_ASSIGN_OR_RETURN(const auto frame, ReadPgFrame(data));
     if (const auto* keepalive = std::get_if<PgKeepalive>(&frame)) {
       received_ = std::max(received_, keepalive->end);
@@ -122,15 +169,17 @@ absl::StatusOr<PollResult> PostgresCdcSource::PollStream(Emitter& out) {
     context_->counters.bytes_in.Add(wal.payload.size());
     MILLRACE_RETURN_IF_ERROR(Handle(wal.payload));
   }
-  Flush(out);
-  MILLRACE_RETURN_IF_ERROR(SendStatus(false));
-  UpdateMetrics();
-  return any ? PollResult::kEmitted : PollResult::kIdle;
+  return absl::OkStatus();
 }
 
 absl::Status PostgresCdcSource::Handle(std::string_view payload) {
   MILLRACE_ASSIGN_OR_RETURN(const PgMessage message, ReadPgMessage(payload));
   if (const auto* begin = std::get_if<PgBegin>(&message)) {
+    // Transactions come in the order of their commits.
+    if (position_.transaction != 0 && begin->final_lsn > position_.transaction) {
+      return Lost(Concat("the transaction ", PgLsnText(position_.transaction),
+                         ", of which rows were read, did not come again"));
+    }
     transaction_ = begin->final_lsn;
     transaction_rows_ = 0;
   } else if (const auto* commit = std::get_if<PgCommit>(&message)) {
@@ -165,33 +214,34 @@ bool PostgresCdcSource::IsNewRow() {
 }
 
 absl::Status PostgresCdcSource::HandleRelation(const PgRelation& relation) {
-  if (relation.schema != options_.table.schema || relation.name != options_.table.table) {
-    return absl::OkStatus();  // The publication has others, too.
-  }
+  const bool named =
+      relation.schema == options_.table.schema && relation.name == options_.table.table;
+  if (!named && relation.oid != table_oid_) return absl::OkStatus();  // Of another table.
+  if (!named) return Lost(Concat("it is now called ", relation.schema, ".", relation.name));
   std::vector<std::string> problems;
+  std::vector<PgTableColumn> read;
   tuple_index_.assign(columns_.size(), -1);
   for (size_t i = 0; i < columns_.size(); ++i) {
     for (size_t at = 0; at < relation.columns.size(); ++at) {
       if (relation.columns[at].name == columns_[i].name) tuple_index_[i] = static_cast<int>(at);
     }
     if (tuple_index_[i] < 0) {
-      problems.push_back(Concat("column '", columns_[i].name, "' is gone"));
+      problems.push_back(Concat("column '", columns_[i].name, "' is gone, or not published"));
       continue;
     }
     const auto& column = relation.columns[static_cast<size_t>(tuple_index_[i])];
-    if (!CanReadPgType(column.type_oid, columns_[i].type)) {
-      problems.push_back(Concat("column '", column.name, "' has a type that cannot be read as ",
-                                TypeName(columns_[i].type)));
-    }
+    read.push_back({column.name, column.type_oid, column.type_modifier});
     if (in_key_[i] && !column.in_key && relation.replica_identity != 'f') {
       problems.push_back(Concat("column '", column.name,
                                 "' of the key is not part of the table's replica identity"));
     }
   }
-  if (!problems.empty()) {
-    return absl::FailedPreconditionError(
-        Concat("the table has changed: ", options_.table.Text(), ": ", Join(problems, "; ")));
+  if (problems.empty()) {
+    if (auto change = PgTableChange(position_.table, relation.oid, read); !change.empty()) {
+      problems.push_back(std::move(change));
+    }
   }
+  if (!problems.empty()) return Lost(Concat("the table has changed: ", Join(problems, "; ")));
   relation_ = relation.oid;
   return absl::OkStatus();
 }
@@ -248,11 +298,16 @@ absl::Status PostgresCdcSource::AppendMoved(const PgUpdate& update) {
     key.emplace_back(row[static_cast<size_t>(tuple_index_[i])].text);
     conditions.push_back(Concat(QuotedName(columns_[i].name), " = $", key.size()));
   }
-  MILLRACE_ASSIGN_OR_RETURN(
-      const PgRows now,
+  const auto found =
       monitor_->Run(Concat("SELECT ", Join(names, ", "), " FROM ", options_.table.Quoted(),
                            " WHERE ", Join(conditions, " AND ")),
-                    key));
+                    key);
+  // The old key is already gone from this batch: only a restart from the checkpoint is exact.
+  if (!found.ok()) {
+    return absl::AbortedError(
+        Concat("cannot look up a value that did not change: ", MessageOf(found.status())));
+  }
+  const PgRows& now = *found;
   // It may have changed again, which the stream will tell; or be gone, which it will tell too.
   if (now.rows() == 0) return absl::OkStatus();
   for (size_t i = 0; i < missing.size(); ++i) {
@@ -355,21 +410,28 @@ absl::Status PostgresCdcSource::SendStatus(bool now) {
       PgStatusUpdate(received_, confirmed_, absl::ToUnixMicros(context_->env.clock.Now())));
 }
 
-void PostgresCdcSource::UpdateMetrics() {
+// What the stream does not tell: how far behind it is, and that the table is not published any
+// more.
+absl::Status PostgresCdcSource::LookAtSlot() {
   const int64_t now_ns = context_->env.clock.MonotonicNanos();
-  if (now_ns - metrics_ns_ < kMetricsIntervalNs) return;
-  metrics_ns_ = now_ns;
-  const auto rows = monitor_->Run(
-      "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, "
-      "pg_wal_lsn_diff(pg_current_wal_lsn(), $2::pg_lsn)::bigint FROM pg_replication_slots WHERE "
-      "slot_name = $1",
-      {options_.slot, PgLsnText(position_.lsn)});
-  if (!rows.ok() || rows->rows() == 0) return;  // Only shown; the stream itself tells of trouble.
+  if (now_ns - looked_ns_ < kLookIntervalNs) return absl::OkStatus();
+  looked_ns_ = now_ns;
+  MILLRACE_RETURN_IF_ERROR(CheckPublication(*monitor_));
+  MILLRACE_ASSIGN_OR_RETURN(
+      const PgRows rows,
+      monitor_->Run("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, "
+                    "pg_wal_lsn_diff(pg_current_wal_lsn(), $2::pg_lsn)::bigint FROM "
+                    "pg_replication_slots WHERE slot_name = $1",
+                    {options_.slot, PgLsnText(position_.lsn)}));
+  if (rows.rows() == 0) return absl::OkStatus();
   const auto number = [&](int column) {
-    return std::max(0.0, std::atof(std::string(rows->Text(0, column)).c_str()));
+    int64_t bytes = 0;
+    (void)ParseNumber(rows.Text(0, column), bytes);  // NULL: 0.
+    return static_cast<double>(std::max<int64_t>(0, bytes));
   };
   retained_bytes_->Set(number(0));
   lag_bytes_->Set(number(1));
+  return absl::OkStatus();
 }
 
 }  // namespace millrace

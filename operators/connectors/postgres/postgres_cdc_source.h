@@ -9,7 +9,8 @@
 // Threading: as for Source; it blocks while it opens.
 // Errors:    kDataLoss: the slot is lost, was moved by somebody else, or belongs to another server.
 //            kFailedPrecondition: the server, the table or the publication is not fit; all problems
-//            at once. kUnavailable: the connection; the job restarts.
+//            at once. kUnavailable: the connection, during the snapshot, or for more than a minute
+//            of the stream; the job restarts.
 #pragma once
 
 #include <memory>
@@ -21,6 +22,7 @@
 #include "operators/connectors/postgres/pg_connection.h"
 #include "operators/connectors/postgres/pg_position.h"
 #include "operators/connectors/postgres/pg_snapshot.h"
+#include "operators/connectors/postgres/pg_table_identity.h"
 #include "operators/connectors/postgres/pg_values.h"
 #include "operators/connectors/postgres/pgoutput.h"
 #include "operators/connectors/postgres/postgres_options.h"
@@ -43,13 +45,24 @@ class PostgresCdcSource : public Source {
   // postgres_cdc_open.cc: what must be there before rows can be read.
   absl::Status Begin();
   absl::Status CheckTable(PgConnection& connection);
+  absl::Status CheckKey(PgConnection& connection, const std::string& oid, std::string_view identity,
+                        std::vector<std::string>& problems);
+  absl::Status CheckColumns(PgConnection& connection, const std::string& oid,
+                            std::vector<std::string>& problems);
   absl::Status EnsurePublication(PgConnection& connection);
+  absl::Status CheckPublication(PgConnection& connection);
   absl::Status MakeSlot(PgConnection& connection);
-  absl::Status CheckSlot(PgConnection& connection);
+  absl::Status CheckSlot(PgConnection& connection, PgLsn end);
   absl::Status BeginStream();
+  // kDataLoss, with what to do.
+  absl::Status Lost(std::string_view why) const;
 
   absl::StatusOr<PollResult> PollSnapshot(Emitter& out);
   absl::StatusOr<PollResult> PollStream(Emitter& out);
+  absl::Status ReadStream(bool* any);
+  // After the connection was lost: again and again, until it is back or patience ends.
+  absl::StatusOr<PollResult> Reconnect();
+  absl::Status WaitAfter(const absl::Status& failure);
   absl::Status Handle(std::string_view payload);
   absl::Status HandleRelation(const PgRelation& relation);
   absl::Status HandleUpdate(const PgUpdate& update);
@@ -62,7 +75,7 @@ class PostgresCdcSource : public Source {
   void AppendLetter(std::string_view column, std::string_view value, std::string_view row);
   void Flush(Emitter& out);
   absl::Status SendStatus(bool now);
-  void UpdateMetrics();
+  absl::Status LookAtSlot();
 
   const PostgresSourceOptions options_;
   SourceContext* context_ = nullptr;
@@ -76,7 +89,7 @@ class PostgresCdcSource : public Source {
   std::unique_ptr<BatchBuilder> letters_;
   PgValueReader values_;
 
-  std::string system_id_;
+  std::string server_;  // "system identifier/timeline"
   std::unique_ptr<PgConnection> stream_;
   std::unique_ptr<PgConnection> monitor_;  // Asks how far behind the slot is.
   std::unique_ptr<PgSnapshot> snapshot_;
@@ -90,11 +103,14 @@ class PostgresCdcSource : public Source {
   PgLsn confirmed_ = 0;  // What a completed epoch has.
   PgLsn received_ = 0;
   int64_t status_sent_ns_ = 0;
-  int64_t metrics_ns_ = 0;
+  int64_t looked_ns_ = 0;
+  int64_t lost_ns_ = 0;       // When the connection was lost; 0 = it is there.
+  int64_t reconnect_ns_ = 0;  // When to try again.
   OperatorMetrics::Number* retained_bytes_ = nullptr;
   OperatorMetrics::Number* lag_bytes_ = nullptr;
   // The position of each wanted column in tuples: as COPY sends them, then by relation messages.
-  uint32_t relation_ = 0;
+  uint32_t relation_ = 0;   // Described by the stream; 0 = not yet.
+  uint32_t table_oid_ = 0;  // Of the catalog.
   std::vector<int> tuple_index_;
 };
 

@@ -20,6 +20,7 @@ namespace millrace {
 namespace {
 
 constexpr size_t kBlockBytes = 64 << 10;
+constexpr size_t kBatchBytesMax = 8 << 20;  // What one statement may hold.
 constexpr absl::Duration kRetryPause = absl::Milliseconds(200);
 
 uint64_t NumberOf(std::string_view text) { return std::stoull(std::string(text)); }
@@ -41,6 +42,10 @@ absl::Status PostgresSink::Open(SinkContext& context) {
   MILLRACE_ASSIGN_OR_RETURN(const auto connection, PgConnection::Open(options_.table, false));
   if (options_.create_table) MILLRACE_RETURN_IF_ERROR(CreateTable(*connection));
   MILLRACE_RETURN_IF_ERROR(CheckTable(*connection));
+  // Who may not make tables can have it made.
+  MILLRACE_ASSIGN_OR_RETURN(const PgRows markers,
+                            connection->Run("SELECT to_regclass($1) IS NOT NULL", {Markers()}));
+  if (markers.Text(0, 0) == "t") return absl::OkStatus();
   const absl::Status made =
       connection
           ->Run(
@@ -70,68 +75,102 @@ absl::Status PostgresSink::CreateTable(PgConnection& connection) const {
 
 // What is wrong with the table, all at once; and the types that its columns have.
 absl::Status PostgresSink::CheckTable(PgConnection& connection) {
+  // Types without their modifiers: an array of a type with one would cut its values silently, where
+  // the column itself refuses what is too long. (A modifier of -1 is that; NULL makes char of
+  // bpchar.)
   MILLRACE_ASSIGN_OR_RETURN(
       const PgRows found,
       connection.Run(
-          "SELECT attname, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND "
-          "attidentity = '' FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum "
-          "> 0 AND NOT attisdropped",
+          "SELECT a.attname, format_type(a.atttypid, -1), a.attnotnull AND NOT a.atthasdef "
+          "AND a.attidentity = '', CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid "
+          "END, t.typcategory, a.attgenerated <> '' OR a.attidentity = 'a', "
+          "format_type(a.atttypid, a.atttypmod) FROM pg_attribute a JOIN pg_type t ON "
+          "t.oid = a.atttypid WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT "
+          "a.attisdropped",
           {options_.table.Quoted()}));
   if (found.rows() == 0) {
     return absl::NotFoundError(Concat("there is no such table: ", options_.table.Text(),
                                       "; make it, or set sink.create-table = true"));
   }
   std::vector<std::string> problems;
-  std::map<std::string, std::string, std::less<>> types;
-  std::set<std::string> wanted;
+  std::map<std::string, int, std::less<>> rows;
+  std::set<std::string, std::less<>> wanted;
   for (const PgTargetColumn& column : columns_) wanted.insert(column.name);
   for (int row = 0; row < found.rows(); ++row) {
-    const std::string name(found.Text(row, 0));
-    types[name] = std::string(found.Text(row, 1));
-    if (found.Text(row, 2) == "t" && !wanted.contains(name)) {
-      problems.push_back(Concat("column '", name, "' is NOT NULL and the rows do not have it"));
-    }
-  }
-  std::vector<std::string> key;
-  for (PgTargetColumn& column : columns_) {
-    if (column.in_key) key.push_back(column.name);
-    if (const auto type = types.find(column.name); type != types.end()) {
-      column.type = type->second;
-    } else {
-      problems.push_back(Concat("there is no column '", column.name, "'"));
-    }
-  }
-  if (!key.empty()) {
-    std::sort(key.begin(), key.end());
-    MILLRACE_ASSIGN_OR_RETURN(
-        const PgRows indexes,
-        connection.Run("SELECT (SELECT string_agg(a.attname, ',' ORDER BY a.attname COLLATE \"C\") "
-                       "FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY "
-                       "(i.indkey)), to_jsonb(i)->>'indnullsnotdistinct' = 'true' OR NOT EXISTS "
-                       "(SELECT 1 FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = "
-                       "ANY (i.indkey) AND NOT a.attnotnull) FROM pg_index i WHERE i.indrelid = "
-                       "to_regclass($1) AND "
-                       "i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL",
-                       {options_.table.Quoted()}));
-    bool unique = false, takes_nulls_as_equal = false;
-    for (int row = 0; row < indexes.rows(); ++row) {
-      if (indexes.Text(row, 0) != Join(key, ",")) continue;
-      unique = true;
-      takes_nulls_as_equal |= indexes.Text(row, 1) == "t";
-    }
-    if (unique && !takes_nulls_as_equal) {
+    rows.emplace(found.Text(row, 0), row);
+    if (found.Text(row, 2) == "t" && !wanted.contains(found.Text(row, 0))) {
       problems.push_back(
-          Concat("the unique index on (", Join(key, ", "),
-                 ") takes NULLs as different: make its columns NOT NULL, or the index "
-                 "NULLS NOT DISTINCT"));
-    } else if (!unique) {
-      problems.push_back(Concat("there is no primary key or unique index on (", Join(key, ", "),
-                                "), by which rows are updated"));
+          Concat("column '", found.Text(row, 0), "' is NOT NULL and the rows do not have it"));
     }
   }
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    PgTargetColumn& column = columns_[i];
+    const auto row = rows.find(column.name);
+    if (row == rows.end()) {
+      problems.push_back(Concat("there is no column '", column.name, "'"));
+      continue;
+    }
+    column.type = std::string(found.Text(row->second, 1));
+    const TypeKind kind = context_->schema->field(static_cast<int>(i)).type;
+    uint32_t oid = 0;
+    const bool array = found.Text(row->second, 4) == "A";
+    if (array || !ParseNumber(found.Text(row->second, 3), oid) ||
+        (kind != TypeKind::kString && !CanWritePgType(oid, kind))) {
+      problems.push_back(Concat("column '", column.name, "' is ", found.Text(row->second, 6),
+                                ", which does not take ", TypeName(kind)));
+    }
+    if (found.Text(row->second, 5) == "t") {
+      problems.push_back(Concat("column '", column.name, "' is generated by the server"));
+    }
+  }
+  MILLRACE_RETURN_IF_ERROR(CheckKey(connection, problems));
   if (problems.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       Concat("cannot write to ", options_.table.Text(), ": ", Join(problems, "; ")));
+}
+
+// A unique index on the columns of the key and no others, which ON CONFLICT can use.
+absl::Status PostgresSink::CheckKey(PgConnection& connection, std::vector<std::string>& problems) {
+  std::set<std::string> key;
+  for (const PgTargetColumn& column : columns_) {
+    if (column.in_key) key.insert(column.name);
+  }
+  if (key.empty()) return absl::OkStatus();
+  MILLRACE_ASSIGN_OR_RETURN(
+      const PgRows found,
+      connection.Run(
+          "SELECT i.indexrelid, a.attname, a.attnotnull OR "
+          "coalesce(to_jsonb(i)->>'indnullsnotdistinct' = 'true', false) FROM pg_index i "
+          "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY "
+          "((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE i.indrelid = to_regclass($1) "
+          "AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND "
+          "i.indexprs IS NULL",
+          {options_.table.Quoted()}));
+  struct Index {
+    std::set<std::string> columns;
+    bool nulls_are_equal = true;
+  };
+  std::map<std::string, Index> indexes;
+  for (int row = 0; row < found.rows(); ++row) {
+    Index& index = indexes[std::string(found.Text(row, 0))];
+    index.columns.emplace(found.Text(row, 1));
+    index.nulls_are_equal &= found.Text(row, 2) == "t";
+  }
+  bool unique = false, nulls_are_equal = false;
+  for (const auto& [oid, index] : indexes) {
+    if (index.columns != key) continue;
+    unique = true;
+    nulls_are_equal |= index.nulls_are_equal;
+  }
+  if (unique && nulls_are_equal) return absl::OkStatus();
+  problems.push_back(
+      unique
+          ? Concat("the unique index on (", Join(key, ", "),
+                   ") takes NULLs as different: make its columns NOT NULL, or the index NULLS NOT "
+                   "DISTINCT")
+          : Concat("there is no primary key or unique index on (", Join(key, ", "),
+                   ") that is not deferrable, by which rows are updated"));
+  return absl::OkStatus();
 }
 
 absl::Status PostgresSink::Write(const Batch& batch) {
@@ -260,7 +299,10 @@ absl::Status PostgresSink::Apply(const v1::CommitToken& token) {
       PgValues values;
       MILLRACE_RETURN_IF_ERROR(ReadPgRow(block, columns_.size(), &deleted, &values));
       batch.Add(deleted, std::move(values));
-      if (batch.rows() < static_cast<size_t>(options_.batch_rows)) continue;
+      if (batch.rows() < static_cast<size_t>(options_.batch_rows) &&
+          batch.bytes() < kBatchBytesMax) {
+        continue;
+      }
       MILLRACE_RETURN_IF_ERROR(batch.Write(*connection_));
     }
     return absl::OkStatus();

@@ -36,6 +36,7 @@ class PostgresSink : public Sink {
  private:
   absl::Status CreateTable(PgConnection& connection) const;
   absl::Status CheckTable(PgConnection& connection);
+  absl::Status CheckKey(PgConnection& connection, std::vector<std::string>& problems);
   // Fences whoever had the slot before and makes the marker's row.
   absl::Status Fence(uint32_t slot);
   absl::Status CommitOnce(const v1::CommitToken& token);

@@ -102,6 +102,27 @@ TEST_F(KafkaSinkTest, NothingIsVisibleBeforeTheCommit) {
   EXPECT_THAT(ReadTopic(topic), UnorderedElementsAre("a", "b", "c"));
 }
 
+TEST_F(KafkaSinkTest, TheChangesOfARowWithoutKeyStayInOrder) {
+  const std::string topic = CreateTopic(4);
+  v1::Node node = Node(topic, {{"key.fields", "line"}});
+  node.mutable_sink()->set_format("json");
+  node.set_changelog_mode(v1::CHANGELOG_MODE_RETRACT);
+  auto writer = MustOpen(node);
+  BatchBuilder builder(schema_);
+  std::vector<std::string> expected;
+  for (int i = 0; i < 8; ++i) {
+    builder.column(0).AppendNull();
+    builder.SetKind(i % 2 == 0 ? RowKind::kInsert : RowKind::kDelete);
+    expected.push_back(i % 2 == 0 ? R"({"line":null,"op":"+I"})" : R"({"line":null,"op":"-D"})");
+  }
+  ASSERT_TRUE(writer->sink->Write(builder.Finish()).ok());
+  const auto token = writer->sink->Prepare({1});
+  ASSERT_TRUE(token.ok());
+  ASSERT_TRUE(writer->sink->Commit(*token).ok());
+  // Read by partition: the order is only this one when there is a single one.
+  EXPECT_EQ(ReadTopic(topic), expected);
+}
+
 TEST_F(KafkaSinkTest, CommitIsIdempotentAlsoInANewProcess) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));

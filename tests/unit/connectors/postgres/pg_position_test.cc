@@ -5,27 +5,40 @@
 namespace millrace {
 namespace {
 
-TEST(PgPositionTest, PositionsComeBack) {
-  const PgPosition positions[] = {
-      {},
-      {.phase = PgPosition::Phase::kSnapshot},
-      {.phase = PgPosition::Phase::kStreaming, .system_id = "7291", .lsn = 0x16B374D848},
-      {.phase = PgPosition::Phase::kStreaming,
-       .system_id = "7291",
-       .lsn = 1,
-       .transaction = 0x2A,
-       .rows = 17}};
-  for (const PgPosition& position : positions) {
+PgPosition Streaming() {
+  return {.phase = PgPosition::Phase::kStreaming,
+          .server = "7318442133914124321/1",
+          .table = "16384:1,2",
+          .lsn = 0x16'B374D848,
+          .transaction = 0x16'B374D900,
+          .rows = 12};
+}
+
+TEST(PgPositionTest, EveryPhaseSurvivesEncoding) {
+  for (const PgPosition& position :
+       {PgPosition{}, PgPosition{.phase = PgPosition::Phase::kSnapshot}, Streaming()}) {
     const auto again = DecodePgPosition(EncodePgPosition(position));
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(*again, position);
   }
+  EXPECT_EQ(EncodePgPosition(Streaming()),
+            "stream 7318442133914124321/1 16/B374D848 16/B374D900 12 16384:1,2");
 }
 
-TEST(PgPositionTest, OtherTextsAreRefused) {
-  for (const char* text : {"", "fresher", "stream", "stream 1 0/1 0/0", "stream 1 0/1 0/0 x",
-                           "stream  0/1 0/0 0", "stream 1 01 0/0 0", "stream 1 0/1 0/0 0 0"}) {
-    EXPECT_EQ(DecodePgPosition(text).status().code(), absl::StatusCode::kDataLoss) << text;
+TEST(PgPositionTest, WhatASnapshotHasReadIsNotKept) {
+  PgPosition position = Streaming();
+  position.phase = PgPosition::Phase::kSnapshot;
+  EXPECT_EQ(EncodePgPosition(position), "snapshot");
+}
+
+TEST(PgPositionTest, OtherBytesAreRefused) {
+  const std::string good = EncodePgPosition(Streaming());
+  for (const std::string& bad :
+       {std::string(), std::string("Fresh"), std::string("stream"), good + " ", good + " x",
+        std::string("stream s 0/1 0/0 -1 t:"), std::string("stream s 0/1 0/0 1x t:"),
+        std::string("stream s 1 0/0 0 t:"), std::string("stream  0/1 0/0 0 t:"),
+        std::string("stream s 0/1 0/0 0 ")}) {
+    EXPECT_EQ(DecodePgPosition(bad).status().code(), absl::StatusCode::kDataLoss) << bad;
   }
 }
 
