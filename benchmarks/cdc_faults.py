@@ -185,6 +185,8 @@ def main():
                     time.sleep(chance.uniform(0.1, 1.5))
                     index = chance.randrange(2)
                     if chance.random() < 0.2:
+                        # One that has just begun dies of the signal, as any program would.
+                        cluster.wait_for_port(cluster.worker_http_ports[index])
                         cluster.end_worker(index)
                     else:
                         cluster.kill_worker(index)
