@@ -110,8 +110,9 @@ Task::Step Task::RunSource() {
       BeginWatermark(0, EventTime::Max());
       return Step::kProgress;
     }
-    const Step step = TakeEpoch(triggers_.front().epoch);
-    if (step != Step::kProgress) return step;
+    bool taken = false;
+    const Step step = TakeEpoch(triggers_.front().epoch, taken);
+    if (!taken) return step;
     source_held_ |= triggers_.front().after == AfterEpoch::kHold;
     triggers_.pop_front();
     return step;
@@ -176,8 +177,9 @@ Task::Step Task::RunChannels() {
                                           [](const Channel& c) { return c.at_barrier; })) {
     const Epoch epoch = channels_[0].barrier;
     for (const Channel& channel : channels_) MILLRACE_CHECK(channel.barrier == epoch);
-    const Step step = TakeEpoch(epoch);
-    if (step == Step::kProgress) {
+    bool taken = false;
+    const Step step = TakeEpoch(epoch, taken);
+    if (taken) {
       for (Channel& channel : channels_) channel.at_barrier = false;
       align_since_ns_ = 0;
     }

@@ -183,7 +183,8 @@ class Task : public std::enable_shared_from_this<Task> {
   void ReleaseWatermark(Node& node);
   EventTime PassableTo(size_t node, EventTime watermark) const;
   bool AnyUnderWay() const;
-  Step TakeEpoch(Epoch epoch);
+  // `taken`: the cut was made; otherwise rows are still brought out, or the last one is written.
+  Step TakeEpoch(Epoch epoch, bool& taken);
   absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
   void RunCommits();
   void Fail(std::string_view uid, const absl::Status& status);

@@ -35,7 +35,7 @@ void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
   });
 }
 
-Task::Step Task::TakeEpoch(Epoch epoch) {
+Task::Step Task::TakeEpoch(Epoch epoch, bool& taken) {
   if (snapshot_running_) return Step::kBlocked;  // Woken by the letter that ends it.
   if (const Step step = BringOut(); step != Step::kIdle || done_) return step;
   const int64_t begin = options_.env.clock.MonotonicNanos();
@@ -79,6 +79,7 @@ Task::Step Task::TakeEpoch(Epoch epoch) {
       task->options_.listener.OnSnapshot(task->options_.id, epoch, std::move(job->snapshot), times);
     });
   });
+  taken = true;
   return Step::kProgress;
 }
 

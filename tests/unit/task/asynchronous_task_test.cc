@@ -28,6 +28,7 @@ struct Request {
 // Of one operator; outlives it, as a real server does.
 struct Server {
   std::deque<Request> requests;
+  bool answers_at_once = false;  // Before the call that asks returns.
   void Answer(size_t i, absl::Status status = absl::OkStatus()) {
     Request request = std::move(requests[i]);
     requests.erase(requests.begin() + static_cast<std::ptrdiff_t>(i));
@@ -57,6 +58,10 @@ class AskingOperator : public Operator {
     inbox_->RunPosted();
     if (!status_.ok()) return status_;
     if (all && !gathered_.empty()) Send();
+    if (server_.answers_at_once) {
+      while (!server_.requests.empty()) server_.Answer(0);
+      inbox_->RunPosted();
+    }
     return Settled{.rows = settled_, .full = requests_ >= 2};
   }
   absl::StatusOr<Progress> OnWatermark(EventTime, Emitter&) override { return Progress::kDone; }
@@ -349,6 +354,16 @@ TEST_F(AsynchronousTaskTest, IsNotIdleForOthersWhileRowsAreUnderWay) {
   servers_["a"].Answer(0);
   Run();
   EXPECT_THAT(Out(), ElementsAre("1", "2", "idle"));
+}
+
+// Rows that come out while the barrier waits are progress, but not yet the cut.
+TEST_F(AsynchronousTaskTest, ABarrierIsNotLostWhenAnswersComeWhileRowsAreBroughtOut) {
+  servers_["a"].answers_at_once = true;
+  MakeTask({"a"});
+  Rows({1});
+  Barrier(1);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "barrier 1"));
 }
 
 TEST_F(AsynchronousTaskTest, AFailedAnswerFailsTheTask) {
