@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
 
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(argv[1])) {
-    names.push_back(entry.path());
+    if (entry.is_regular_file()) names.push_back(entry.path());
   }
   std::sort(names.begin(), names.end());
   std::vector<std::string> corpus = {""};
