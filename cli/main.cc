@@ -157,8 +157,7 @@ class Command {
     options.checkpoint_interval_ms = interval_ms;
     options.http_port = flags_.metrics_port;
     options.memory_mb = flags_.memory_mb;
-    RealEnv env({});
-    return RunEmbedded(options, env.env(), &interrupted);
+    return RunEmbedded(options, &interrupted);
   }
 
   int Submit() {

@@ -19,6 +19,7 @@
 #include "coordinator/metadata/sqlite_metadata_store.h"
 #include "operators/all_operators.h"
 #include "runtime/base/log.h"
+#include "runtime/base/real_env.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/metrics/http_server.h"
 #include "runtime/task/task_thread.h"
@@ -90,18 +91,17 @@ absl::Status UseFolder(const std::string& work_dir, const RunOptions& options, D
 // One process's coordinator and worker, driven by one thread.
 class Embedded {
  public:
-  Embedded(const RunOptions& options, std::string work_dir, Env env)
-      : options_(options), work_dir_(std::move(work_dir)), env_(env) {}
+  Embedded(const RunOptions& options, std::string work_dir, Env env, MetadataStore& store)
+      : options_(options), work_dir_(std::move(work_dir)), env_(env), store_(store) {}
 
   absl::Status Start() {
-    MILLRACE_ASSIGN_OR_RETURN(store_, OpenSqliteMetadataStore(work_dir_));
     const auto wake = [waker = waker_] { waker->Wake(); };
     coordinator_ = std::make_unique<Coordinator>(
         CoordinatorOptions{.coordinator_id = "embedded",
                            .checkpoint_uri = "file://" + absolute(work_dir_) + "/checkpoints",
                            .registration_grace = absl::ZeroDuration()},
-        env_, *store_, [this](const v1::JobSource& job) { return CompileJob(job, env_.disk); },
-        wake);
+        env_, store_,
+        [disk = &env_.disk](const v1::JobSource& job) { return CompileJob(job, *disk); }, wake);
     MILLRACE_RETURN_IF_ERROR(coordinator_->Start());
     const int cores = options_.parallelism > 0
                           ? static_cast<int>(options_.parallelism)
@@ -164,9 +164,9 @@ class Embedded {
   const RunOptions& options_;
   const std::string work_dir_;
   Env env_;
+  MetadataStore& store_;
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   MetricsRegistry registry_;
-  std::unique_ptr<MetadataStore> store_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<Worker> worker_;
   std::shared_ptr<InProcessLink> link_;
@@ -232,13 +232,21 @@ int ReportFailure(const absl::Status& status, const std::string& file) {
 
 }  // namespace
 
-int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atomic_t* stop) {
+int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* stop) {
+  std::unique_ptr<MetadataStore> store;
+  RealEnv real_env({});  // After the store: its work, to the last, uses it.
+  const Env env = real_env.env();
   const std::string work_dir =
       options.work_dir.empty() ? "./.millrace/" + options.job_name : options.work_dir;
   if (absl::Status status = UseFolder(work_dir, options, env.disk); !status.ok()) {
     return ReportFailure(status, options.file);
   }
-  Embedded embedded(options, work_dir, env);
+  if (auto opened = OpenSqliteMetadataStore(work_dir); opened.ok()) {
+    store = *std::move(opened);
+  } else {
+    return ReportFailure(opened.status(), options.file);
+  }
+  Embedded embedded(options, work_dir, env, *store);
   if (absl::Status status = embedded.Start(); !status.ok()) {
     return ReportFailure(status, options.file);
   }

@@ -25,6 +25,6 @@ struct RunOptions {
 };
 
 // Runs until the job has ended or `*stop` is set; returns an exit code (cli/exit_codes.h).
-int RunEmbedded(const RunOptions& options, Env env, const volatile std::sig_atomic_t* stop);
+int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* stop);
 
 }  // namespace millrace

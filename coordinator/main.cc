@@ -51,10 +51,10 @@ int Run(const Flags& flags) {
   if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
     if (absl::Status status = Failpoints::Arm(failpoints); !status.ok()) return Fail(status);
   }
-  RealEnv real_env({.io_threads = 4});
-  Env env = real_env.env();
   auto store = OpenSqliteMetadataStore(flags.data_dir);
   if (!store.ok()) return Fail(store.status());
+  RealEnv real_env({.io_threads = 4});  // After the store: its work, to the last, uses it.
+  Env env = real_env.env();
   auto waker = std::make_shared<Waker>();
   std::atomic<bool> fenced{false};
   Coordinator coordinator(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 #include "worker/attempt.h"
@@ -184,8 +185,11 @@ void Worker::StopOne(const AttemptKey& key) {
   attempts_.erase(it);
   LogInfo("stopping",
           {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
-  // A task in the middle of a step may take a while: not on this loop.
-  parts_->env.executor.RunBlocking([attempt = std::move(attempt)] { attempt->Stop(); });
+  // A task in the middle of a step may take a while: not on this loop. A process that ends may drop
+  // the work instead of running it; its tasks must end all the same.
+  parts_->env.executor.RunBlocking([stop = absl::MakeCleanup([attempt = std::move(attempt)] {
+                                      attempt->Stop();
+                                    })]() mutable { std::move(stop).Invoke(); });
 }
 
 std::shared_ptr<TaskRunner> Worker::RunnerFor(bool blocking) {
