@@ -73,6 +73,10 @@ absl::StatusOr<std::unique_ptr<KafkaClient>> KafkaClient::Make(Role role,
                                                                const KafkaProperties& settings,
                                                                OnFailedDelivery on_failed) {
   KafkaProperties all = settings;
+  // Two requests of a producer that the partition's leader does not know yet: the first is refused
+  // (the leader has moved, or is just being made), the second accepted; librdkafka concludes that
+  // the first was written, too, and its records are lost without a word.
+  if (role == Role::kProducer) all.emplace("max.in.flight.requests.per.connection", "1");
   all.emplace("bootstrap.servers", options.brokers);
   all.emplace("client.id", "millrace");
   // Ours are in already; emplace and insert keep them.

@@ -88,6 +88,7 @@ constexpr Refusal kRefusals[] = {
     {"enable.auto.commit", "offsets are kept in checkpoints"},
     {"enable.idempotence", "it is always on"},
     {"isolation.level", "it is always read_committed"},
+    {"max.in.flight.requests.per.connection", "it is always 1: more may lose records"},
     {"partitioner", "use 'sink.partitioner'"},
     {"plugin.library.paths", "it loads code"},
     {"sasl.jaas.config", "use 'properties.sasl.username' and 'properties.sasl.password'"},

@@ -37,8 +37,11 @@ class KafkaTest : public testing::Test {
     }
     brokers_ = brokers;
     // Idempotent: a retry to a new topic's leader must not change the order.
-    auto producer = KafkaClient::Make(KafkaClient::Role::kProducer, ClientOptions(),
-                                      {{"linger.ms", "0"}, {"enable.idempotence", "true"}});
+    auto producer = KafkaClient::Make(
+        KafkaClient::Role::kProducer, ClientOptions(),
+        {{"linger.ms", "0"}, {"enable.idempotence", "true"}}, [](const rd_kafka_message_t& lost) {
+          ADD_FAILURE() << "not delivered: " << rd_kafka_err2str(lost.err);
+        });
     ASSERT_TRUE(producer.ok()) << producer.status();
     producer_ = *std::move(producer);
   }
