@@ -248,13 +248,14 @@ void Attempt::Start() {
 }
 
 void Attempt::Stop() {
-  if (std::exchange(stopped_, true)) return;
-  for (auto& [id, hosted] : tasks_) {
-    hosted.runner->RemoveIf([this](const Task& task) { return &task.options().listener == this; });
-  }
-  local_senders_.clear();
-  parts_->data_plane->CloseAttempt(key_);
-  tasks_.clear();
+  absl::call_once(stopped_, [this] {
+    for (auto& [id, hosted] : tasks_) {
+      hosted.runner->RemoveIf([this](const Task& task) { return &task.options().listener == this; });
+    }
+    local_senders_.clear();
+    parts_->data_plane->CloseAttempt(key_);
+    tasks_.clear();
+  });
 }
 
 void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {

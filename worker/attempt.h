@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/call_once.h"
 #include "absl/status/status.h"
 #include "millrace/v1/worker_service.pb.h"
 #include "runtime/checkpoint/storage.h"
@@ -32,7 +33,8 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   absl::Status Build();
   // Connects the outputs and hands the tasks to their runners.
   void Start();
-  // Takes the tasks off their runners. Blocks until none of them runs; io work may go on.
+  // Takes the tasks off their runners. Blocks until none of them runs; io work may go on. Any
+  // thread, once no other method is called.
   void Stop();
 
   void TriggerEpoch(const v1::TriggerEpoch& trigger);
@@ -84,7 +86,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Channels between two tasks of this worker: the sender waits here until its task starts.
   std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
   bool started_ = false;
-  bool stopped_ = false;
+  absl::once_flag stopped_;
 };
 
 }  // namespace millrace

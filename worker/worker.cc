@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 #include "worker/attempt.h"
@@ -30,6 +29,10 @@ Worker::Worker(WorkerOptions options, Env env, const NodeFactory& factory, int c
 Worker::~Worker() {
   for (auto& [key, attempt] : attempts_) attempt->Stop();
   attempts_.clear();
+  // The io pool drops what it has not begun when it ends; then nobody else would end their tasks.
+  for (const std::weak_ptr<Attempt>& stopping : stopping_) {
+    if (const std::shared_ptr<Attempt> attempt = stopping.lock()) attempt->Stop();
+  }
 }
 
 absl::Status Worker::Start() {
@@ -185,11 +188,10 @@ void Worker::StopOne(const AttemptKey& key) {
   attempts_.erase(it);
   LogInfo("stopping",
           {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
-  // A task in the middle of a step may take a while: not on this loop. A process that ends may drop
-  // the work instead of running it; its tasks must end all the same.
-  parts_->env.executor.RunBlocking([stop = absl::MakeCleanup([attempt = std::move(attempt)] {
-                                      attempt->Stop();
-                                    })]() mutable { std::move(stop).Invoke(); });
+  std::erase_if(stopping_, [](const std::weak_ptr<Attempt>& other) { return other.expired(); });
+  stopping_.push_back(attempt);
+  // A task in the middle of a step may take a while: not on this loop.
+  parts_->env.executor.RunBlocking([attempt = std::move(attempt)] { attempt->Stop(); });
 }
 
 std::shared_ptr<TaskRunner> Worker::RunnerFor(bool blocking) {

@@ -107,6 +107,7 @@ class Worker {
   std::vector<std::shared_ptr<TaskRunner>> runners_;  // One per core.
   size_t next_runner_ = 0;
   std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_;
+  std::vector<std::weak_ptr<Attempt>> stopping_;  // On the io pool.
   Send send_;
   absl::Duration heartbeat_interval_ = absl::Seconds(1);
   bool heartbeat_scheduled_ = false;
