@@ -250,7 +250,8 @@ void Attempt::Start() {
 void Attempt::Stop() {
   absl::call_once(stopped_, [this] {
     for (auto& [id, hosted] : tasks_) {
-      hosted.runner->RemoveIf([this](const Task& task) { return &task.options().listener == this; });
+      hosted.runner->RemoveIf(
+          [this](const Task& task) { return &task.options().listener == this; });
     }
     local_senders_.clear();
     parts_->data_plane->CloseAttempt(key_);

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "operators/all_operators.h"
 #include "runtime/base/failpoint.h"
@@ -137,6 +138,7 @@ int Run(const Flags& flags) {
     std::fprintf(stderr, "error: cannot start: %s\n", status.ToString().c_str());
     return 1;
   }
+  const auto stop_http = absl::MakeCleanup([&http] { http.Stop(); });  // Pages read the worker.
   ExportWorkerMetrics(worker, registry);
   CoordinatorLink link(flags.coordinator, worker, env);
   link.Start();

@@ -22,6 +22,7 @@ HttpServer::HttpServer(std::string title, MetricsRegistry& registry)
     : impl_(std::make_unique<Impl>()) {
   Impl* impl = impl_.get();
   impl->title = std::move(title);
+  impl->server.set_keep_alive_timeout(1);  // Seconds; so long Stop may wait for a silent client.
   impl->server.new_task_queue = [] { return new httplib::ThreadPool(2); };
   impl->server.Get("/metrics", [&registry](const httplib::Request& in, httplib::Response& out) {
     const bool open_metrics =
@@ -49,7 +50,9 @@ HttpServer::HttpServer(std::string title, MetricsRegistry& registry)
   });
 }
 
-HttpServer::~HttpServer() {
+HttpServer::~HttpServer() { Stop(); }
+
+void HttpServer::Stop() {
   if (!impl_->thread.joinable()) return;
   impl_->server.stop();
   impl_->thread.join();

@@ -1,7 +1,8 @@
 // The admin pages of a process: /metrics, /livez, /readyz, / and further JSON routes. The only home
 // of cpp-httplib is http_server.cc.
 //
-// Threading: AddRoute before Start; handlers run on the server's threads. The destructor stops it.
+// Threading: Add* before Start; Start and Stop on one thread; handlers run on the server's threads.
+// The destructor stops it.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,9 @@ class HttpServer {
   void AddJsonRoute(const std::string& path, std::function<std::string()> json);
   // `address`: host:port, port 0 = any. Returns the address that it really listens on.
   absl::StatusOr<std::string> Start(const std::string& address);
+  // Waits for the handlers that run, then answers nobody any more: what they read may go away. For
+  // owners whose handlers read what was made after the server. Idempotent.
+  void Stop();
 
  private:
   struct Impl;

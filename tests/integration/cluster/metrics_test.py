@@ -2,53 +2,20 @@
 that they do not have, none of theirs that is not there. Real processes, no server."""
 
 import collections
+import http.client
 import pathlib
 import re
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import watched_job  # noqa: E402
 from cluster import Cluster  # noqa: E402
-
-# Two chains with an exchange, an event time, state, a target that commits; it never ends.
-JOB = """
-name: watched
-settings: {checkpoint_interval: 200ms}
-models:
-  - name: half
-    inputs: x FLOAT
-    outputs: y DOUBLE
-    local: {format: linear-json, path: "${model}"}
-    drift_rows_min: 1
-    baselines: [{column: event_type, edges: [1, 2], fractions: [0, 1, 0]},
-                {column: y, edges: [1], fractions: [1, 0]}]
-nodes:
-  - uid: events
-    source: {connector: nexmark, options: {rate: "1000", events-per-second: "1000"}}
-    schema: [event_type INT, at TIMESTAMP(3) FROM 'bid.dateTime']
-  - uid: only-bids
-    inputs: [events]
-    filter: {predicate: event_type = 2}
-  - uid: time
-    inputs: [only-bids]
-    watermark: {time: at, out_of_orderness: 0s}
-  - uid: counts
-    inputs: [time]
-    window_aggregate:
-      window: {kind: tumble, time: at, size: 1s}
-      keys: [event_type]
-      aggregates: [count(*) AS n]
-  - uid: score
-    inputs: [counts]
-    inference: {model: half, features: [event_type], outputs: y}
-  - uid: out
-    inputs: [score]
-    sink: {connector: file, format: json, options: {path: "${output}"}}
-"""
 
 
 def documented():
@@ -83,12 +50,7 @@ class MetricsTest(unittest.TestCase):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-metrics-")))
         self.cluster = self.enterContext(Cluster(self.folder / "cluster", workers=2, cores=1))
-        job = self.folder / "job.yaml"
-        job.write_text(JOB)
-        model = self.folder / "model.json"
-        model.write_text('{"coefficients": [[0.5]], "intercepts": [0], "link": "identity"}')
-        self.job = self.cluster.submit(job, {"output": self.folder / "out", "model": model},
-                                       "--parallelism", "2")
+        self.job = watched_job.submit(self.cluster, self.folder)
 
     def pages(self):
         ports = [self.cluster.http_port, *self.cluster.worker_http_ports]
@@ -142,6 +104,32 @@ class MetricsTest(unittest.TestCase):
         phases = coordinator.values["millrace_checkpoint_task_phase_seconds_count"]
         epochs = coordinator.values["millrace_checkpoint_duration_seconds_count"]
         self.assertGreaterEqual(phases, epochs * tasks * 4)
+
+    def test_a_worker_ends_while_it_is_scraped(self):
+        self.pages()
+        port = self.cluster.worker_http_ports[1]
+        scrapes, begun = [], threading.Event()
+
+        def scrape():  # On one connection, as Prometheus does.
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                while True:
+                    connection.request("GET", "/metrics")
+                    scrapes.append(len(connection.getresponse().read()))
+                    begun.set()
+            except OSError:
+                pass  # It has ended.
+            except http.client.HTTPException:
+                pass
+
+        threads = [threading.Thread(target=scrape) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        self.assertTrue(begun.wait(30))
+        self.cluster.end_worker(1)  # Fails unless it exits with 0.
+        for thread in threads:
+            thread.join(30)
+        self.assertGreater(max(scrapes), 1000)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""A job that exports every metric: two chains with an exchange, an event time, state, a model, a
+target that commits; it never ends."""
+
+JOB = """
+name: watched
+settings: {checkpoint_interval: 200ms}
+models:
+  - name: half
+    inputs: x FLOAT
+    outputs: y DOUBLE
+    local: {format: linear-json, path: "${model}"}
+    drift_rows_min: 1
+    baselines: [{column: event_type, edges: [1, 2], fractions: [0, 1, 0]},
+                {column: y, edges: [1], fractions: [1, 0]}]
+nodes:
+  - uid: events
+    source: {connector: nexmark, options: {rate: "1000", events-per-second: "1000"}}
+    schema: [event_type INT, at TIMESTAMP(3) FROM 'bid.dateTime']
+  - uid: only-bids
+    inputs: [events]
+    filter: {predicate: event_type = 2}
+  - uid: time
+    inputs: [only-bids]
+    watermark: {time: at, out_of_orderness: 0s}
+  - uid: counts
+    inputs: [time]
+    window_aggregate:
+      window: {kind: tumble, time: at, size: 1s}
+      keys: [event_type]
+      aggregates: [count(*) AS n]
+  - uid: score
+    inputs: [counts]
+    inference: {model: half, features: [event_type], outputs: y}
+  - uid: out
+    inputs: [score]
+    sink: {connector: file, format: json, options: {path: "${output}"}}
+"""
+
+
+def submit(cluster, folder):
+    """Starts it, with two tasks per chain, on `cluster`; its files are in `folder`. The job's id."""
+    job = folder / "job.yaml"
+    job.write_text(JOB)
+    model = folder / "model.json"
+    model.write_text('{"coefficients": [[0.5]], "intercepts": [0], "link": "identity"}')
+    return cluster.submit(job, {"output": folder / "out", "model": model}, "--parallelism", "2")
