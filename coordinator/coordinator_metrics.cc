@@ -21,6 +21,7 @@ struct JobView {
   v1::JobState state;
   bool live;
   JobCounters counters;
+  std::map<v1::JobState, absl::Duration> time_in_states;
   bool in_progress;
   double interval_s;
   double timeout_s;
@@ -54,6 +55,7 @@ JobView ViewOf(const JobController& job) {
           .state = job.state(),
           .live = job.live(),
           .counters = job.counters(),
+          .time_in_states = job.TimeInStates(),
           .in_progress = job.epoch_in_flight(),
           .interval_s = absl::ToDoubleSeconds(CheckpointInterval(job.graph().settings())),
           .timeout_s = absl::ToDoubleSeconds(CheckpointTimeout(job.graph().settings())),
@@ -73,6 +75,10 @@ void WriteJob(const JobView& job, MetricsSink& sink) {
                with("state", StateLabel(state)), state == job.state ? 1 : 0);
   }
   if (!job.live) return;
+  for (const auto& [state, time] : job.time_in_states) {
+    sink.Counter("millrace_job_state_seconds_total", "Time that the job spent in a state.",
+                 with("state", StateLabel(state)), absl::ToDoubleSeconds(time));
+  }
   sink.Gauge("millrace_job_desired_running", "1 while the job should run.", id,
              job.state == v1::JOB_STATE_CANCELLING || job.state == v1::JOB_STATE_STOPPING ? 0 : 1);
   for (const auto& [reason, count] : job.counters.restarts_by_reason) {

@@ -52,6 +52,7 @@ JobController::JobController(JobOptions options, Loop& loop, MetadataStore& stor
       metadata_(loop, store, stored_.spec.job_id(), options_.coordinator_id, stored_.versions,
                 [this](absl::Status status) { OnLost(status); }),
       status_(stored_.status),
+      state_since_ns_(loop.env().clock.MonotonicNanos()),
       generation_(stored_.generation),
       end_stored_(IsTerminal(status_.state())) {
   for (const v1::EpochRecord& record : stored_.epochs) epochs_[record.epoch()] = record;
@@ -101,11 +102,19 @@ void JobController::SetState(v1::JobState state) {
       {{"job", job_id()}, {"from", JobStateName(status_.state())}, {"to", JobStateName(state)}});
   AddLog(LogLevel::kInfo, absl::StrCat(std::string(JobStateName(status_.state())), " -> ",
                                        std::string(JobStateName(state))));
+  time_in_former_states_ = TimeInStates();
+  state_since_ns_ = loop_.env().clock.MonotonicNanos();
   status_.set_state(state);
   status_.set_since_unix_us(loop_.UnixMicros());
   PutStatus([] {});
   // An end is told when it is durable: OnStoredEnd.
   if (live()) NotifyWatchers();
+}
+
+std::map<v1::JobState, absl::Duration> JobController::TimeInStates() const {
+  std::map<v1::JobState, absl::Duration> times = time_in_former_states_;
+  times[state()] += absl::Nanoseconds(loop_.env().clock.MonotonicNanos() - state_since_ns_);
+  return times;
 }
 
 void JobController::PutStatus(JobMetadata::Done done) {

@@ -70,7 +70,6 @@ struct StoredJob {
   std::vector<v1::EpochRecord> epochs;  // Ascending.
 };
 
-// Counters since this process began; for metrics.
 // Where the time of epochs goes. The phases are those of a task: from the trigger to the barrier's
 // arrival (with the way of its acknowledgement), waiting for the barrier on the other inputs, the
 // cut on the task's thread, the writing on an io thread.
@@ -78,6 +77,7 @@ struct EpochHistograms {
   DurationHistogram whole, start_delay, align, sync, async;
 };
 
+// Counters since this process began; for metrics.
 struct JobCounters {
   std::map<std::string, uint64_t> restarts_by_reason;
   uint64_t epochs_completed = 0;
@@ -134,6 +134,8 @@ class JobController {
   v1::JobGraph GraphInUse() const;
   v1::JobState state() const { return status_.state(); }
   const JobCounters& counters() const { return counters_; }
+  // Per state that the job was or is in, since this process began to control it.
+  std::map<v1::JobState, absl::Duration> TimeInStates() const;
   bool epoch_in_flight() const { return attempt_.epoch.phase != EpochPhase::kNone; }
   bool live() const;
   // How many tasks of the running attempt are on that worker.
@@ -248,6 +250,8 @@ class JobController {
   const StoredJob stored_;  // As loaded; what changes lives below.
   JobMetadata metadata_;
   v1::JobStatus status_;
+  int64_t state_since_ns_;  // Monotonic; not before this process.
+  std::map<v1::JobState, absl::Duration> time_in_former_states_;
   uint64_t generation_;  // Of the store; an attempt with a lower one is over.
   bool fenced_ = false;
   bool end_stored_;  // The terminal state is durable.

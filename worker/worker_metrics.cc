@@ -18,7 +18,7 @@ double Seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 // Copied on the worker's loop, written out on the scraping thread.
 struct TaskView {
   MetricLabels labels;  // job_id, task, worker.
-  double busy_s, idle_s, blocked_s;
+  double busy_s, idle_s, blocked_s, stalls;
   double state_bytes, queued_bytes;
   double source_idle_s, splits_active, splits_idle, splits_finished;  // Of a source.
   bool has_source;
@@ -52,6 +52,7 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
                 .busy_s = Seconds(task.busy_ns().value()),
                 .idle_s = Seconds(task.idle_ns().value()),
                 .blocked_s = Seconds(task.blocked_ns().value()),
+                .stalls = number(task.stalls()),
                 .state_bytes = static_cast<double>(task.state_bytes()),
                 .queued_bytes = static_cast<double>(task.queued_bytes()),
                 .source_idle_s = static_cast<double>(task.source_idle_ns()) / 1e9,
@@ -113,6 +114,8 @@ void Write(const TaskView& task, MetricsSink& sink) {
   sink.Counter("millrace_task_backpressured_seconds_total",
                "Time in which the task waited for credit or for a snapshot.", with("kind", "hard"),
                task.blocked_s);
+  sink.Counter("millrace_event_loop_stalls_total", "Steps of the task that took over 100 ms.",
+               task.labels, task.stalls);
   sink.Gauge("millrace_state_size_bytes", "State of the task at its last snapshot.", task.labels,
              task.state_bytes);
   sink.Gauge("millrace_channel_queued_bytes", "Rows sent that the receivers have not taken yet.",

@@ -106,6 +106,9 @@ JOB = [
           "percentunit",
           ('max by (task) (rate(millrace_task_backpressured_seconds_total{J}'
            '[$__rate_interval]))', "{{task}}")),
+    panel("Long steps", "Steps of a task that took over 100 ms, per second.", "cps",
+          ('sum by (task) (rate(millrace_event_loop_stalls_total{J}[$__rate_interval]))',
+           "{{task}}")),
     panel("Skew", "The busiest task of a node, in shares of the mean.", "none",
           ('max by (operator) (rate(millrace_operator_records_in_total{J}[5m])) / '
            'avg by (operator) (rate(millrace_operator_records_in_total{J}[5m]))',

@@ -141,6 +141,7 @@ class Task : public std::enable_shared_from_this<Task> {
   TaskCounter& busy_ns() { return busy_ns_; }
   TaskCounter& idle_ns() { return idle_ns_; }
   TaskCounter& blocked_ns() { return blocked_ns_; }
+  TaskCounter& stalls() { return stalls_; }  // Long steps; the runner counts.
   uint64_t state_bytes() const { return state_bytes_.value(); }
   uint64_t queued_bytes() const { return queued_bytes_.value(); }
   // Since the source last had rows; 0 before it has been polled.
@@ -230,7 +231,7 @@ class Task : public std::enable_shared_from_this<Task> {
   std::deque<Epoch> commits_;  // Completed epochs whose commit has not begun.
   bool commit_running_ = false;
 
-  TaskCounter busy_ns_, idle_ns_, blocked_ns_, state_bytes_;
+  TaskCounter busy_ns_, idle_ns_, blocked_ns_, stalls_, state_bytes_;
   TaskCounter queued_bytes_;
   TaskCounter source_rows_ns_;  // When the source last had rows, or was first polled.
   SplitCounts split_counts_;

@@ -8,6 +8,12 @@
 #include "absl/synchronization/notification.h"
 
 namespace millrace {
+namespace {
+
+// A step so long keeps barriers, watermarks and the other tasks of the thread waiting.
+constexpr int64_t kStallNs = 100'000'000;
+
+}  // namespace
 
 TaskThread::TaskThread(Clock& clock, int cpu_to_pin)
     : clock_(clock),
@@ -72,6 +78,7 @@ void TaskThread::Run() {
       entry.last = entry.task->RunOnce();
       const int64_t after = clock_.MonotonicNanos();
       Account(entry, after - now);
+      if (after - now > kStallNs) entry.task->stalls().Add(1);
       now = after;
       progress |= entry.last == Task::Step::kProgress;
       sleep = std::min(sleep, entry.task->idle_poll_interval());

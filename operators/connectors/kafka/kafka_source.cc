@@ -81,6 +81,9 @@ absl::Status KafkaSource::Open(SourceContext& context, std::vector<Split> splits
         queue_.get(),
         [](rd_kafka_t*, void* opaque) { static_cast<SourceContext*>(opaque)->wake(); }, &context);
   }
+  fetch_lag_ = &context.counters.metrics.Gauge(
+      "millrace_source_fetch_lag_seconds",
+      "Age of the newest record when it was fetched, of the split where it was oldest.", {});
   fetched_.resize(static_cast<size_t>(std::max<int64_t>(1, context.batch_rows_max)));
   return AddSplits(std::move(splits));
 }
@@ -213,7 +216,13 @@ absl::StatusOr<PollResult> KafkaSource::Poll(Emitter& out) {
     split->next_offset = message.offset + 1;
     if (split->end && split->next_offset >= *split->end) Finish(*split);
   }
+  const int64_t now_ms = absl::ToUnixMillis(context_->env.clock.Now());
   for (uint32_t i = 0; i < splits_.size(); ++i) {
+    if (!splits_[i].arrived.empty()) {
+      rd_kafka_timestamp_type_t type;
+      const int64_t at_ms = rd_kafka_message_timestamp(splits_[i].arrived.back(), &type);
+      if (at_ms > 0) splits_[i].fetch_lag_s = static_cast<double>(now_ms - at_ms) / 1e3;
+    }
     // Nothing of a Poll that failed may be seen: its positions will not be stored either.
     if (status.ok() && !splits_[i].arrived.empty()) EmitSplit(i, out);
     splits_[i].arrived.clear();
@@ -406,11 +415,14 @@ void KafkaSource::EmitDeadLetters(const SplitState& split, uint32_t index, Emitt
 
 void KafkaSource::UpdateLag() {
   const int64_t now_ns = context_->env.clock.MonotonicNanos();
-  if (now_ns - lag_updated_ns_ < kLagIntervalNs) return;
+  // The last one says that nothing waits any more.
+  if (now_ns - lag_updated_ns_ < kLagIntervalNs && unfinished_ > 0) return;
   lag_updated_ns_ = now_ns;
   uint64_t lag = 0;
+  double fetch_lag_s = 0;
   for (const SplitState& split : splits_) {
     if (split.finished) continue;
+    fetch_lag_s = std::max(fetch_lag_s, split.fetch_lag_s);
     int64_t low = 0;
     int64_t high = 0;
     // Cached from the last fetch: no request.
@@ -423,6 +435,7 @@ void KafkaSource::UpdateLag() {
     if (end > split.next_offset) lag += static_cast<uint64_t>(end - split.next_offset);
   }
   context_->counters.lag_rows.Set(lag);
+  fetch_lag_->Set(fetch_lag_s);
 }
 
 std::vector<Split> KafkaSource::Positions() const {

@@ -16,6 +16,7 @@
 #include "operators/connectors/kafka/kafka_options.h"
 #include "operators/connectors/kafka/message_padding.h"
 #include "operators/formats/format.h"
+#include "runtime/task/operator_metrics.h"
 #include "runtime/task/source.h"
 
 namespace millrace {
@@ -44,6 +45,7 @@ class KafkaSource : public Source {
     int64_t next_offset = 0;
     std::optional<int64_t> end;
     bool finished = false;
+    double fetch_lag_s = 0;  // Age of the newest message, when it was fetched.
     // Of the current Poll: messages to decode, in order.
     std::vector<const rd_kafka_message_t*> arrived;
   };
@@ -86,6 +88,7 @@ class KafkaSource : public Source {
   std::vector<BadMessage> bad_;
   MessagePadding padding_;
   int64_t lag_updated_ns_ = 0;
+  OperatorMetrics::Number* fetch_lag_ = nullptr;
 };
 
 }  // namespace millrace

@@ -95,6 +95,7 @@ class MetricsTest(unittest.TestCase):
             and all(w.values["millrace_source_records_total"] > 0 for w in workers))
         self.assertEqual(coordinator.values["millrace_jobs"], 1)
         self.assertEqual(coordinator.values["millrace_job_state"], 1)
+        self.assertGreater(coordinator.values["millrace_job_state_seconds_total"], 0)
         self.assertEqual(coordinator.values["millrace_workers"], 2)
         tasks = sum(len(re.findall(r"^millrace_task_busy_seconds_total", w.text, re.MULTILINE))
                     for w in workers)

@@ -274,6 +274,37 @@ TEST_F(KafkaSourceTest, ResumesFromItsPositions) {
   EXPECT_EQ(std::unique(all.begin(), all.end()), all.end());
 }
 
+TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {
+  const std::string topic = CreateTopic(2);
+  const int64_t now_ms = absl::ToUnixMillis(env_value_.clock.Now());
+  Produce(topic, {{"new", 0, "", now_ms}, {"old", 1, "", now_ms - 3'600'000}});
+  auto reader = MustOpen(Node(topic));
+  const auto fetch_lag_s = [&reader] {
+    for (const OperatorMetrics::Value& value : reader->counters.metrics.Read()) {
+      if (value.name == "millrace_source_fetch_lag_seconds") return value.number;
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(fetch_lag_s(), 0);
+  const KafkaDeadline deadline(env_value_.clock, absl::Seconds(20));
+  while (fetch_lag_s() < 3600 && !deadline.passed()) {
+    ASSERT_TRUE(reader->source->Poll(reader->out).ok());
+  }
+  EXPECT_GE(fetch_lag_s(), 3600);
+  EXPECT_LT(fetch_lag_s(), 3700);
+}
+
+TEST_F(KafkaSourceTest, NothingWaitsBehindItsEnd) {
+  const std::string topic = CreateTopic(1);
+  std::vector<Sent> sent;
+  for (int i = 0; i < 200; ++i) sent.push_back({std::to_string(i)});
+  Produce(topic, sent);
+  auto reader = MustOpen(Node(topic, {{"scan.bounded.mode", "latest-offset"}}));
+  reader->counters.lag_rows.Set(200);
+  ASSERT_TRUE(ReadToEnd(*reader).ok());
+  EXPECT_EQ(reader->counters.lag_rows.value(), 0u);
+}
+
 TEST_F(KafkaSourceTest, FindsNewPartitionsAndReadsThemFromTheBeginning) {
   const std::string topic = CreateTopic(1);
   const v1::Node node = Node(topic, {{"scan.startup.mode", "latest-offset"},
