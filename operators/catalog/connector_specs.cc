@@ -100,50 +100,93 @@ constexpr OptionSpec kKafkaBrokers = {.name = "properties.bootstrap.servers",
 constexpr OptionSpec kKafkaProperties = {
     .name = "properties.*",
     .help = "A property of the Kafka client; a list of safe ones is allowed"};
+constexpr OptionSpec kUpsertKafkaKeyFormat = {
+    .name = "key.format",
+    .help = "Format of the message key; the bytes of a single text column, else json"};
+constexpr OptionSpec kKafkaGroupId = {.name = "properties.group.id",
+                                      .help = "Consumer group to publish offsets to"};
+constexpr OptionSpec kKafkaScanBoundedMode = {.name = "scan.bounded.mode",
+                                              .kind = OptionKind::kEnum,
+                                              .default_value = "unbounded",
+                                              .values = kKafkaEnds,
+                                              .help = "Where to end"};
+constexpr OptionSpec kKafkaScanBoundedSpecificOffsets = {
+    .name = "scan.bounded.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"};
+constexpr OptionSpec kKafkaScanBoundedTimestampMillis = {
+    .name = "scan.bounded.timestamp-millis", .kind = OptionKind::kInt, .min = 0};
+constexpr OptionSpec kKafkaScanStartupMode = {
+    .name = "scan.startup.mode",
+    .kind = OptionKind::kEnum,
+    .values = kKafkaStarts,
+    .help = "Where a fresh job begins; the group's offsets when there is a group, else earliest"};
+constexpr OptionSpec kKafkaScanStartupSpecificOffsets = {
+    .name = "scan.startup.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"};
+constexpr OptionSpec kKafkaScanStartupTimestampMillis = {
+    .name = "scan.startup.timestamp-millis", .kind = OptionKind::kInt, .min = 0};
+constexpr OptionSpec kKafkaScanTopicPartitionDiscoveryInterval = {
+    .name = "scan.topic-partition-discovery.interval",
+    .kind = OptionKind::kDuration,
+    .default_value = "5 min",
+    .help = "How often to look for new partitions; 0 = never"};
+constexpr OptionSpec kKafkaSourceTopics = {
+    .name = "topic", .required = true, .help = "A topic, or several separated by ;"};
 constexpr OptionSpec kKafkaSource[] = {
     kKafkaBrokers,
-    {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
+    kKafkaGroupId,
     kKafkaProperties,
-    {.name = "scan.bounded.mode",
-     .kind = OptionKind::kEnum,
-     .default_value = "unbounded",
-     .values = kKafkaEnds,
-     .help = "Where to end"},
-    {.name = "scan.bounded.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
-    {.name = "scan.bounded.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
-    {.name = "scan.startup.mode",
-     .kind = OptionKind::kEnum,
-     .values = kKafkaStarts,
-     .help = "Where a fresh job begins; the group's offsets when there is a group, else earliest"},
-    {.name = "scan.startup.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
-    {.name = "scan.startup.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
-    {.name = "scan.topic-partition-discovery.interval",
-     .kind = OptionKind::kDuration,
-     .default_value = "5 min",
-     .help = "How often to look for new partitions; 0 = never"},
-    {.name = "topic", .required = true, .help = "A topic, or several separated by ;"},
+    kKafkaScanBoundedMode,
+    kKafkaScanBoundedSpecificOffsets,
+    kKafkaScanBoundedTimestampMillis,
+    kKafkaScanStartupMode,
+    kKafkaScanStartupSpecificOffsets,
+    kKafkaScanStartupTimestampMillis,
+    kKafkaScanTopicPartitionDiscoveryInterval,
+    kKafkaSourceTopics,
 };
+constexpr OptionSpec kUpsertKafkaSource[] = {
+    kUpsertKafkaKeyFormat,
+    kKafkaBrokers,
+    kKafkaGroupId,
+    kKafkaProperties,
+    kKafkaScanBoundedMode,
+    kKafkaScanBoundedSpecificOffsets,
+    kKafkaScanBoundedTimestampMillis,
+    kKafkaScanStartupMode,
+    kKafkaScanStartupSpecificOffsets,
+    kKafkaScanStartupTimestampMillis,
+    kKafkaScanTopicPartitionDiscoveryInterval,
+    kKafkaSourceTopics,
+};
+constexpr OptionSpec kKafkaSinkDeliveryGuarantee = {.name = "sink.delivery-guarantee",
+                                                    .kind = OptionKind::kEnum,
+                                                    .default_value = "exactly-once",
+                                                    .values = kKafkaGuarantees};
+constexpr OptionSpec kKafkaSinkTransactionalIdPrefix = {.name = "sink.transactional-id-prefix",
+                                                        .default_value = "millrace"};
+constexpr OptionSpec kKafkaSinkTopic = {.name = "topic", .required = true};
+constexpr OptionSpec kKafkaSinkFieldsInclude = {.name = "value.fields-include",
+                                                .kind = OptionKind::kEnum,
+                                                .default_value = "ALL",
+                                                .values = kKafkaInclude,
+                                                .help = "Whether key columns are in the value too"};
 constexpr OptionSpec kKafkaSink[] = {
     {.name = "key.fields", .help = "Columns of the message key, separated by ;"},
     {.name = "key.format", .help = "Format of the message key"},
     kKafkaBrokers,
     kKafkaProperties,
-    {.name = "sink.delivery-guarantee",
-     .kind = OptionKind::kEnum,
-     .default_value = "exactly-once",
-     .values = kKafkaGuarantees},
+    kKafkaSinkDeliveryGuarantee,
     {.name = "sink.partitioner",
      .kind = OptionKind::kEnum,
      .default_value = "default",
      .values = kKafkaPartitioners,
      .help = "default: by key, without a key round-robin; fixed: one partition per task"},
-    {.name = "sink.transactional-id-prefix", .default_value = "millrace"},
-    {.name = "topic", .required = true},
-    {.name = "value.fields-include",
-     .kind = OptionKind::kEnum,
-     .default_value = "ALL",
-     .values = kKafkaInclude,
-     .help = "Whether key columns are in the value too"},
+    kKafkaSinkTransactionalIdPrefix,
+    kKafkaSinkTopic,
+    kKafkaSinkFieldsInclude,
+};
+constexpr OptionSpec kUpsertKafkaSink[] = {
+    kUpsertKafkaKeyFormat,           kKafkaBrokers,   kKafkaProperties, kKafkaSinkDeliveryGuarantee,
+    kKafkaSinkTransactionalIdPrefix, kKafkaSinkTopic,
 };
 constexpr MetadataSpec kKafkaMetadata[] = {
     {.name = "key", .type = TypeKind::kBytes, .nullable = true},
@@ -326,6 +369,21 @@ constexpr ConnectorSpec kConnectors[] = {
      .has_sink = true,
      .sink_guarantee = Guarantee::kAtLeastOnce,
      .sink_options = kPrintSink},
+    {.name = "upsert-kafka",
+     .help =
+         "Topics of Apache Kafka in which a record replaces the one of its key, and one without a "
+         "value deletes it",
+     .has_source = true,
+     .has_sink = true,
+     .source_needs_format = true,
+     .sink_needs_format = true,
+     .boundedness = Boundedness::kByOption,
+     .sink_guarantee = Guarantee::kExactlyOnce,
+     .changes = SourceChanges::kUpserts,
+     .sink_key = SinkKey::kAlways,
+     .source_options = kUpsertKafkaSource,
+     .sink_options = kUpsertKafkaSink,
+     .metadata = kKafkaMetadata},
 };
 
 }  // namespace

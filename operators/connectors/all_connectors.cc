@@ -35,6 +35,11 @@ std::span<const Connector> AllConnectors() {
        .make_discovery = &MakePostgresCdcDiscovery,
        .blocking = true},
       {.name = "print", .make_sink = &MakePrintSink},
+      {.name = "upsert-kafka",
+       .make_source = &MakeKafkaSource,
+       .make_discovery = &MakeKafkaDiscovery,
+       .make_sink = &MakeUpsertKafkaSink,
+       .blocking = true},
   };
   return kConnectors;
 }

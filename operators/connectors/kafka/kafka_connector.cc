@@ -24,4 +24,9 @@ absl::StatusOr<std::unique_ptr<Sink>> MakeKafkaSink(const v1::Node& node) {
   return WithOpColumn(node, std::make_unique<KafkaSink>(std::move(options)));
 }
 
+absl::StatusOr<std::unique_ptr<Sink>> MakeUpsertKafkaSink(const v1::Node& node) {
+  MILLRACE_ASSIGN_OR_RETURN(KafkaSinkOptions options, ParseKafkaSinkOptions(node));
+  return std::make_unique<KafkaSink>(std::move(options));
+}
+
 }  // namespace millrace

@@ -284,7 +284,14 @@ absl::Status ParseEnd(const NodeOptions& options, KafkaSourceOptions& out) {
   return absl::OkStatus();
 }
 
+constexpr std::string_view kUpsertKafka = "upsert-kafka";
+
 }  // namespace
+
+std::string_view KeyFormat(std::string_view given, const std::vector<Field>& key) {
+  if (!given.empty()) return given;
+  return key.size() == 1 && IsVariableWidth(key[0].type) ? "raw" : "json";
+}
 
 absl::Status CheckKafkaProperty(std::string_view name) {
   for (const Refusal& refusal : kRefusals) {
@@ -354,6 +361,8 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
   }
   if (out.end != KafkaEnd::kUnbounded) out.discovery_interval = absl::ZeroDuration();
   out.format = node.source().format();
+  out.upsert = node.source().connector() == kUpsertKafka;
+  out.key_format = std::string(Find(options, "key.format").value_or(""));
   return out;
 }
 
@@ -413,6 +422,7 @@ absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node) {
     out.delivery_timeout = absl::Milliseconds(millis);
   }
   out.format = node.sink().format();
+  out.upsert = node.sink().connector() == kUpsertKafka;
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "runtime/columns/batch.h"
 
 namespace millrace {
 
@@ -51,6 +52,9 @@ struct KafkaSourceOptions {
   std::map<int32_t, int64_t> end_offsets;
   absl::Duration discovery_interval = absl::Minutes(5);  // Zero: never.
   std::string format;
+  // `upsert-kafka`: a record replaces the one with its key; one without a value deletes it.
+  bool upsert = false;
+  std::string key_format;  // As in KafkaSinkOptions; `upsert-kafka` only.
 };
 
 enum class KafkaPartitioner { kByKey, kFixed, kRoundRobin };
@@ -64,10 +68,15 @@ struct KafkaSinkOptions {
   std::vector<std::string> key_fields;
   std::string key_format;  // Empty: the text of the only key field, or JSON of several.
   bool key_fields_in_value = true;
+  bool upsert = false;  // `upsert-kafka`: the key is that of the node, and deletes have no value.
   std::string format;
   // Longest time to deliver or commit before the job restarts.
   absl::Duration delivery_timeout = absl::Seconds(60);
 };
+
+// The format of a message key of columns `key`: `given`, or by default the bytes of a single text
+// or binary column, else JSON.
+std::string_view KeyFormat(std::string_view given, const std::vector<Field>& key);
 
 absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node);
 absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node);

@@ -102,6 +102,12 @@ absl::Status KafkaSink::MakeEncoders() {
     key_columns_.push_back(i);
     key_fields.push_back(schema.field(i));
   }
+  for (const uint32_t id : context_->node.key().ids()) {
+    const int i = schema.IndexOfId(id);
+    if (i < 0) return absl::InternalError("the key of the sink is not among its columns");
+    key_columns_.push_back(i);
+    key_fields.push_back(schema.field(i));
+  }
   std::vector<Field> value_fields;
   for (int i = 0; i < schema.size(); ++i) {
     const bool in_key =
@@ -114,14 +120,12 @@ absl::Status KafkaSink::MakeEncoders() {
   const FormatOptions format_options = OptionsOf(context_->node);
   MILLRACE_ASSIGN_OR_RETURN(encoder_, MakeEncoder(options_.format, value_schema_, format_options));
   if (key_fields.empty()) return absl::OkStatus();
+  const std::string_view key_format = KeyFormat(options_.key_format, key_fields);
+  const bool plain_bytes = key_fields.size() == 1 && IsVariableWidth(key_fields[0].type);
   key_schema_ = Schema::Make(std::move(key_fields));
-  const bool plain_bytes = key_schema_->size() == 1 && IsVariableWidth(key_schema_->field(0).type);
-  if (plain_bytes && (options_.key_format.empty() || options_.key_format == "raw")) {
-    return absl::OkStatus();
-  }
+  if (plain_bytes && key_format == "raw") return absl::OkStatus();
   MILLRACE_ASSIGN_OR_RETURN(key_encoder_,
-                            MakeEncoder(options_.key_format.empty() ? "json" : options_.key_format,
-                                        key_schema_, format_options));
+                            MakeEncoder(std::string(key_format), key_schema_, format_options));
   return absl::OkStatus();
 }
 
@@ -158,9 +162,11 @@ absl::Status KafkaSink::Write(const Batch& batch) {
   MILLRACE_RETURN_IF_ERROR(
       encoder_->Encode(SelectColumns(batch, value_schema_, value_columns_), encoded_));
   for (int64_t row = 0; row < batch.rows(); ++row) {
+    if (options_.upsert && batch.kind(row) == RowKind::kUpdateBefore) continue;  // +U replaces it.
     const std::optional<std::string_view> key = KeyOf(batch, row);
-    const KafkaFrame frame{
+    KafkaFrame frame{
         .partition = PartitionOf(key), .key = key, .value = encoded_.row(static_cast<size_t>(row))};
+    if (options_.upsert && batch.kind(row) == RowKind::kDelete) frame.value.reset();
     MILLRACE_RETURN_IF_ERROR(options_.exactly_once ? WriteToOutbox(frame) : ProduceNow(frame));
   }
   context_->counters.bytes_out.Add(encoded_.bytes.size());
@@ -179,17 +185,18 @@ absl::Status KafkaSink::ProduceNow(const KafkaFrame& frame) {
   const KafkaDeadline deadline(context_->env.clock, options_.delivery_timeout);
   while (true) {
     // The client copies the bytes and does not write to them.
-    const int result = rd_kafka_produce(topic_.get(), frame.partition, RD_KAFKA_MSG_F_COPY,
-                                        const_cast<char*>(frame.value->data()), frame.value->size(),
-                                        frame.key ? frame.key->data() : nullptr,
-                                        frame.key ? frame.key->size() : 0, nullptr);
+    const int result = rd_kafka_produce(
+        topic_.get(), frame.partition, RD_KAFKA_MSG_F_COPY,
+        frame.value ? const_cast<char*>(frame.value->data()) : nullptr,
+        frame.value ? frame.value->size() : 0, frame.key ? frame.key->data() : nullptr,
+        frame.key ? frame.key->size() : 0, nullptr);
     if (result == 0) return absl::OkStatus();
     const rd_kafka_resp_err_t code = rd_kafka_last_error();
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || deadline.passed()) {
       context_->counters.sink_errors.Add(1);
-      return producer_->Failed(
-          code, Text("cannot write a record: topic=", options_.topic,
-                     " partition=", frame.partition, " bytes=", frame.value->size()));
+      return producer_->Failed(code, Text("cannot write a record: topic=", options_.topic,
+                                          " partition=", frame.partition,
+                                          " bytes=", frame.value ? frame.value->size() : 0));
     }
     producer_->Poll(100);
     MILLRACE_RETURN_IF_ERROR(CheckDeliveries());

@@ -118,26 +118,43 @@ absl::Status KafkaSource::BindColumns() {
     metadata_.push_back({kind, field.type, static_cast<int>(described.size())});
     described.push_back(field);
   }
-  const SchemaPtr decoder_schema = Schema::Make(decoded);
-  for (MetadataColumn& column : metadata_) column.builder_index += decoder_schema->size();
-  int next_decoded = 0;
-  int next_described = decoder_schema->size();
-  for (const Field& field : wanted.fields()) {
-    const bool is_decoded = std::find(decoded.begin(), decoded.end(), field) != decoded.end();
-    order_.push_back(is_decoded ? next_decoded++ : next_described++);
+  std::vector<Field> key;
+  for (const uint32_t id : context_->node.key().ids()) {
+    const int i = wanted.IndexOfId(id);
+    if (i < 0) return absl::InternalError("the key of the source is not among its columns");
+    key.push_back(wanted.field(i));
+  }
+  dead_letter_schema_ = DeadLetterSchema();
+  MILLRACE_ASSIGN_OR_RETURN(records_, MakeRowMaker(options_.format, std::move(decoded), described));
+  if (!options_.upsert) return absl::OkStatus();
+  const std::string_view key_format = KeyFormat(options_.key_format, key);
+  MILLRACE_ASSIGN_OR_RETURN(deletes_, MakeRowMaker(key_format, std::move(key), described));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<KafkaSource::RowMaker> KafkaSource::MakeRowMaker(
+    std::string_view format_name, std::vector<Field> decoded,
+    const std::vector<Field>& described) const {
+  MILLRACE_ASSIGN_OR_RETURN(const Format* format, FindFormat(format_name));
+  if (format->make_decoder == nullptr) {
+    return absl::InvalidArgumentError(Text("the format cannot be read: '", format_name, "'"));
+  }
+  RowMaker maker;
+  MILLRACE_ASSIGN_OR_RETURN(maker.decoder,
+                            format->make_decoder(Schema::Make(decoded), OptionsOf(context_->node)));
+  maker.metadata_base = static_cast<int>(decoded.size());
+  for (const Field& field : context_->schema->fields()) {
+    const auto value = std::find(decoded.begin(), decoded.end(), field);
+    const auto metadata = std::find(described.begin(), described.end(), field);
+    maker.order.push_back(value != decoded.end() ? static_cast<int>(value - decoded.begin())
+                          : metadata != described.end()
+                              ? maker.metadata_base + static_cast<int>(metadata - described.begin())
+                              : -1);
   }
   decoded.insert(decoded.end(), described.begin(), described.end());
-  builder_schema_ = Schema::Make(std::move(decoded));
-  builder_ = std::make_unique<BatchBuilder>(builder_schema_, context_->batch_rows_max);
-  dead_letter_schema_ = DeadLetterSchema();
-
-  MILLRACE_ASSIGN_OR_RETURN(const Format* format, FindFormat(options_.format));
-  if (format->make_decoder == nullptr) {
-    return absl::InvalidArgumentError(Text("the format cannot be read: '", options_.format, "'"));
-  }
-  MILLRACE_ASSIGN_OR_RETURN(decoder_,
-                            format->make_decoder(decoder_schema, OptionsOf(context_->node)));
-  return absl::OkStatus();
+  maker.builder =
+      std::make_unique<BatchBuilder>(Schema::Make(std::move(decoded)), context_->batch_rows_max);
+  return maker;
 }
 
 absl::Status KafkaSource::AddSplits(std::vector<Split> splits) {
@@ -309,47 +326,72 @@ KafkaSource::SplitState* KafkaSource::Find(const rd_kafka_message_t& message) {
 }
 
 void KafkaSource::EmitSplit(uint32_t index, Emitter& out) {
+  Messages rest = splits_[index].arrived;
+  if (!options_.upsert) return EmitRun(index, rest, false, out);
+  while (!rest.empty()) {
+    const bool deletes = rest[0]->payload == nullptr;
+    const auto end = std::find_if(rest.begin(), rest.end(), [deletes](const auto* message) {
+      return (message->payload == nullptr) != deletes;
+    });
+    const Messages run = rest.first(static_cast<size_t>(end - rest.begin()));
+    EmitRun(index, run, deletes, out);
+    rest = rest.subspan(run.size());
+  }
+}
+
+void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& out) {
   const SplitState& split = splits_[index];
+  RowMaker& maker = deletes ? deletes_ : records_;
   messages_.clear();
   bad_.clear();
   uint64_t bytes = 0;
-  for (const rd_kafka_message_t* m : split.arrived) {
-    messages_.push_back({.value = {static_cast<const char*>(m->payload), m->len},
-                         .is_null = m->payload == nullptr});
+  for (const rd_kafka_message_t* m : run) {
+    const std::string_view value(static_cast<const char*>(m->payload), m->len);
+    messages_.push_back({.value = deletes ? KeyOf(*m) : value,
+                         .is_null = (deletes ? m->key : m->payload) == nullptr});
     bytes += m->len + m->key_len;
   }
   padding_.Pad(messages_);
-  decoder_->Decode(messages_, *builder_, bad_);
+  maker.decoder->Decode(messages_, *maker.builder, bad_);
   size_t next_bad = 0;
   if (!metadata_.empty()) {
-    for (size_t i = 0; i < split.arrived.size(); ++i) {
+    for (size_t i = 0; i < run.size(); ++i) {
       if (next_bad < bad_.size() && bad_[next_bad].index == i) {
         ++next_bad;
         continue;
       }
-      for (const MetadataColumn& column : metadata_)
-        AppendMetadata(column, split, *split.arrived[i]);
+      for (const MetadataColumn& column : metadata_) {
+        AppendMetadata(column, maker.builder->column(maker.metadata_base + column.index), split,
+                       *run[i]);
+      }
     }
   }
-  context_->counters.rows_in.Add(split.arrived.size());
+  context_->counters.rows_in.Add(run.size());
   context_->counters.bytes_in.Add(bytes);
-  const int64_t rows = static_cast<int64_t>(split.arrived.size() - bad_.size());
+  const int64_t rows = static_cast<int64_t>(run.size() - bad_.size());
   if (rows > 0) {
-    const Batch built = builder_->Finish();
+    const Batch built = maker.builder->Finish();
     MILLRACE_CHECK(built.column_count() == 0 || built.rows() == rows);
     std::vector<Column> columns;
-    columns.reserve(order_.size());
-    for (const int from : order_) columns.push_back(built.column(from));
+    columns.reserve(maker.order.size());
+    for (size_t i = 0; i < maker.order.size(); ++i) {
+      const int from = maker.order[i];
+      const TypeKind type = context_->schema->field(static_cast<int>(i)).type;
+      columns.push_back(from < 0 ? NullColumn(type, rows) : built.column(from));
+    }
     Batch batch(context_->schema, rows, std::move(columns));
     batch.split = index;
+    if (deletes) {
+      batch.set_kinds(Buffer::CopyOf(
+          std::string(static_cast<size_t>(rows), static_cast<char>(RowKind::kDelete))));
+    }
     out.Emit(std::move(batch));
   }
-  if (!bad_.empty()) EmitDeadLetters(split, index, out);
+  if (!bad_.empty()) EmitDeadLetters(index, run, out);
 }
 
-void KafkaSource::AppendMetadata(const MetadataColumn& column, const SplitState& split,
-                                 const rd_kafka_message_t& message) {
-  ColumnBuilder& builder = builder_->column(column.builder_index);
+void KafkaSource::AppendMetadata(const MetadataColumn& column, ColumnBuilder& builder,
+                                 const SplitState& split, const rd_kafka_message_t& message) {
   switch (column.kind) {
     case Metadata::kTopic:
       builder.AppendString(split.partition.topic);
@@ -384,11 +426,12 @@ void KafkaSource::AppendMetadata(const MetadataColumn& column, const SplitState&
   }
 }
 
-void KafkaSource::EmitDeadLetters(const SplitState& split, uint32_t index, Emitter& out) {
+void KafkaSource::EmitDeadLetters(uint32_t index, Messages run, Emitter& out) {
+  const SplitState& split = splits_[index];
   BatchBuilder letters(dead_letter_schema_, static_cast<int64_t>(bad_.size()));
   const int64_t now_us = absl::ToUnixMicros(context_->env.clock.Now());
   for (const BadMessage& bad : bad_) {
-    const rd_kafka_message_t& message = *split.arrived[bad.index];
+    const rd_kafka_message_t& message = *run[bad.index];
     letters.column(0).AppendString(context_->node.uid());
     letters.column(1).AppendString(split.partition.topic);
     letters.column(2).AppendInt32(message.partition);

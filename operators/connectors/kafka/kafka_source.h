@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ class KafkaSource : public Source {
   struct MetadataColumn {
     Metadata kind;
     TypeKind type;
-    int builder_index;
+    int index;  // Among the metadata columns.
   };
   struct SplitState {
     std::string id;
@@ -50,28 +51,37 @@ class KafkaSource : public Source {
     std::vector<const rd_kafka_message_t*> arrived;
   };
 
+  // One way to make rows of messages. Its builder has the decoder's columns, then the metadata.
+  struct RowMaker {
+    std::unique_ptr<Decoder> decoder;
+    std::unique_ptr<BatchBuilder> builder;
+    int metadata_base = 0;
+    std::vector<int> order;  // Per output column its place in the builder; -1: NULL.
+  };
+
   absl::Status BindColumns();
+  absl::StatusOr<RowMaker> MakeRowMaker(std::string_view format, std::vector<Field> decoded,
+                                        const std::vector<Field>& described) const;
   absl::Status CheckRange(const SplitState& split, const KafkaOffsetRange& range) const;
   absl::Status HandleError(const rd_kafka_message_t& message);
   void Finish(SplitState& split);
   SplitState* Find(const rd_kafka_message_t& message);
+  using Messages = std::span<const rd_kafka_message_t* const>;
   void EmitSplit(uint32_t index, Emitter& out);
-  void AppendMetadata(const MetadataColumn& column, const SplitState& split,
+  // Messages of the split that are all records, or all deletes.
+  void EmitRun(uint32_t index, Messages run, bool deletes, Emitter& out);
+  void AppendMetadata(const MetadataColumn& column, ColumnBuilder& builder, const SplitState& split,
                       const rd_kafka_message_t& message);
-  void EmitDeadLetters(const SplitState& split, uint32_t index, Emitter& out);
+  void EmitDeadLetters(uint32_t index, Messages run, Emitter& out);
   void UpdateLag();
 
   const KafkaSourceOptions options_;
   SourceContext* context_ = nullptr;
   std::unique_ptr<KafkaClient> client_;
   KafkaQueueHandle queue_;
-  std::unique_ptr<Decoder> decoder_;
-
-  // Columns of the decoder first, then metadata; `order_[i]` is where output column i is.
-  SchemaPtr builder_schema_;
-  std::unique_ptr<BatchBuilder> builder_;
+  RowMaker records_;  // Of values.
+  RowMaker deletes_;  // Of keys, for `upsert-kafka`.
   std::vector<MetadataColumn> metadata_;
-  std::vector<int> order_;
   SchemaPtr dead_letter_schema_;
 
   std::vector<SplitState> splits_;

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+from random import Random
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -106,6 +107,46 @@ class KafkaJobsTest(unittest.TestCase):
         job = self.cluster.submit(self.job, self.settings())
         self.assertEqual(self.ended(job).stdout.strip().splitlines()[-1], "FINISHED")
         self.assertEqual(self.kafka.read_committed(self.name + "-out"), [])
+
+    def test_topics_of_upserts_say_what_a_dictionary_says(self):
+        self.make_topics()
+        random = Random(7)
+        orders, lines = {}, []
+        for _ in range(5_000):
+            order = random.randrange(300)
+            if random.random() < 0.2:  # Also of orders that are not there.
+                orders.pop(order, None)
+                value = ""
+            else:
+                orders[order] = {"id": order, "customer": f"c{random.randrange(20)}",
+                                 "amount": random.randrange(-50, 100)}
+                value = json.dumps(orders[order])
+            lines.append(json.dumps({"id": order}) + "|" + value + "\n")
+        subprocess.run(["kcat", "-b", self.kafka.address, "-P", "-Z", "-K", "|", "-t",
+                        self.name + "-in"], input="".join(lines), text=True, check=True)
+        job = self.cluster.submit(
+            ROOT / "examples/upsert_topics.yaml",
+            {"brokers": self.kafka.address, "input_topic": self.name + "-in",
+             "output_topic": self.name + "-out", "bounded_mode": "latest-offset"},
+            "--parallelism", "2")
+        self.assertEqual(self.ended(job).stdout.strip().splitlines()[-1], "FINISHED")
+        expected = collections.defaultdict(lambda: [0, 0])
+        for order in orders.values():
+            expected[order["customer"]][0] += 1
+            expected[order["customer"]][1] += order["amount"]
+        read = subprocess.run(
+            ["kcat", "-b", self.kafka.address, "-C", "-t", self.name + "-out", "-o", "beginning",
+             "-e", "-q", "-Z", "-f", "%k|%s\n", "-X", "isolation.level=read_committed"],
+            check=True, capture_output=True, text=True).stdout
+        totals = {}
+        for line in read.splitlines():
+            customer, value = line.split("|", 1)
+            if value == "NULL":
+                del totals[customer]  # Only what is there is deleted.
+            else:
+                row = json.loads(value)
+                totals[customer] = [row["orders"], row["total"]]
+        self.assertEqual(totals, dict(expected))
 
     def test_a_savepoint_goes_on_at_another_parallelism(self):
         self.make_topics()

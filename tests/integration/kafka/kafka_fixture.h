@@ -7,6 +7,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -139,9 +140,26 @@ class KafkaTest : public testing::Test {
         nullptr);
   }
 
-  // All values of a topic as a reader sees them, per partition in order.
+  // All values of a topic as a reader sees them, per partition in order; "<null>" for none.
   std::vector<std::string> ReadTopic(const std::string& topic,
                                      const std::string& isolation = "read_committed") {
+    return ReadRecords(topic, isolation, [](const rd_kafka_message_t& m) { return ValueOf(m); });
+  }
+  // "key=value" of each.
+  std::vector<std::string> ReadTopicWithKeys(const std::string& topic) {
+    return ReadRecords(topic, "read_committed", [](const rd_kafka_message_t& m) {
+      return std::string(static_cast<char*>(m.key), m.key_len) + "=" + ValueOf(m);
+    });
+  }
+
+  static std::string ValueOf(const rd_kafka_message_t& message) {
+    return message.payload == nullptr
+               ? "<null>"
+               : std::string(static_cast<char*>(message.payload), message.len);
+  }
+  std::vector<std::string> ReadRecords(
+      const std::string& topic, const std::string& isolation,
+      const std::function<std::string(const rd_kafka_message_t&)>& text) {
     std::vector<std::string> values;
     auto client = KafkaClient::Make(KafkaClient::Role::kConsumer, ClientOptions(),
                                     {{"group.id", "reader"},
@@ -174,8 +192,7 @@ class KafkaTest : public testing::Test {
       rd_kafka_message_t* message = rd_kafka_consumer_poll((*client)->handle(), 100);
       if (message == nullptr) continue;
       if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        by_partition[message->partition].emplace_back(static_cast<char*>(message->payload),
-                                                      message->len);
+        by_partition[message->partition].push_back(text(*message));
       } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF &&
                  message->offset >= ends[message->partition]) {
         ends.erase(message->partition);

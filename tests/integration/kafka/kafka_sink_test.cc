@@ -59,7 +59,8 @@ class KafkaSinkTest : public KafkaTest {
                                                                 .slot = slot,
                                                                 .parallelism = 2,
                                                                 .outbox = writer->outbox});
-    auto sink = MakeKafkaSink(node);
+    auto sink =
+        node.sink().connector() == "upsert-kafka" ? MakeUpsertKafkaSink(node) : MakeKafkaSink(node);
     if (!sink.ok()) return sink.status();
     writer->sink = *std::move(sink);
     absl::Status status = writer->sink->Open(*writer->context);
@@ -87,7 +88,7 @@ class KafkaSinkTest : public KafkaTest {
     return *token;
   }
 
-  const SchemaPtr schema_ = Schema::Make({{.name = "line", .type = TypeKind::kString}});
+  const SchemaPtr schema_ = Schema::Make({{.id = 1, .name = "line", .type = TypeKind::kString}});
   Env env_value_ = env_.env();
   std::string job_id_;
 };
@@ -121,6 +122,34 @@ TEST_F(KafkaSinkTest, TheChangesOfARowWithoutKeyStayInOrder) {
   ASSERT_TRUE(writer->sink->Commit(*token).ok());
   // Read by partition: the order is only this one when there is a single one.
   EXPECT_EQ(ReadTopic(topic), expected);
+}
+
+TEST_F(KafkaSinkTest, UpsertsReplaceAndDeletesHaveNoValue) {
+  for (const auto guarantee :
+       {v1::DELIVERY_GUARANTEE_EXACTLY_ONCE, v1::DELIVERY_GUARANTEE_AT_LEAST_ONCE}) {
+    const std::string topic = CreateTopic(1);
+    v1::Node node = Node(topic);
+    node.mutable_sink()->set_connector("upsert-kafka");
+    node.mutable_sink()->set_guarantee(guarantee);
+    node.set_changelog_mode(v1::CHANGELOG_MODE_RETRACT);
+    node.mutable_key()->add_ids(1);
+    auto writer = MustOpen(node);
+    BatchBuilder builder(schema_);
+    const auto add = [&builder](RowKind kind, const std::string& line) {
+      builder.column(0).AppendString(line);
+      builder.SetKind(kind);
+    };
+    add(RowKind::kInsert, "a");
+    add(RowKind::kUpdateBefore, "a");
+    add(RowKind::kUpdateAfter, "a");
+    add(RowKind::kInsert, "b");
+    add(RowKind::kDelete, "a");
+    ASSERT_TRUE(writer->sink->Write(builder.Finish()).ok());
+    const auto token = writer->sink->Prepare({1});
+    ASSERT_TRUE(token.ok()) << token.status();
+    ASSERT_TRUE(writer->sink->Commit(*token).ok());
+    EXPECT_THAT(ReadTopicWithKeys(topic), ElementsAre("a=a", "a=a", "b=b", "a=<null>"));
+  }
 }
 
 TEST_F(KafkaSinkTest, CommitIsIdempotentAlsoInANewProcess) {

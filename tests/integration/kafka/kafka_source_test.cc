@@ -42,7 +42,8 @@ class KafkaSourceTest : public KafkaTest {
   static SchemaPtr SchemaOf(const v1::Node& node) {
     std::vector<Field> fields;
     for (const auto& f : node.schema().fields()) {
-      fields.push_back({.name = f.name(), .type = static_cast<TypeKind>(f.type().kind())});
+      fields.push_back(
+          {.id = f.id(), .name = f.name(), .type = static_cast<TypeKind>(f.type().kind())});
     }
     return Schema::Make(std::move(fields));
   }
@@ -272,6 +273,66 @@ TEST_F(KafkaSourceTest, ResumesFromItsPositions) {
   EXPECT_EQ(all.size(), 200u);
   std::sort(all.begin(), all.end());
   EXPECT_EQ(std::unique(all.begin(), all.end()), all.end());
+}
+
+class UpsertKafkaSourceTest : public KafkaSourceTest {
+ protected:
+  // Columns id BIGINT, name STRING; the key is id.
+  v1::Node UpsertNode(const std::string& topic) {
+    v1::Node node = Node(topic, {{"scan.bounded.mode", "latest-offset"}});
+    node.mutable_source()->set_connector("upsert-kafka");
+    node.mutable_source()->set_format("json");
+    node.set_changelog_mode(v1::CHANGELOG_MODE_UPSERT);
+    node.clear_schema();
+    const auto add = [&node](const char* name, v1::Type::Kind kind) {
+      auto* field = node.mutable_schema()->add_fields();
+      field->set_name(name);
+      field->set_id(static_cast<uint32_t>(node.schema().fields_size()));
+      field->mutable_type()->set_kind(kind);
+    };
+    add("id", v1::Type::KIND_INT64);
+    add("name", v1::Type::KIND_STRING);
+    node.mutable_key()->add_ids(1);
+    return node;
+  }
+  static std::vector<std::string> Changes(Reader& reader) {
+    std::vector<std::string> changes;
+    for (const Batch& batch : reader.out.batches[OutputPort::kMain]) {
+      for (int64_t row = 0; row < batch.rows(); ++row) {
+        changes.push_back(std::string(RowKindText(batch.kind(row))) + " " +
+                          ValueText(batch.column(0), row) + " " + ValueText(batch.column(1), row));
+      }
+    }
+    return changes;
+  }
+};
+
+TEST_F(UpsertKafkaSourceTest, ARecordWithoutValueDeletesItsKey) {
+  const std::string topic = CreateTopic(1);
+  Produce(topic, {{R"({"id":1,"name":"ada"})", 0, R"({"id":1})"},
+                  {R"({"id":2,"name":"bob"})", 0, R"({"id":2})"},
+                  {"<null>", 0, R"({"id":1})"},
+                  {"<null>", 0, R"({"id":3})"},
+                  {R"({"id":1,"name":"eve"})", 0, R"({"id":1})"}});
+  auto reader = MustOpen(UpsertNode(topic));
+  ASSERT_TRUE(ReadToEnd(*reader).ok());
+  EXPECT_THAT(Changes(*reader),
+              ElementsAre("+I 1 'ada'", "+I 2 'bob'", "-D 1 NULL", "-D 3 NULL", "+I 1 'eve'"));
+}
+
+TEST_F(UpsertKafkaSourceTest, KeysThatCannotBeReadAreDeadLetters) {
+  const std::string topic = CreateTopic(1);
+  Produce(topic, {{R"({"id":1,"name":"ada"})", 0, R"({"id":1})"},
+                  {"<null>", 0, "not json"},
+                  {"<null>", 0, ""},
+                  {"<null>", 0, R"({"id":1})"},
+                  {"no value", 0, R"({"id":1})"}});
+  auto reader = MustOpen(UpsertNode(topic));
+  ASSERT_TRUE(ReadToEnd(*reader).ok());
+  EXPECT_THAT(Changes(*reader), ElementsAre("+I 1 'ada'", "-D 1 NULL"));
+  EXPECT_THAT(reader->out.Texts(OutputPort::kDeadLetter, 5),
+              ElementsAre("MR3101", "MR3104", "MR3101"));
+  EXPECT_EQ(reader->counters.rows_in.value(), 5u);
 }
 
 TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {

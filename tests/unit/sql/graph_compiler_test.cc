@@ -150,7 +150,7 @@ TEST_P(ExamplesTest, Compiles) {
 INSTANTIATE_TEST_SUITE_P(All, ExamplesTest,
                          testing::Values("hot_items", "hot_items_embedded", "filter_project",
                                          "sessions", "late_and_dead_letters", "customer_totals",
-                                         "fraud_scoring", "postgres_cdc"),
+                                         "fraud_scoring", "postgres_cdc", "upsert_topics"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
