@@ -110,12 +110,11 @@ Task::Step Task::RunSource() {
       BeginWatermark(0, EventTime::Max());
       return Step::kProgress;
     }
-    bool taken = false;
-    const Step step = TakeEpoch(triggers_.front().epoch, taken);
-    if (!taken) return step;
+    if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
+    if (!TakeEpoch(triggers_.front().epoch)) return Step::kIdle;
     source_held_ |= triggers_.front().after == AfterEpoch::kHold;
     triggers_.pop_front();
-    return step;
+    return Step::kProgress;
   }
   if (source_ended_ || source_held_) return Step::kIdle;
   return PollSource(node);
@@ -177,13 +176,11 @@ Task::Step Task::RunChannels() {
                                           [](const Channel& c) { return c.at_barrier; })) {
     const Epoch epoch = channels_[0].barrier;
     for (const Channel& channel : channels_) MILLRACE_CHECK(channel.barrier == epoch);
-    bool taken = false;
-    const Step step = TakeEpoch(epoch, taken);
-    if (taken) {
-      for (Channel& channel : channels_) channel.at_barrier = false;
-      align_since_ns_ = 0;
-    }
-    return step;
+    if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
+    if (!TakeEpoch(epoch)) return Step::kIdle;
+    for (Channel& channel : channels_) channel.at_barrier = false;
+    align_since_ns_ = 0;
+    return Step::kProgress;
   }
   bool received = false;
   for (size_t i = 0; i < channels_.size(); ++i) {

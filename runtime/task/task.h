@@ -184,8 +184,10 @@ class Task : public std::enable_shared_from_this<Task> {
   void ReleaseWatermark(Node& node);
   EventTime PassableTo(size_t node, EventTime watermark) const;
   bool AnyUnderWay() const;
-  // `taken`: the cut was made; otherwise rows are still brought out, or the last one is written.
-  Step TakeEpoch(Epoch epoch, bool& taken);
+  // kIdle: the next epoch may be taken; nothing is under way, and the last one is written.
+  Step PrepareEpoch();
+  // Makes the cut. False when the task has failed.
+  bool TakeEpoch(Epoch epoch);
   absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
   void RunCommits();
   void Fail(std::string_view uid, const absl::Status& status);

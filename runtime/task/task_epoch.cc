@@ -35,9 +35,12 @@ void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
   });
 }
 
-Task::Step Task::TakeEpoch(Epoch epoch, bool& taken) {
+Task::Step Task::PrepareEpoch() {
   if (snapshot_running_) return Step::kBlocked;  // Woken by the letter that ends it.
-  if (const Step step = BringOut(); step != Step::kIdle || done_) return step;
+  return BringOut();
+}
+
+bool Task::TakeEpoch(Epoch epoch) {
   const int64_t begin = options_.env.clock.MonotonicNanos();
   auto job = std::make_shared<SnapshotJob>();
   job->snapshot.set_chain(options_.id.chain);
@@ -48,7 +51,7 @@ Task::Step Task::TakeEpoch(Epoch epoch, bool& taken) {
   for (auto& node : nodes_) {
     if (absl::Status status = SnapshotNode(*node, epoch, *job); !status.ok()) {
       Fail(node->uid, Annotate(status, absl::StrCat("cannot snapshot epoch ", epoch.number)));
-      return Step::kIdle;
+      return false;
     }
     if (node->state != nullptr)
       state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
@@ -79,8 +82,7 @@ Task::Step Task::TakeEpoch(Epoch epoch, bool& taken) {
       task->options_.listener.OnSnapshot(task->options_.id, epoch, std::move(job->snapshot), times);
     });
   });
-  taken = true;
-  return Step::kProgress;
+  return true;
 }
 
 absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
