@@ -11,6 +11,7 @@
 
 #include "operators/inference/onnx_runtime_api.h"
 #include "operators/inference/pack_rows.h"
+#include "operators/inference/tensor_types.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 
@@ -102,33 +103,6 @@ ONNXTensorElementDataType ElementOf(v1::Tensor::Type type) {
   }
 }
 
-size_t BytesOf(v1::Tensor::Type type) {
-  switch (type) {
-    case v1::Tensor::TYPE_FLOAT64:
-    case v1::Tensor::TYPE_INT64:
-      return 8;
-    case v1::Tensor::TYPE_BOOL:
-      return 1;
-    default:
-      return 4;
-  }
-}
-
-TypeKind ColumnKind(v1::Tensor::Type type) {
-  switch (type) {
-    case v1::Tensor::TYPE_INT32:
-      return TypeKind::kInt32;
-    case v1::Tensor::TYPE_INT64:
-      return TypeKind::kInt64;
-    case v1::Tensor::TYPE_BOOL:
-      return TypeKind::kBool;
-    case v1::Tensor::TYPE_STRING:
-      return TypeKind::kString;
-    default:
-      return TypeKind::kFloat64;
-  }
-}
-
 // Row-major values of one column of a tensor.
 template <typename T, typename From>
 void Pack(const Column& column, int64_t begin, int64_t rows, int64_t width, T* out) {
@@ -158,7 +132,8 @@ class OnnxRuntimeModel : public Model {
     MILLRACE_RETURN_IF_ERROR(CheckInputs(model));
     MILLRACE_RETURN_IF_ERROR(CheckOutputs(model));
     for (const TensorInfo& input : inputs_) {
-      buffers_.emplace_back(static_cast<size_t>(input.width * kModelRows) * BytesOf(input.type));
+      buffers_.emplace_back(static_cast<size_t>(input.width * kModelRows) *
+                            TensorElementBytes(input.type));
     }
     if (call_rows_ > 1 && DependsOnBatch()) call_rows_ = 1;
     return absl::OkStatus();
@@ -169,7 +144,7 @@ class OnnxRuntimeModel : public Model {
     std::vector<ColumnBuilder> builders;
     builders.reserve(wanted_.size());
     for (const WantedOutput& one : wanted_) {
-      builders.emplace_back(ColumnKind(outputs_[static_cast<size_t>(one.tensor)].type), rows);
+      builders.emplace_back(TensorColumnType(outputs_[static_cast<size_t>(one.tensor)].type), rows);
     }
     for (int64_t begin = 0; begin < rows; begin += call_rows_) {
       const int64_t count = std::min(call_rows_, rows - begin);
@@ -341,7 +316,7 @@ class OnnxRuntimeModel : public Model {
         PackColumn(input, columns[static_cast<size_t>(f)], begin, rows, buffer.data(), f);
       }
     }
-    const size_t bytes = static_cast<size_t>(rows * input.width) * BytesOf(input.type);
+    const size_t bytes = static_cast<size_t>(rows * input.width) * TensorElementBytes(input.type);
     MILLRACE_RETURN_IF_ERROR(
         Check(api_.CreateTensorWithDataAsOrtValue(memory_.get(), buffer.data(), bytes, shape, rank,
                                                   ElementOf(input.type), &value),
@@ -482,7 +457,7 @@ class OnnxRuntimeModel : public Model {
     };
     for (const TensorInfo& input : inputs_) {
       for (int64_t f = 0; f < input.width; ++f) {
-        ColumnBuilder column(ColumnKind(input.type), kProbeRows);
+        ColumnBuilder column(TensorColumnType(input.type), kProbeRows);
         for (int64_t i = 0; i < kProbeRows; ++i) AppendProbe(input.type, next(), column);
         features.push_back(column.Finish());
       }
@@ -503,7 +478,7 @@ class OnnxRuntimeModel : public Model {
   }
 
   static void AppendProbe(v1::Tensor::Type type, double value, ColumnBuilder& column) {
-    switch (ColumnKind(type)) {
+    switch (TensorColumnType(type)) {
       case TypeKind::kInt32:
         return column.AppendInt32(static_cast<int32_t>(value + 2));
       case TypeKind::kInt64:

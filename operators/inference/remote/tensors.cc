@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "operators/formats/utf8.h"
+#include "operators/inference/tensor_types.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 
@@ -166,14 +167,11 @@ class Elements {
     std::memcpy(&value, raw_.data() + static_cast<size_t>(at) * sizeof(T), sizeof(T));
     return value;
   }
-  size_t Width() const {
-    const bool is_wide = type_ == v1::Tensor::TYPE_FLOAT64 || type_ == v1::Tensor::TYPE_INT64;
-    return type_ == v1::Tensor::TYPE_BOOL ? 1 : is_wide ? 8 : 4;
-  }
   absl::StatusOr<int64_t> CountRaw(std::string_view name) {
     if (type_ != v1::Tensor::TYPE_STRING) {
-      if (raw_.size() % Width() != 0) return Malformed(name, "has half a value at its end");
-      return static_cast<int64_t>(raw_.size() / Width());
+      const size_t width = TensorElementBytes(type_);
+      if (raw_.size() % width != 0) return Malformed(name, "has half a value at its end");
+      return static_cast<int64_t>(raw_.size() / width);
     }
     for (std::string_view rest = raw_; !rest.empty();) {
       uint32_t length = 0;
@@ -209,21 +207,6 @@ class Elements {
   std::vector<std::string_view> strings_;  // Raw BYTES.
   const Contents* typed_ = nullptr;
 };
-
-TypeKind ColumnTypeOf(v1::Tensor::Type type) {
-  switch (type) {
-    case v1::Tensor::TYPE_INT32:
-      return TypeKind::kInt32;
-    case v1::Tensor::TYPE_INT64:
-      return TypeKind::kInt64;
-    case v1::Tensor::TYPE_BOOL:
-      return TypeKind::kBool;
-    case v1::Tensor::TYPE_STRING:
-      return TypeKind::kString;
-    default:
-      return TypeKind::kFloat64;
-  }
-}
 
 // The output of the response that is `tensor`, with the right type and shape.
 absl::StatusOr<int> FindOutput(const Response& response, const v1::Tensor& tensor, int64_t rows) {
@@ -312,7 +295,7 @@ absl::StatusOr<std::vector<Column>> TensorCodec::Decode(const Response& response
     MILLRACE_ASSIGN_OR_RETURN(const int output, FindOutput(response, tensor, rows));
     MILLRACE_ASSIGN_OR_RETURN(const Elements elements,
                               Elements::Of(response, output, tensor.type(), rows * width));
-    ColumnBuilder column(ColumnTypeOf(tensor.type()), rows);
+    ColumnBuilder column(TensorColumnType(tensor.type()), rows);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = row * width + wanted.index;
       if (tensor.type() == v1::Tensor::TYPE_STRING && !IsUtf8(elements.StringAt(at))) {
