@@ -103,60 +103,31 @@ constexpr OptionSpec kKafkaProperties = {
 constexpr OptionSpec kUpsertKafkaKeyFormat = {
     .name = "key.format",
     .help = "Format of the message key; the bytes of a single text column, else json"};
-constexpr OptionSpec kKafkaGroupId = {.name = "properties.group.id",
-                                      .help = "Consumer group to publish offsets to"};
-constexpr OptionSpec kKafkaScanBoundedMode = {.name = "scan.bounded.mode",
-                                              .kind = OptionKind::kEnum,
-                                              .default_value = "unbounded",
-                                              .values = kKafkaEnds,
-                                              .help = "Where to end"};
-constexpr OptionSpec kKafkaScanBoundedSpecificOffsets = {
-    .name = "scan.bounded.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"};
-constexpr OptionSpec kKafkaScanBoundedTimestampMillis = {
-    .name = "scan.bounded.timestamp-millis", .kind = OptionKind::kInt, .min = 0};
-constexpr OptionSpec kKafkaScanStartupMode = {
-    .name = "scan.startup.mode",
-    .kind = OptionKind::kEnum,
-    .values = kKafkaStarts,
-    .help = "Where a fresh job begins; the group's offsets when there is a group, else earliest"};
-constexpr OptionSpec kKafkaScanStartupSpecificOffsets = {
-    .name = "scan.startup.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"};
-constexpr OptionSpec kKafkaScanStartupTimestampMillis = {
-    .name = "scan.startup.timestamp-millis", .kind = OptionKind::kInt, .min = 0};
-constexpr OptionSpec kKafkaScanTopicPartitionDiscoveryInterval = {
-    .name = "scan.topic-partition-discovery.interval",
-    .kind = OptionKind::kDuration,
-    .default_value = "5 min",
-    .help = "How often to look for new partitions; 0 = never"};
-constexpr OptionSpec kKafkaSourceTopics = {
-    .name = "topic", .required = true, .help = "A topic, or several separated by ;"};
-constexpr OptionSpec kKafkaSource[] = {
-    kKafkaBrokers,
-    kKafkaGroupId,
-    kKafkaProperties,
-    kKafkaScanBoundedMode,
-    kKafkaScanBoundedSpecificOffsets,
-    kKafkaScanBoundedTimestampMillis,
-    kKafkaScanStartupMode,
-    kKafkaScanStartupSpecificOffsets,
-    kKafkaScanStartupTimestampMillis,
-    kKafkaScanTopicPartitionDiscoveryInterval,
-    kKafkaSourceTopics,
-};
 constexpr OptionSpec kUpsertKafkaSource[] = {
-    kUpsertKafkaKeyFormat,
+    kUpsertKafkaKeyFormat,  // All but this one are those of `kafka`.
     kKafkaBrokers,
-    kKafkaGroupId,
+    {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
     kKafkaProperties,
-    kKafkaScanBoundedMode,
-    kKafkaScanBoundedSpecificOffsets,
-    kKafkaScanBoundedTimestampMillis,
-    kKafkaScanStartupMode,
-    kKafkaScanStartupSpecificOffsets,
-    kKafkaScanStartupTimestampMillis,
-    kKafkaScanTopicPartitionDiscoveryInterval,
-    kKafkaSourceTopics,
+    {.name = "scan.bounded.mode",
+     .kind = OptionKind::kEnum,
+     .default_value = "unbounded",
+     .values = kKafkaEnds,
+     .help = "Where to end"},
+    {.name = "scan.bounded.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
+    {.name = "scan.bounded.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
+    {.name = "scan.startup.mode",
+     .kind = OptionKind::kEnum,
+     .values = kKafkaStarts,
+     .help = "Where a fresh job begins; the group's offsets when there is a group, else earliest"},
+    {.name = "scan.startup.specific-offsets", .help = "partition:0,offset:42;partition:1,offset:7"},
+    {.name = "scan.startup.timestamp-millis", .kind = OptionKind::kInt, .min = 0},
+    {.name = "scan.topic-partition-discovery.interval",
+     .kind = OptionKind::kDuration,
+     .default_value = "5 min",
+     .help = "How often to look for new partitions; 0 = never"},
+    {.name = "topic", .required = true, .help = "A topic, or several separated by ;"},
 };
+constexpr std::span kKafkaSource = std::span<const OptionSpec>(kUpsertKafkaSource).subspan(1);
 constexpr OptionSpec kKafkaSinkDeliveryGuarantee = {.name = "sink.delivery-guarantee",
                                                     .kind = OptionKind::kEnum,
                                                     .default_value = "exactly-once",
@@ -164,11 +135,6 @@ constexpr OptionSpec kKafkaSinkDeliveryGuarantee = {.name = "sink.delivery-guara
 constexpr OptionSpec kKafkaSinkTransactionalIdPrefix = {.name = "sink.transactional-id-prefix",
                                                         .default_value = "millrace"};
 constexpr OptionSpec kKafkaSinkTopic = {.name = "topic", .required = true};
-constexpr OptionSpec kKafkaSinkFieldsInclude = {.name = "value.fields-include",
-                                                .kind = OptionKind::kEnum,
-                                                .default_value = "ALL",
-                                                .values = kKafkaInclude,
-                                                .help = "Whether key columns are in the value too"};
 constexpr OptionSpec kKafkaSink[] = {
     {.name = "key.fields", .help = "Columns of the message key, separated by ;"},
     {.name = "key.format", .help = "Format of the message key"},
@@ -182,7 +148,11 @@ constexpr OptionSpec kKafkaSink[] = {
      .help = "default: by key, without a key round-robin; fixed: one partition per task"},
     kKafkaSinkTransactionalIdPrefix,
     kKafkaSinkTopic,
-    kKafkaSinkFieldsInclude,
+    {.name = "value.fields-include",
+     .kind = OptionKind::kEnum,
+     .default_value = "ALL",
+     .values = kKafkaInclude,
+     .help = "Whether key columns are in the value too"},
 };
 constexpr OptionSpec kUpsertKafkaSink[] = {
     kUpsertKafkaKeyFormat,           kKafkaBrokers,   kKafkaProperties, kKafkaSinkDeliveryGuarantee,
