@@ -15,13 +15,7 @@ using testing::UnorderedElementsAre;
 
 class KafkaSourceTest : public KafkaTest {
  protected:
-  struct Reader {
-    v1::Node node;
-    OperatorCounters counters;
-    std::unique_ptr<SourceContext> context;
-    std::unique_ptr<Source> source;
-    CollectingEmitter out;
-  };
+  using Reader = SourceReader;
 
   v1::Node Node(const std::string& topic, const std::map<std::string, std::string>& options = {}) {
     v1::Node node;

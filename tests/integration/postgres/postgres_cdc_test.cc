@@ -21,13 +21,7 @@ const std::vector<Field> kOrders = {{.id = 1, .name = "id", .type = TypeKind::kI
 
 class PostgresCdcTest : public PostgresTest {
  protected:
-  struct Reader {
-    v1::Node node;
-    OperatorCounters counters;
-    std::unique_ptr<SourceContext> context;
-    std::unique_ptr<Source> source;
-    CollectingEmitter out;
-
+  struct Reader : SourceReader {
     // "+I 1, 2, 'x'" per row, without the capture columns; "?" for values that are not there.
     std::vector<std::string> Rows() {
       std::vector<std::string> rows;

@@ -56,25 +56,27 @@ class CollectingEmitter : public Emitter {
   std::map<OutputPort, std::vector<Batch>> batches;
 };
 
+// A source and all that it needs.
+struct SourceReader {
+  v1::Node node;
+  OperatorCounters counters;
+  std::unique_ptr<SourceContext> context;
+  std::unique_ptr<Source> source;
+  CollectingEmitter out;
+
+  // Polls until the end, or `polls` times.
+  absl::StatusOr<PollResult> Poll(int polls = 1'000'000) {
+    absl::StatusOr<PollResult> result = PollResult::kEmitted;
+    while (polls-- > 0 && result.ok() && *result == PollResult::kEmitted) {
+      result = source->Poll(out);
+    }
+    return result;
+  }
+};
+
 class ConnectorTest : public testing::Test {
  protected:
-  struct Reader {
-    v1::Node node;
-    OperatorCounters counters;
-    std::unique_ptr<SourceContext> context;
-    std::unique_ptr<Source> source;
-    CollectingEmitter out;
-
-    // Polls until the end, or `polls` times.
-    absl::StatusOr<PollResult> Poll(int polls = 1'000'000) {
-      absl::StatusOr<PollResult> result = PollResult::kEmitted;
-      while (polls-- > 0 && result.ok() && *result == PollResult::kEmitted) {
-        result = source->Poll(out);
-      }
-      return result;
-    }
-  };
-
+  using Reader = SourceReader;
   using Options = std::map<std::string, std::string>;
 
   static v1::Node SourceNode(const std::string& connector, const std::string& format,
