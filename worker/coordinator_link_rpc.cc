@@ -21,23 +21,26 @@ constexpr int kMessageBytesMax = 256 << 20;
 
 }  // namespace
 
-// Shared by the link and its streams' callbacks.
+// Shared by the link and its streams' callbacks. gRPC joins its callback threads when the last
+// channel of the process goes, so neither the stub nor a stream, which hold the channel, may go on
+// one of them: a stream that has ended waits in `ended` for the next Dial or the link's end.
 struct CoordinatorLink::State {
   State(std::string to, Worker& w, Env e) : address(std::move(to)), worker(w), env(e) {}
 
   const std::string address;
   Worker& worker;
   Env env;
-  std::unique_ptr<v1::WorkerService::Stub> stub;  // Constant after Start.
+  std::unique_ptr<v1::WorkerService::Stub> stub;  // Constant from Start to the link's end.
   absl::Mutex mutex;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
-  std::shared_ptr<Stream> stream ABSL_GUARDED_BY(mutex);
+  std::shared_ptr<Stream> stream ABSL_GUARDED_BY(mutex);  // Until its OnDone.
+  std::shared_ptr<Stream> ended ABSL_GUARDED_BY(mutex);
   absl::Duration back_off ABSL_GUARDED_BY(mutex) = kBackOffMin;
 
   bool Ended() ABSL_SHARED_LOCKS_REQUIRED(mutex) { return stream == nullptr; }
 };
 
-// One connection. Keeps itself alive until OnDone.
+// One connection.
 class CoordinatorLink::Stream
     : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::ConnectResponse>,
       public std::enable_shared_from_this<Stream> {
@@ -45,7 +48,6 @@ class CoordinatorLink::Stream
   explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
   void Begin() {
-    self_ = shared_from_this();
     state_->stub->async()->Connect(&context_, this);
     StartRead(&incoming_);
     AddHold();  // For writes from outside the callbacks.
@@ -79,21 +81,21 @@ class CoordinatorLink::Stream
   }
 
   void OnDone(const grpc::Status& status) override {
-    state_->worker.OnDisconnected();
+    const std::shared_ptr<State> state = state_;  // This may be gone once the lock is given back.
+    state->worker.OnDisconnected();
     absl::Duration back_off;
     bool again;
     {
-      absl::MutexLock lock(&state_->mutex);
-      again = !state_->stopping;
-      back_off = state_->back_off;
-      state_->back_off = std::min(back_off * 2, kBackOffMax);
-      state_->stream = nullptr;
+      absl::MutexLock lock(&state->mutex);
+      again = !state->stopping;
+      back_off = state->back_off;
+      state->back_off = std::min(back_off * 2, kBackOffMax);
+      state->ended = std::move(state->stream);
     }
-    auto self = std::move(self_);  // The last reference, at the end of this function.
     if (!again) return;
     LogWarning("no connection to the coordinator; will try again",
-               {{"address", state_->address}, {"error", status.error_message()}});
-    state_->env.executor.RunAfter(back_off, [state = state_] { Dial(state); });
+               {{"address", state->address}, {"error", status.error_message()}});
+    state->env.executor.RunAfter(back_off, [state] { Dial(state); });
   }
 
  private:
@@ -114,7 +116,6 @@ class CoordinatorLink::Stream
   const std::shared_ptr<State> state_;
   grpc::ClientContext context_;
   v1::ConnectResponse incoming_;
-  std::shared_ptr<Stream> self_;
   absl::Mutex mutex_;
   std::deque<v1::ConnectRequest> outgoing_ ABSL_GUARDED_BY(mutex_);  // The first is being written.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
@@ -124,10 +125,13 @@ CoordinatorLink::CoordinatorLink(std::string coordinator_address, Worker& worker
     : state_(std::make_shared<State>(std::move(coordinator_address), worker, env)) {}
 
 CoordinatorLink::~CoordinatorLink() {
+  std::shared_ptr<Stream> ended;  // Goes when the lock is given back.
   absl::MutexLock lock(&state_->mutex);
   state_->stopping = true;
   if (state_->stream != nullptr) state_->stream->Cancel();
   state_->mutex.Await(absl::Condition(state_.get(), &State::Ended));
+  ended = std::move(state_->ended);
+  state_->stub = nullptr;
 }
 
 void CoordinatorLink::Start() {
@@ -146,10 +150,12 @@ void CoordinatorLink::Start() {
 
 void CoordinatorLink::Dial(std::shared_ptr<State> state) {
   auto stream = std::make_shared<Stream>(state);
+  std::shared_ptr<Stream> ended;  // Goes when the lock is given back.
   {
     absl::MutexLock lock(&state->mutex);
     if (state->stopping) return;
     state->stream = stream;
+    ended = std::move(state->ended);
   }
   stream->Begin();
 }

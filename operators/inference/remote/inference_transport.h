@@ -16,11 +16,11 @@ namespace millrace {
 // Status codes are those of gRPC, with the server's own message.
 class InferenceTransport {
  public:
-  // Called once per call, on a foreign thread or before Infer returns; also after the transport is
-  // gone.
+  // Called once per call, on a foreign thread or before Infer returns; at the latest by the
+  // transport's destructor.
   using Answer = absl::AnyInvocable<void(absl::StatusOr<inference::ModelInferResponse>) &&>;
 
-  // Calls that are under way are cancelled; their answers still come.
+  // Cancels the calls that are under way, and waits for their answers.
   virtual ~InferenceTransport() = default;
 
   // Waits for the server, at most until `timeout`, and asks whether it and the model are ready

@@ -2,8 +2,9 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <set>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -31,29 +32,41 @@ struct Call {
   InferenceTransport::Answer answer;
 };
 
-// The calls under way, shared with their callbacks.
+// The calls of a transport. A call holds the channel, and gRPC joins its callback threads when the
+// last channel of the process goes: so no call may go on one of them, and those that have ended
+// wait here for the transport.
+//
+// Threading: Finish on a callback thread, the rest on the transport's.
 class Calls {
  public:
-  void Add(const std::shared_ptr<Call>& call) {
+  // Drops those that have ended.
+  Call* Add(std::unique_ptr<Call> call) ABSL_LOCKS_EXCLUDED(mutex_) {
+    std::vector<std::unique_ptr<Call>> ended;  // Go when the lock is given back.
     absl::MutexLock lock(&mutex_);
-    calls_.insert(call);
+    ended.swap(ended_);
+    Call* const added = call.get();
+    under_way_.emplace(added, std::move(call));
+    return added;
   }
-  void Remove(const std::shared_ptr<Call>& call) {
+  void Finish(Call* call) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    calls_.erase(call);
+    ended_.push_back(std::move(under_way_.extract(call).mapped()));
   }
-  void CancelAll() {
-    std::set<std::shared_ptr<Call>> calls;
-    {
-      absl::MutexLock lock(&mutex_);
-      calls = calls_;
-    }
-    for (const auto& call : calls) call->context.TryCancel();
+  // Returns when all have ended, which does not take long.
+  void CancelAll() ABSL_LOCKS_EXCLUDED(mutex_) {
+    std::vector<std::unique_ptr<Call>> ended;
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [call, owner] : under_way_) call->context.TryCancel();
+    mutex_.Await(absl::Condition(
+        +[](std::map<Call*, std::unique_ptr<Call>>* calls) { return calls->empty(); },
+        &under_way_));
+    ended.swap(ended_);
   }
 
  private:
   absl::Mutex mutex_;
-  std::set<std::shared_ptr<Call>> calls_ ABSL_GUARDED_BY(mutex_);
+  std::map<Call*, std::unique_ptr<Call>> under_way_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Call>> ended_ ABSL_GUARDED_BY(mutex_);
 };
 
 class OpenInferenceTransport : public InferenceTransport {
@@ -119,19 +132,19 @@ class OpenInferenceTransport : public InferenceTransport {
   }
 
   void Infer(inference::ModelInferRequest request, absl::Duration timeout, Answer answer) override {
-    auto call = std::make_shared<Call>();
-    call->request = std::move(request);
-    call->answer = std::move(answer);
-    call->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-    calls_->Add(call);
+    auto owned = std::make_unique<Call>();
+    owned->request = std::move(request);
+    owned->answer = std::move(answer);
+    owned->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    Call* const call = calls_->Add(std::move(owned));
     stub_->async()->ModelInfer(&call->context, &call->request, &call->response,
                                [call, calls = calls_](const grpc::Status& status) {
-                                 calls->Remove(call);
                                  if (status.ok()) {
                                    std::move(call->answer)(std::move(call->response));
                                  } else {
                                    std::move(call->answer)(FromGrpc(status));
                                  }
+                                 calls->Finish(call);
                                });
   }
 
