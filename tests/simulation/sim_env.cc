@@ -252,6 +252,7 @@ std::shared_ptr<Connection> SimNetwork::Connect(const std::string& address,
   auto near = std::make_shared<End>(*this);
   near->handlers_ = std::move(handlers);
   near->self_ = near;
+  ends_.push_back(near);
   auto listener = listeners_.find(address);
   if (listener == listeners_.end()) {
     events_.At(absl::Milliseconds(1), absl::Milliseconds(5),
@@ -263,7 +264,7 @@ std::shared_ptr<Connection> SimNetwork::Connect(const std::string& address,
   near->peer_ = far;
   far->peer_ = near;
   far->handlers_ = listener->second(far);
-  ends_.push_back(near);
+  ends_.push_back(far);
   return near;
 }
 
