@@ -19,6 +19,7 @@ double Seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 struct TaskView {
   MetricLabels labels;  // job_id, task, worker.
   double busy_s, idle_s, blocked_s, stalls;
+  double letters_waiting, letters, letters_wait_s;
   double state_bytes, queued_bytes;
   double source_idle_s, splits_active, splits_idle, splits_finished;  // Of a source.
   bool has_source;
@@ -53,6 +54,9 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
                 .idle_s = Seconds(task.idle_ns().value()),
                 .blocked_s = Seconds(task.blocked_ns().value()),
                 .stalls = number(task.stalls()),
+                .letters_waiting = static_cast<double>(task.letters_waiting()),
+                .letters = static_cast<double>(task.letters()),
+                .letters_wait_s = Seconds(task.letters_wait_ns()),
                 .state_bytes = static_cast<double>(task.state_bytes()),
                 .queued_bytes = static_cast<double>(task.queued_bytes()),
                 .source_idle_s = static_cast<double>(task.source_idle_ns()) / 1e9,
@@ -116,6 +120,12 @@ void Write(const TaskView& task, MetricsSink& sink) {
                task.blocked_s);
   sink.Counter("millrace_event_loop_stalls_total", "Steps of the task that took over 100 ms.",
                task.labels, task.stalls);
+  sink.Gauge("millrace_task_mailbox_length", "Letters to the task that it has not read yet.",
+             task.labels, task.letters_waiting);
+  sink.Counter("millrace_task_mailbox_letters_total", "Letters that the task has read.",
+               task.labels, task.letters);
+  sink.Counter("millrace_task_mailbox_wait_seconds_total", "Time for which they waited.",
+               task.labels, task.letters_wait_s);
   sink.Gauge("millrace_state_size_bytes", "State of the task at its last snapshot.", task.labels,
              task.state_bytes);
   sink.Gauge("millrace_channel_queued_bytes", "Rows sent that the receivers have not taken yet.",
@@ -144,8 +154,8 @@ void Write(const TaskView& task, MetricsSink& sink) {
         "millrace_operator_late_records_dropped_total",
         "Rows that came after their window was closed; in the late output if there is one.", labels,
         node.late);
-    sink.Counter("millrace_dlq_records_total", "Records sent to the dead-letter output.", labels,
-                 node.dead);
+    sink.Counter("millrace_operator_dead_letter_records_total",
+                 "Records sent to the dead-letter output.", labels, node.dead);
     sink.Counter("millrace_operator_unchanged_records_total",
                  "Changes that came again or changed nothing.", labels, node.unchanged);
     sink.Counter("millrace_operator_future_records_total",

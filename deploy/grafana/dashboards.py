@@ -70,7 +70,7 @@ CLUSTER = [
           ('sum by (job_id, reason) (increase(millrace_job_restarts_total{cluster="$cluster"}'
            '[1h]))', "{{job_id}} {{reason}}")),
     panel("Dead letters and late rows", "Rows that are in no result, per second.", "cps",
-          ('sum by (job_id) (rate(millrace_dlq_records_total{cluster="$cluster"}'
+          ('sum by (job_id) (rate(millrace_operator_dead_letter_records_total{cluster="$cluster"}'
            '[$__rate_interval]))', "{{job_id}} dead letters"),
           ('sum by (job_id) (rate(millrace_operator_late_records_dropped_total'
            '{cluster="$cluster"}[$__rate_interval]))', "{{job_id}} late")),
@@ -99,6 +99,10 @@ JOB = [
     panel("Event time behind now", "By the watermark of each node; a silent split holds it.", "s",
           ('max by (operator) (time() - millrace_operator_watermark_timestamp_seconds{J})',
            "{{operator}}")),
+    panel("Latency", "From reading a row until it is visible in the target, 99 of 100.", "s",
+          ('histogram_quantile(0.99, sum by (le, operator) '
+           '(rate(millrace_end_to_end_latency_seconds_bucket{J}[$__rate_interval])))',
+           "{{operator}}")),
     panel("Busy", "Share of time; the busiest task of a chain sets the pace.", "percentunit",
           ('max by (task) (rate(millrace_task_busy_seconds_total{J}[$__rate_interval]))',
            "{{task}}")),
@@ -119,8 +123,8 @@ JOB = [
           ('sum by (state) (millrace_source_splits{J})', "{{state}}")),
     panel("Rows that need a look", "Dead letters, late rows and rows from the future, per second.",
           "cps",
-          ('sum by (operator) (rate(millrace_dlq_records_total{J}[$__rate_interval]))',
-           "{{operator}} dead letters"),
+          ('sum by (operator, reason) (rate(millrace_dlq_records_total{J}[$__rate_interval]))',
+           "{{operator}} dead letters {{reason}}"),
           ('sum by (operator) (rate(millrace_operator_late_records_dropped_total{J}'
            '[$__rate_interval]))', "{{operator}} late"),
           ('sum by (operator) (rate(millrace_operator_future_records_total{J}'

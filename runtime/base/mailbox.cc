@@ -22,9 +22,9 @@ size_t Mailbox::RunPosted() {
   return letters.size();
 }
 
-bool Mailbox::empty() const {
+size_t Mailbox::size() const {
   absl::MutexLock lock(&mutex_);
-  return letters_.empty();
+  return letters_.size();
 }
 
 void Waker::Wake() {

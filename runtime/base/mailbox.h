@@ -23,7 +23,7 @@ class Mailbox {
   void Post(Letter letter) ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs the letters that were present on entry, in order; returns how many.
   size_t RunPosted() ABSL_LOCKS_EXCLUDED(mutex_);
-  bool empty() const ABSL_LOCKS_EXCLUDED(mutex_);
+  size_t size() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   const std::function<void()> wake_;

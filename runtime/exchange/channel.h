@@ -21,11 +21,15 @@ struct ChannelItem {
     kWatermark = 2,  // `watermark`: no row with a smaller event time follows.
     kIdle = 3,     // No longer counts in the receiver's minimum until the next batch or watermark.
     kBarrier = 4,  // Ends `epoch`.
+    // A source took the rows before it at `read_us`, by the wall clock. One per second and source
+    // task, to one of the receivers; measures how long rows take.
+    kLatencyMark = 5,
   };
   Kind kind = Kind::kBatch;
   Batch batch;
   EventTime watermark;
   Epoch epoch;
+  int64_t read_us = 0;
 };
 
 // The sender's end. Threading: the sending task's thread.

@@ -24,7 +24,7 @@ struct FrameHead {
   uint32_t edge;
   uint32_t from;
   uint32_t to;
-  uint64_t value;  // Watermark, epoch, or bytes of credit.
+  uint64_t value;  // Watermark, epoch, time of a latency mark, or bytes of credit.
 };
 static_assert(sizeof(FrameHead) == 24);
 
@@ -70,6 +70,9 @@ class ReceiverCore {
         break;
       case ChannelItem::Kind::kBarrier:
         item.epoch = Epoch{head.value};
+        break;
+      case ChannelItem::Kind::kLatencyMark:
+        item.read_us = static_cast<int64_t>(head.value);
         break;
       case ChannelItem::Kind::kIdle:
         break;
@@ -176,6 +179,8 @@ class RemoteSender : public ChannelSender {
       head.value = static_cast<uint64_t>(item.watermark.us);
     } else if (item.kind == ChannelItem::Kind::kBarrier) {
       head.value = item.epoch.number;
+    } else if (item.kind == ChannelItem::Kind::kLatencyMark) {
+      head.value = static_cast<uint64_t>(item.read_us);
     }
     if (item.kind != ChannelItem::Kind::kBatch) {
       connection_->Send(BytesOf(head), {});

@@ -68,6 +68,10 @@ void Router::SendToAll(const ChannelItem& item) {
   for (const auto& sender : senders_) sender->Send(item);
 }
 
+void Router::SendToNext(const ChannelItem& item) {
+  senders_[next_mark_++ % senders_.size()]->Send(item);
+}
+
 bool Router::HasCredit() {
   bool credit = true;
   for (const auto& sender : senders_) credit &= sender->HasCredit();

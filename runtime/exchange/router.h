@@ -28,7 +28,8 @@ class Router {
   Router(RouterOptions options, std::vector<std::unique_ptr<ChannelSender>> senders);
 
   void SendBatch(const Batch& batch);
-  void SendToAll(const ChannelItem& item);  // Watermarks, idleness, barriers.
+  void SendToAll(const ChannelItem& item);   // Watermarks, idleness, barriers.
+  void SendToNext(const ChannelItem& item);  // Latency marks: to one after the other.
   bool HasCredit();
   absl::Status status() const;
   size_t queued_bytes() const;
@@ -38,7 +39,8 @@ class Router {
 
   const RouterOptions options_;
   const std::vector<std::unique_ptr<ChannelSender>> senders_;
-  size_t next_ = 0;                        // kRebalance.
+  size_t next_ = 0;  // kRebalance.
+  size_t next_mark_ = 0;
   std::vector<uint16_t> target_of_group_;  // kHash: the sender of each key group.
   // Scratch of SendByKey.
   EncodedKeys keys_;

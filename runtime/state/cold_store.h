@@ -52,6 +52,14 @@ class ColdStore {
   // Rows of panes up to `pane` of the pane table are never read again; they go in the background.
   virtual void DropPanesUpTo(uint32_t table, int64_t pane) = 0;
 
+  // How it works; since it was opened.
+  struct Stats {
+    double write_stall_s = 0;  // For which writes had to wait.
+    uint64_t cache_accesses = 0, cache_misses = 0;
+    uint64_t pending_compaction_bytes = 0;  // Estimated, now.
+  };
+  virtual Stats stats() const { return {}; }
+
   virtual uint64_t bytes() const = 0;
   // What it holds in memory, at most.
   virtual uint64_t memory_bytes() const = 0;

@@ -112,6 +112,9 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
 
   uint64_t memory_bytes() const override { return memory_bytes_; }
   uint64_t cold_bytes() const override { return cold_ == nullptr ? 0 : cold_->bytes(); }
+  ColdStore::Stats cold_stats() const override {
+    return cold_ == nullptr ? ColdStore::Stats{} : cold_->stats();
+  }
   uint64_t rows() const override {
     uint64_t rows = 0;
     for (const auto& [id, table] : pane_tables_) rows += table->rows();

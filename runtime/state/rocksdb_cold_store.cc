@@ -5,6 +5,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_writer.h>
+#include <rocksdb/statistics.h>
 #include <rocksdb/table.h>
 
 #include <algorithm>
@@ -105,6 +106,8 @@ class RocksdbColdStore final : public ColdStore {
     options_.keep_log_file_num = 1;
     options_.info_log_level = rocksdb::WARN_LEVEL;
     options_.stats_dump_period_sec = 0;
+    options_.statistics = rocksdb::CreateDBStatistics();
+    options_.statistics->set_stats_level(rocksdb::StatsLevel::kExceptTimers);
     write_.disableWAL = true;
     rocksdb::DB* db = nullptr;
     MILLRACE_RETURN_IF_ERROR(
@@ -229,6 +232,18 @@ class RocksdbColdStore final : public ColdStore {
   }
 
   void DropPanesUpTo(uint32_t table, int64_t pane) override { dropped_.Drop(table, pane); }
+
+  Stats stats() const override {
+    const rocksdb::Statistics& statistics = *options_.statistics;
+    const uint64_t misses = statistics.getTickerCount(rocksdb::BLOCK_CACHE_MISS);
+    Stats stats{.write_stall_s =
+                    static_cast<double>(statistics.getTickerCount(rocksdb::STALL_MICROS)) / 1e6,
+                .cache_accesses = misses + statistics.getTickerCount(rocksdb::BLOCK_CACHE_HIT),
+                .cache_misses = misses};
+    db_->GetIntProperty(rocksdb::DB::Properties::kEstimatePendingCompactionBytes,
+                        &stats.pending_compaction_bytes);
+    return stats;
+  }
 
   uint64_t bytes() const override {
     uint64_t files = 0;

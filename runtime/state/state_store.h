@@ -23,6 +23,7 @@
 #include "runtime/base/ids.h"
 #include "runtime/checkpoint/segment_file.h"
 #include "runtime/columns/keys.h"
+#include "runtime/state/cold_store.h"
 
 namespace millrace {
 
@@ -122,6 +123,7 @@ class StateStore {
   virtual uint64_t memory_bytes() const = 0;
   virtual uint64_t cold_bytes() const = 0;
   virtual uint64_t rows() const = 0;
+  virtual ColdStore::Stats cold_stats() const = 0;
 };
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 #include "runtime/task/operator_metrics.h"
 
@@ -40,6 +41,9 @@ struct OperatorCounters {
   TaskCounter rows_future;     // Rows too far in the future to move the watermark.
   OperatorMetrics metrics;     // What only this kind of operator has.
 };
+
+// Counts `rows` sent to the dead-letter output for the reason `code` ("MR3102"). Task thread.
+void CountDeadLetters(OperatorCounters& counters, std::string_view code, uint64_t rows);
 
 // Splits of a source task by what they do now; gauges.
 struct SplitCounts {

@@ -8,6 +8,14 @@
 
 namespace millrace {
 
+void CountDeadLetters(OperatorCounters& counters, std::string_view code, uint64_t rows) {
+  counters.rows_dead_lettered.Add(rows);
+  counters.metrics
+      .Counter("millrace_dlq_records_total", "Records sent to the dead-letter output, by reason.",
+               {{"reason", std::string(code)}})
+      .Add(static_cast<double>(rows));
+}
+
 Batch DeadLetterRows(std::string_view uid, std::string_view code, const Batch& batch,
                      const RowErrors& errors, OperatorCounters& counters, Clock& clock,
                      Emitter& out) {
@@ -35,7 +43,7 @@ Batch DeadLetterRows(std::string_view uid, std::string_view code, const Batch& b
     letters.column(7).AppendNull();
     letters.column(8).AppendString(raw);
   }
-  counters.rows_dead_lettered.Add(static_cast<uint64_t>(letters.rows()));
+  CountDeadLetters(counters, code, static_cast<uint64_t>(letters.rows()));
   out.Emit(OutputPort::kDeadLetter, letters.Finish());
   std::vector<int32_t> good;
   for (int32_t row = 0; row < batch.rows(); ++row) {

@@ -63,6 +63,9 @@ class Sink {
   // Phase 2: the checkpoint is complete. Idempotent. The first Commit after Open for a slot must
   // fence the slot's former owner before it looks at what is already committed.
   virtual absl::Status Commit(const v1::CommitToken& token) = 0;
+  // True: rows are visible once they are written, false: with the commit of their epoch. Constant
+  // after Open.
+  virtual bool VisibleOnWrite() const { return false; }
 };
 
 }  // namespace millrace

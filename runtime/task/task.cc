@@ -17,6 +17,9 @@ namespace {
 constexpr int kItemsPerStep = 16;
 // Some things are looked at every so many steps, because each time would cost too much.
 constexpr uint32_t kStepsPerLook = 64;
+constexpr int64_t kLatencyMarkIntervalNs = 1'000'000'000;
+// Of one sink between two commits; more are not needed.
+constexpr size_t kLatencyMarksMax = 1000;
 
 }  // namespace
 
@@ -42,6 +45,16 @@ void Task::Deliver(size_t position, int input, const Batch& batch) {
   const absl::Status status = node.sink != nullptr ? node.sink->Write(batch)
                                                    : node.op->Process(input, batch, *node.emitter);
   if (!status.ok()) Fail(node.uid, status);
+}
+
+void Task::Post(Mailbox::Letter letter) {
+  // Letters run only while somebody holds the task.
+  mailbox_.Post(
+      [this, posted = options_.env.clock.MonotonicNanos(), letter = std::move(letter)]() mutable {
+        letters_.Add(1);
+        letters_wait_ns_.Add(static_cast<uint64_t>(env_.clock.MonotonicNanos() - posted));
+        std::move(letter)();
+      });
 }
 
 void Task::Start(std::vector<TaskOutput> outputs) {
@@ -121,6 +134,7 @@ Task::Step Task::RunSource() {
 }
 
 Task::Step Task::PollSource(Node& node) {
+  const absl::Time polled = options_.env.clock.Now();
   absl::StatusOr<PollResult> result = node.source->Poll(*node.emitter);
   if (done_) return Step::kIdle;
   if (!result.ok()) {
@@ -137,6 +151,10 @@ Task::Step Task::PollSource(Node& node) {
   const int64_t now = options_.env.clock.MonotonicNanos();
   if (*result == PollResult::kEmitted || source_rows_ns_.value() == 0) {
     source_rows_ns_.Set(static_cast<uint64_t>(now));
+  }
+  if (*result == PollResult::kEmitted && now >= next_mark_ns_) {
+    next_mark_ns_ = now + kLatencyMarkIntervalNs;
+    PassLatencyMark(0, absl::ToUnixMicros(polled), /*released=*/false);
   }
   if (*result == PollResult::kIdle || steps_ % kStepsPerLook == 0) LookAtSplits(now);
   if (watermark_node_ >= 0) {
@@ -211,6 +229,8 @@ void Task::HandleItem(Channel& channel, ChannelItem item) {
       channel.watermark = std::max(channel.watermark, item.watermark);
       AdvanceInputWatermark();
       return;
+    case ChannelItem::Kind::kLatencyMark:
+      return PassLatencyMark(0, item.read_us, /*released=*/false);
     case ChannelItem::Kind::kIdle:
       channel.idle = true;
       AdvanceInputWatermark();
@@ -275,6 +295,36 @@ void Task::SendIdle() {
       output.router->SendToAll({.kind = ChannelItem::Kind::kIdle});
     }
   }
+}
+
+// To every node of the chain that `origin` reaches, and on; it waits before rows that are under
+// way.
+void Task::PassLatencyMark(size_t origin, int64_t read_us, bool released) {
+  std::vector<bool> waits(nodes_.size(), false);
+  for (size_t i = origin; i < nodes_.size(); ++i) {
+    Node& node = *nodes_[i];
+    if (!nodes_[origin]->reaches[i] || waits[i]) continue;
+    if (node.op != nullptr && !node.settled.synchronous && !(released && i == origin) &&
+        node.settled.rows != node.rows_given()) {
+      if (node.held_mark.read_us == 0) node.held_mark = {read_us, node.rows_given()};
+      for (size_t j = i; j < nodes_.size(); ++j) waits[j] = waits[j] || node.reaches[j];
+      continue;
+    }
+    for (TaskOutput& output : node.outputs) {
+      output.router->SendToNext({.kind = ChannelItem::Kind::kLatencyMark, .read_us = read_us});
+    }
+    if (node.sink == nullptr) continue;
+    if (node.sink->VisibleOnWrite()) {
+      ObserveLatency(node, read_us);
+    } else if (node.marks.size() < kLatencyMarksMax) {
+      node.marks.push_back({.epoch = {}, .read_us = read_us});
+    }
+  }
+}
+
+void Task::ObserveLatency(Node& node, int64_t read_us) {
+  const int64_t us = absl::ToUnixMicros(options_.env.clock.Now()) - read_us;
+  node.latency->Observe(std::max(0.0, static_cast<double>(us) / 1e6));  // Clocks may differ.
 }
 
 bool Task::HasCredit() {

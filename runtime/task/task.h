@@ -142,6 +142,10 @@ class Task : public std::enable_shared_from_this<Task> {
   TaskCounter& idle_ns() { return idle_ns_; }
   TaskCounter& blocked_ns() { return blocked_ns_; }
   TaskCounter& stalls() { return stalls_; }  // Long steps; the runner counts.
+  size_t letters_waiting() const { return mailbox_.size(); }
+  // Letters that were run, and the time for which they waited.
+  uint64_t letters() const { return letters_.value(); }
+  uint64_t letters_wait_ns() const { return letters_wait_ns_.value(); }
   uint64_t state_bytes() const { return state_bytes_.value(); }
   uint64_t queued_bytes() const { return queued_bytes_.value(); }
   // Since the source last had rows; 0 before it has been polled.
@@ -155,6 +159,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
   Task(TaskOptions options, std::vector<TaskInput> inputs);
 
+  void Post(Mailbox::Letter letter);
   absl::Status MakeNodes();
   absl::Status OpenNode(Node& node);
   std::string SegmentPrefix() const;
@@ -176,6 +181,9 @@ class Task : public std::enable_shared_from_this<Task> {
   void BeginWatermark(size_t origin, EventTime watermark);
   void ContinueWatermark();
   void SendIdle();
+  void PassLatencyMark(size_t origin, int64_t read_us, bool released);
+  void ReleaseLatencyMark(Node& node);
+  void ObserveLatency(Node& node, int64_t read_us);
   void FindAsynchronous();
   Step RunAsynchronous();
   Step BringOut();
@@ -225,6 +233,7 @@ class Task : public std::enable_shared_from_this<Task> {
   bool exhausted_reported_ = false;
   std::vector<std::string> known_splits_;
   uint32_t steps_ = 0;
+  int64_t next_mark_ns_ = 0;  // Sources: when the next latency mark is due.
   bool idle_sent_ = false;
   bool idle_wanted_ = false;  // To be sent when no row is under way.
   int64_t blocked_since_ns_ = 0;
@@ -235,6 +244,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
   TaskCounter busy_ns_, idle_ns_, blocked_ns_, stalls_, state_bytes_;
   TaskCounter queued_bytes_;
+  TaskCounter letters_, letters_wait_ns_;
   TaskCounter source_rows_ns_;  // When the source last had rows, or was first polled.
   SplitCounts split_counts_;
 };

@@ -1,6 +1,7 @@
 // What the task does for operators with rows under way outside: it collects what arrives, holds
 // watermarks back, brings everything out before a barrier.
 #include <algorithm>
+#include <utility>
 
 #include "runtime/task/task.h"
 #include "runtime/task/task_node.h"
@@ -36,6 +37,7 @@ Task::Step Task::RunAsynchronous() {
     if (!Collect(*node, ends)) return Step::kIdle;
     if (!node->held.empty()) ReleaseWatermark(*node);
     if (done_) return Step::kIdle;
+    ReleaseLatencyMark(*node);
     if (pass_.active) return Step::kProgress;
     came |= node->settled.rows != before;
     is_full |= node->settled.full;
@@ -54,6 +56,7 @@ Task::Step Task::BringOut() {
     if (!Collect(*node, /*all=*/true)) return Step::kIdle;
     if (!node->held.empty()) ReleaseWatermark(*node);
     if (done_) return Step::kIdle;
+    ReleaseLatencyMark(*node);
     if (node->settled.rows != before || pass_.active) return Step::kProgress;
     return Blocked();
   }
@@ -91,6 +94,11 @@ void Task::ReleaseWatermark(Node& node) {
            .next = node.position,
            .released = true};
   ContinueWatermark();
+}
+
+void Task::ReleaseLatencyMark(Node& node) {
+  if (node.held_mark.read_us == 0 || node.held_mark.rows > node.settled.rows) return;
+  PassLatencyMark(node.position, std::exchange(node.held_mark.read_us, 0), /*released=*/true);
 }
 
 // As much of `watermark` as the asynchronous nodes before `node` have let pass.

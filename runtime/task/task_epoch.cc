@@ -30,7 +30,7 @@ absl::Status WriteParts(SnapshotJob& job) {
 }  // namespace
 
 void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
-  mailbox_.Post([this, epoch, after] {
+  Post([this, epoch, after] {
     if (has_source_) triggers_.push_back({epoch, after});
   });
 }
@@ -53,8 +53,9 @@ bool Task::TakeEpoch(Epoch epoch) {
       Fail(node->uid, Annotate(status, absl::StrCat("cannot snapshot epoch ", epoch.number)));
       return false;
     }
-    if (node->state != nullptr)
-      state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
+    if (node->state == nullptr) continue;
+    state_bytes += node->state->memory_bytes() + node->state->cold_bytes();
+    node->state_metrics->Set(node->state->cold_stats());
   }
   state_bytes_.Set(state_bytes);
   for (auto& node : nodes_) {
@@ -70,7 +71,7 @@ bool Task::TakeEpoch(Epoch epoch) {
     const absl::Status status = WriteParts(*job);
     times.async_ns = self->options_.env.clock.MonotonicNanos() - cut;
     // The raw pointer is safe: letters run only while somebody holds the task.
-    self->mailbox_.Post([task = self.get(), job, epoch, times, status] {
+    self->Post([task = self.get(), job, epoch, times, status] {
       task->snapshot_running_ = false;
       if (task->done_) return;
       if (!status.ok()) {
@@ -104,6 +105,9 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   if (node.sink != nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(v1::CommitToken token, node.sink->Prepare(epoch));
     node.pending.push_back(std::move(token));
+    for (Node::LatencyMark& mark : node.marks) {
+      if (mark.epoch == Epoch{}) mark.epoch = epoch;
+    }
     auto shared = std::make_shared<SegmentWork>(node.outbox->TakeWork());
     job.parts.push_back(
         {.node = index, .write = [shared] { return std::move(*shared)(); }, .is_state = false});
@@ -131,7 +135,7 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
 }
 
 void Task::PrepareModel(Epoch epoch, const v1::Model& model) {
-  mailbox_.Post([this, epoch, model] {
+  Post([this, epoch, model] {
     if (done_) return;
     auto holders = std::make_shared<std::vector<ModelHolder*>>();
     for (auto& node : nodes_) {
@@ -147,7 +151,7 @@ void Task::PrepareModel(Epoch epoch, const v1::Model& model) {
         if (!status.ok()) break;
         loaded->push_back(*std::move(one));
       }
-      self->mailbox_.Post([task = self.get(), epoch, holders, loaded, status] {
+      self->Post([task = self.get(), epoch, holders, loaded, status] {
         if (task->done_) return;
         for (size_t i = 0; status.ok() && i < holders->size(); ++i) {
           (*holders)[i]->UseFrom(epoch, std::move((*loaded)[i]));
@@ -159,7 +163,7 @@ void Task::PrepareModel(Epoch epoch, const v1::Model& model) {
 }
 
 void Task::CompleteEpoch(Epoch epoch) {
-  mailbox_.Post([this, epoch] {
+  Post([this, epoch] {
     if (done_) return;
     for (auto& node : nodes_) {
       if (node->source == nullptr) continue;
@@ -202,7 +206,7 @@ void Task::RunCommits() {
       node->counters.commit_ns.Add(
           static_cast<uint64_t>(self->options_.env.clock.MonotonicNanos() - begin));
     }
-    self->mailbox_.Post([task = self.get(), epoch, status, uid] {
+    self->Post([task = self.get(), epoch, status, uid] {
       task->commit_running_ = false;
       if (task->done_) return;
       if (!status.ok()) {
@@ -212,6 +216,11 @@ void Task::RunCommits() {
       for (auto& node : task->nodes_) {
         std::erase_if(node->pending,
                       [&](const v1::CommitToken& token) { return token.epoch() <= epoch.number; });
+        std::erase_if(node->marks, [&](const Node::LatencyMark& mark) {
+          const bool visible = mark.epoch != Epoch{} && mark.epoch <= epoch;
+          if (visible) task->ObserveLatency(*node, mark.read_us);
+          return visible;
+        });
       }
       task->options_.listener.OnCommitted(task->options_.id, epoch);
       task->RunCommits();

@@ -11,6 +11,7 @@
 #include "runtime/expressions/expression.h"
 #include "runtime/state/state_store.h"
 #include "runtime/task/operator.h"
+#include "runtime/task/state_metrics.h"
 #include "runtime/task/task.h"
 
 namespace millrace {
@@ -46,10 +47,16 @@ struct Task::Node {
   uint64_t rows_restored = 0;
   Settled settled;
   std::deque<HeldWatermark> held;
+  // A latency mark that waits likewise; further ones are dropped meanwhile.
+  struct {
+    int64_t read_us = 0;  // 0: none.
+    uint64_t rows = 0;
+  } held_mark;
   uint64_t rows_given() const { return counters.rows_in.value() - rows_restored; }
 
   // Contexts outlive what borrows them: declared first, destroyed last.
   std::unique_ptr<StateStore> state;
+  std::unique_ptr<StateMetrics> state_metrics;
   std::unique_ptr<SegmentOutbox> outbox;
   std::unique_ptr<OperatorContext> operator_context;
   std::unique_ptr<SourceContext> source_context;
@@ -61,6 +68,13 @@ struct Task::Node {
 
   // Sinks: sealed epochs that are not yet committed, oldest first.
   std::vector<v1::CommitToken> pending;
+  // Sinks: latency marks whose epoch is not yet committed; epoch 0 has not been prepared either.
+  struct LatencyMark {
+    Epoch epoch;
+    int64_t read_us;
+  };
+  std::vector<LatencyMark> marks;
+  OperatorMetrics::Histogram* latency = nullptr;
   // Sources: positions of snapshots that are not yet complete.
   std::vector<std::pair<Epoch, std::vector<Split>>> snapshots;
 };

@@ -118,6 +118,7 @@ absl::Status Task::OpenNode(Node& node) {
                                            : absl::StrCat(options_.cold_folder, "/", node.uid),
                         .name_prefix = SegmentPrefix(),
                         .restore = std::move(restored.state)}));
+    node.state_metrics = std::make_unique<StateMetrics>(node.counters.metrics);
   }
   MILLRACE_ASSIGN_OR_RETURN(node.op, options_.factory.MakeOperator(*node.proto));
   node.operator_context = std::make_unique<OperatorContext>(
@@ -176,7 +177,7 @@ void Task::ScheduleDiscovery() {
     Env& env = self->nodes_[0]->source_context->env;
     env.executor.RunBlocking([self] {
       absl::StatusOr<std::vector<Split>> found = self->nodes_[0]->discovery->Discover(false);
-      self->mailbox_.Post([task = self.get(), found = std::move(found)]() mutable {
+      self->Post([task = self.get(), found = std::move(found)]() mutable {
         if (task->done_) return;
         if (found.ok()) {
           task->AddDiscoveredSplits(*std::move(found));
@@ -235,6 +236,10 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
                                                 .outbox = *node.outbox,
                                                 .interactive = options_.interactive});
   MILLRACE_RETURN_IF_ERROR(node.sink->Open(*node.sink_context));
+  node.latency = &node.counters.metrics.MakeHistogram(
+      "millrace_end_to_end_latency_seconds",
+      "From reading a row at the source until it is visible in the target, sampled.", {},
+      {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300});
   // The restored epoch becomes visible before any new input is processed, so that a moved key keeps
   // its order.
   MILLRACE_FAILPOINT("task.before_restored_commit");

@@ -25,6 +25,7 @@ class BlackholeSink : public Sink {
     return context_->outbox.Seal(epoch);
   }
   absl::Status Commit(const v1::CommitToken&) override { return absl::OkStatus(); }
+  bool VisibleOnWrite() const override { return true; }
 
  private:
   SinkContext* context_ = nullptr;

@@ -385,8 +385,8 @@ class FileSource : public Source {
       builder.column(6).AppendString(letter.error);
       builder.column(7).AppendNull();
       builder.column(8).AppendString(letter.raw);
+      CountDeadLetters(context_->counters, letter.code, 1);
     }
-    context_->counters.rows_dead_lettered.Add(letters.size());
     Batch batch = builder.Finish();
     batch.split = static_cast<uint32_t>(current_);
     out.Emit(OutputPort::kDeadLetter, std::move(batch));

@@ -38,6 +38,7 @@ class KafkaSink : public Sink {
   absl::Status Write(const Batch& batch) override;
   absl::StatusOr<v1::CommitToken> Prepare(Epoch epoch) override;
   absl::Status Commit(const v1::CommitToken& token) override;
+  bool VisibleOnWrite() const override { return !options_.exactly_once; }
 
  private:
   absl::Status MakeEncoders();

@@ -449,8 +449,8 @@ void KafkaSource::EmitDeadLetters(uint32_t index, Messages run, Emitter& out) {
     } else {
       letters.column(8).AppendString({static_cast<const char*>(message.payload), message.len});
     }
+    CountDeadLetters(context_->counters, bad.code, 1);
   }
-  context_->counters.rows_dead_lettered.Add(bad_.size());
   Batch batch = letters.Finish();
   batch.split = index;
   out.Emit(OutputPort::kDeadLetter, std::move(batch));

@@ -393,7 +393,7 @@ void PostgresCdcSource::AppendLetter(std::string_view column, std::string_view v
                                           type, ", transaction ", PgLsnText(transaction_)));
   letters_->column(7).AppendNull();
   letters_->column(8).AppendString(row.substr(0, kLetterBytesMax));
-  context_->counters.rows_dead_lettered.Add(1);
+  CountDeadLetters(context_->counters, kBadValue, 1);
 }
 
 void PostgresCdcSource::Flush(Emitter& out) {

@@ -1,5 +1,5 @@
 """A job that exports every metric: two chains with an exchange, an event time, state, a model, a
-target that commits; it never ends."""
+target that commits, rows that are refused; it never ends."""
 
 JOB = """
 name: watched
@@ -15,12 +15,15 @@ models:
 nodes:
   - uid: events
     source: {connector: nexmark, options: {rate: "1000", events-per-second: "1000"}}
-    schema: [event_type INT, at TIMESTAMP(3) FROM 'bid.dateTime']
+    schema: [event_type INT, at TIMESTAMP(3) FROM 'bid.dateTime', price BIGINT FROM 'bid.price']
   - uid: only-bids
     inputs: [events]
     filter: {predicate: event_type = 2}
-  - uid: time
+  - uid: odd-prices
     inputs: [only-bids]
+    project: {columns: [event_type, at, 1 / (price % 2) AS one]}
+  - uid: time
+    inputs: [odd-prices]
     watermark: {time: at, out_of_orderness: 0s}
   - uid: counts
     inputs: [time]

@@ -38,7 +38,7 @@ class DataPlaneTest : public ::testing::Test {
   const AttemptKey attempt_{.job_id = "job", .generation = 1, .attempt = 1};
 };
 
-TEST_F(DataPlaneTest, CarriesBatchesWatermarksAndBarriersInOrder) {
+TEST_F(DataPlaneTest, CarriesWhatTravelsInOrder) {
   auto receiver =
       receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), {}, Wake(received_));
   auto sender =
@@ -46,10 +46,12 @@ TEST_F(DataPlaneTest, CarriesBatchesWatermarksAndBarriersInOrder) {
   sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({4, 5})});
   sender->Send({.kind = ChannelItem::Kind::kWatermark, .watermark = EventTime{-9}});
   sender->Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{12}});
+  sender->Send({.kind = ChannelItem::Kind::kLatencyMark, .read_us = 17});
   const ChannelItem batch = Receive(*receiver);
   EXPECT_TRUE(SameRows(batch.batch, Numbers({4, 5})));
   EXPECT_EQ(Receive(*receiver).watermark, EventTime{-9});
   EXPECT_EQ(Receive(*receiver).epoch, Epoch{12});
+  EXPECT_EQ(Receive(*receiver).read_us, 17);
 }
 
 TEST_F(DataPlaneTest, WaitsForCreditOfTheReceivingTask) {

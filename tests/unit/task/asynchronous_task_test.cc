@@ -1,5 +1,5 @@
 // A task whose operators have rows under way outside. The test is the server: it answers requests
-// one by one, from "foreign threads", in the order that it likes.
+// one by one, from "foreign threads", in the order that it likes. And its latency marks.
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "runtime/checkpoint/outbox.h"
 #include "runtime/checkpoint/storage.h"
 #include "runtime/state/memory_budget.h"
 #include "runtime/task/task.h"
@@ -102,6 +103,24 @@ class AskingOperator : public Operator {
   absl::Status status_;
 };
 
+// Commits nothing anywhere.
+class FakeSink : public Sink {
+ public:
+  explicit FakeSink(bool visible_on_write) : visible_on_write_(visible_on_write) {}
+  absl::Status Open(SinkContext& context) override {
+    outbox_ = &context.outbox;
+    return absl::OkStatus();
+  }
+  absl::Status Write(const Batch&) override { return absl::OkStatus(); }
+  absl::StatusOr<v1::CommitToken> Prepare(Epoch epoch) override { return outbox_->Seal(epoch); }
+  absl::Status Commit(const v1::CommitToken&) override { return absl::OkStatus(); }
+  bool VisibleOnWrite() const override { return visible_on_write_; }
+
+ private:
+  const bool visible_on_write_;
+  Outbox* outbox_ = nullptr;
+};
+
 class Nodes : public NodeFactory {
  public:
   explicit Nodes(std::map<std::string, Server>& servers) : servers_(servers) {}
@@ -116,10 +135,11 @@ class Nodes : public NodeFactory {
     return absl::UnimplementedError("none");
   }
   absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node&) const override {
-    return absl::UnimplementedError("none");
+    return std::make_unique<FakeSink>(visible_on_write);
   }
   bool IsStateful(const v1::Node&) const override { return false; }
   bool IsBlocking(const v1::Node&) const override { return false; }
+  bool visible_on_write = false;  // Of sinks.
 
  private:
   std::map<std::string, Server>& servers_;
@@ -153,7 +173,7 @@ constexpr char kFields[] = R"(
   fields { id: 1 name: "n" type { kind: KIND_INT64 } }
   fields { id: 2 name: "s" type { kind: KIND_STRING } })";
 
-// One task with one input and one output; its chain is `uids`.
+// One task with one input and, unless it ends in a sink, one output; its chain is `uids`.
 class AsynchronousTaskTest : public ::testing::Test {
  protected:
   void MakeTask(const std::vector<std::string>& uids) {
@@ -181,6 +201,7 @@ class AsynchronousTaskTest : public ::testing::Test {
                         .key_groups = {0, 15}},
                        std::move(inputs));
     ASSERT_TRUE(task_->Open().ok());
+    if (uids.back() == "out") return;
     std::vector<TaskOutput> outputs;
     std::vector<std::unique_ptr<ChannelSender>> senders;
     senders.push_back(std::move(out.sender));
@@ -199,6 +220,9 @@ class AsynchronousTaskTest : public ::testing::Test {
   void Idle() { in_->Send({.kind = ChannelItem::Kind::kIdle}); }
   void Barrier(uint64_t epoch) {
     in_->Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{epoch}});
+  }
+  void LatencyMark(int64_t read_us) {
+    in_->Send({.kind = ChannelItem::Kind::kLatencyMark, .read_us = read_us});
   }
   // Runs the task until it has nothing to do, and says why; never longer than some steps.
   Task::Step Run() {
@@ -228,9 +252,24 @@ class AsynchronousTaskTest : public ::testing::Test {
         case ChannelItem::Kind::kBarrier:
           all.push_back(absl::StrCat("barrier ", item.epoch.number));
           break;
+        case ChannelItem::Kind::kLatencyMark:
+          all.push_back(absl::StrCat("read at ", item.read_us));
+          break;
       }
     }
     return all;
+  }
+
+  // How many latencies the sink has seen, and their sum.
+  std::pair<uint64_t, double> Latencies() const {
+    for (const auto& metric : task_->Views().back().counters->metrics.Read()) {
+      if (metric.name != "millrace_end_to_end_latency_seconds") continue;
+      uint64_t count = 0;
+      for (uint64_t of_bucket : metric.counts) count += of_bucket;
+      return {count, metric.number};
+    }
+    ADD_FAILURE() << "the sink has no latencies";
+    return {};
   }
 
   FakeEnv env_;
@@ -313,6 +352,47 @@ TEST_F(AsynchronousTaskTest, BringsEverythingOutBeforeABarrier) {
   EXPECT_THAT(listener_.snapshots, ElementsAre(1u));
   ASSERT_EQ(servers_["a"].requests.size(), 1u);
   EXPECT_THAT(servers_["a"].requests[0].rows, ElementsAre(5, 6));
+}
+
+TEST_F(AsynchronousTaskTest, ALatencyMarkWaitsForTheRowsBeforeIt) {
+  MakeTask({"a", "b"});
+  LatencyMark(5);
+  Rows({1, 2});
+  LatencyMark(7);
+  LatencyMark(8);  // One that waits is enough.
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("read at 5"));
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());  // The rows are under way at the next one.
+  servers_["b"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "read at 7"));
+}
+
+TEST_F(AsynchronousTaskTest, LatencyEndsWithTheCommitOfTheEpoch) {
+  MakeTask({"out"});
+  LatencyMark(absl::ToUnixMicros(env_.clock.Now()));
+  Run();
+  Barrier(1);
+  Run();
+  while (env_.executor.RunOne()) Run();
+  LatencyMark(absl::ToUnixMicros(env_.clock.Now()));  // Of the next epoch.
+  env_.clock.elapsed += absl::Seconds(3);
+  Run();
+  EXPECT_EQ(Latencies().first, 0u);
+  task_->CompleteEpoch(Epoch{1});
+  Run();
+  while (env_.executor.RunOne()) Run();
+  EXPECT_EQ(Latencies(), std::pair(uint64_t{1}, 3.0));
+}
+
+TEST_F(AsynchronousTaskTest, LatencyEndsWithTheWriteWhereThatIsVisible) {
+  nodes_.visible_on_write = true;
+  MakeTask({"out"});
+  LatencyMark(absl::ToUnixMicros(env_.clock.Now() - absl::Seconds(2)));
+  Run();
+  EXPECT_EQ(Latencies(), std::pair(uint64_t{1}, 2.0));
 }
 
 TEST_F(AsynchronousTaskTest, TheEndOfTheInputBringsEverythingOut) {
