@@ -74,7 +74,7 @@ class Normalize : public Operator {
   absl::Status ProcessRow(const Batch& batch, int64_t row, ChangeBuilder& changes,
                           RowErrors& errors) {
     const RowKind kind = batch.kind(row);
-    if (kind == RowKind::kTruncate) return Truncate(changes);
+    if (kind == RowKind::kTruncate) return Truncate(batch, row, changes);
     if (kind == RowKind::kUpdateBefore) return absl::OkStatus();  // The state knows it better.
     if (HasNullKey(batch, row)) {
       errors.entries.push_back({static_cast<int32_t>(row), "a column of the key is NULL"});
@@ -149,9 +149,10 @@ class Normalize : public Operator {
     return absl::OkStatus();
   }
 
-  // Deletes all rows of this task.
-  absl::Status Truncate(ChangeBuilder& changes) {
+  // Deletes all rows of this task; where it comes again, only those that have had no change since.
+  absl::Status Truncate(const Batch& batch, int64_t row, ChangeBuilder& changes) {
     for (uint32_t group = context_->key_groups.first; group <= context_->key_groups.last; ++group) {
+      if (IsRepeated(batch, row, group)) continue;
       std::vector<std::string> keys;
       absl::Status status;
       MILLRACE_RETURN_IF_ERROR(

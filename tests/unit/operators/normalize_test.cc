@@ -120,6 +120,19 @@ TEST_P(NormalizeTest, TruncateDeletesEveryRow) {
   EXPECT_THAT(op.TakeMain(), IsEmpty());
 }
 
+TEST_P(NormalizeTest, ARepeatedTruncateLeavesTheRowsThatCameBehindIt) {
+  OperatorHarness op(kCaptured, GetParam());
+  const TextRow first = {"1", "a", "x", At('p', "a"), "NULL"};
+  const TextRow truncate = {"truncate", "NULL", "NULL", "NULL", At('p', "b"), "NULL"};
+  const TextRow second = {"1", "b", "x", At('p', "c"), "NULL"};
+  op.Push({first, truncate, second});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | a | x", "+I | 1 | b | x", "-D | 1 | a | x"));
+  op.Push({first, truncate, second});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Push({{"2", "c", "x", At('p', "d"), "NULL"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 2 | c | x"));
+}
+
 TEST_P(NormalizeTest, RandomUpsertsGiveTheTable) {
   for (uint64_t seed = 1; seed <= 6; ++seed) {
     SCOPED_TRACE(seed);
