@@ -60,9 +60,9 @@ SchemaPtr Columns(int64_t count) {
 
 void BM_DecodeJson(benchmark::State& state) {
   const SchemaPtr schema = Columns(state.range(0));
-  auto decoder = (*FindFormat("json"))->make_decoder(schema, {}).value();
+  auto decoder = (*FindFormat("json"))->make_decoder({schema}, {}).value();
   BatchBuilder builder(schema, kBatchRows);
-  std::vector<BadMessage> bad;
+  std::vector<NoRow> bad;
   const std::span<const Message> all = Events().messages;
   for (auto _ : state) {
     for (size_t at = 0; at < all.size(); at += kBatchRows) {

@@ -18,6 +18,7 @@ FieldIds AllOf(const v1::Schema& schema) {
 
 bool CanLeaveColumnsOut(const v1::Source& source) {
   if (source.connector() == "nexmark" || source.connector() == "postgres-cdc") return true;
+  if (source.format() == "debezium-json") return true;
   if (source.format() != "json") return false;
   const auto is = [&source](const char* option, const char* value) {
     const auto found = source.options().find(option);

@@ -227,6 +227,14 @@ std::vector<OptionProblem> ValidateTable(std::string_view connector, std::string
   if (!format.empty()) {
     if (needs_format) {
       AddFormat(format, use, specs, problems);
+      const auto about = FindFormatSpec(format);
+      if (source && about.ok() && (*about)->changes != SourceChanges::kNone &&
+          spec.changes != SourceChanges::kNone) {
+        problems.push_back({"format",
+                            Concat("format '", format, "' tells itself what changes, connector '",
+                                   connector, "' goes by the keys of records"),
+                            "use connector 'kafka'"});
+      }
     } else {
       problems.push_back({"format", Concat("connector '", connector, "' takes no format"), ""});
     }

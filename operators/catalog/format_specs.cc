@@ -74,6 +74,33 @@ constexpr OptionSpec kCsvDecode[] = {
 };
 constexpr OptionSpec kCsvEncode[] = {kCsvDelimiter, kCsvNull, kCsvQuote};
 
+constexpr std::string_view kDebeziumTimeUnits[] = {"MICROS", "MILLIS", "NANOS"};
+constexpr OptionSpec kDebeziumDecode[] = {
+    {.name = "debezium-json.max-depth",
+     .kind = OptionKind::kInt,
+     .default_value = "64",
+     .min = 1,
+     .max = 1000,
+     .help = "Deepest nesting of a row"},
+    {.name = "debezium-json.max-message-size",
+     .kind = OptionKind::kBytes,
+     .default_value = "16 mb",
+     .min = 1,
+     .max = int64_t{1} << 30,
+     .help = "Longer messages are bad"},
+    {.name = "debezium-json.timestamp-unit",
+     .kind = OptionKind::kEnum,
+     .default_value = "MICROS",
+     .values = kDebeziumTimeUnits,
+     .help =
+         "Unit of timestamps that are numbers, where messages come without a schema: MICROS for "
+         "TIMESTAMP of PostgreSQL and DATETIME(6), MILLIS for up to 3 digits of fraction"},
+    {.name = "debezium-json.unavailable-value",
+     .default_value = "__debezium_unavailable_value",
+     .help = "What the connector writes for a large value that did not change "
+             "(unavailable.value.placeholder)"},
+};
+
 constexpr FormatSpec kFormats[] = {
     {.name = "csv",
      .help = "Comma-separated values, quoted as in RFC 4180; columns by position",
@@ -81,6 +108,11 @@ constexpr FormatSpec kFormats[] = {
      .encodes = true,
      .decode_options = kCsvDecode,
      .encode_options = kCsvEncode},
+    {.name = "debezium-json",
+     .help = "Change events of Debezium, with or without their schema",
+     .decodes = true,
+     .changes = SourceChanges::kCaptured,
+     .decode_options = kDebeziumDecode},
     {.name = "json",
      .help = "One JSON object per message; columns by name",
      .decodes = true,

@@ -7,6 +7,7 @@ namespace millrace {
 std::span<const Format> AllFormats() {
   static constexpr Format kFormats[] = {
       {.name = "csv", .make_decoder = &MakeCsvDecoder, .make_encoder = &MakeCsvEncoder},
+      {.name = "debezium-json", .make_decoder = &MakeDebeziumDecoder},
       {.name = "json", .make_decoder = &MakeJsonDecoder, .make_encoder = &MakeJsonEncoder},
       {.name = "raw", .make_decoder = &MakeRawDecoder, .make_encoder = &MakeRawEncoder},
   };

@@ -65,7 +65,7 @@ class CsvDecoder : public Decoder {
         iso_timestamps_(TimestampText::kIso8601) {}
 
   void Decode(std::span<const Message> messages, BatchBuilder& out,
-              std::vector<BadMessage>& bad) override {
+              std::vector<NoRow>& none) override {
     if (schema_->size() == 0) return;
     for (size_t i = 0; i < messages.size(); ++i) {
       const int64_t row = out.column(0).length();
@@ -73,7 +73,7 @@ class CsvDecoder : public Decoder {
       for (int column = 0; column < schema_->size(); ++column) {
         if (out.column(column).length() > row) out.column(column).Truncate(row);
       }
-      bad.push_back({i, std::string(code_), std::move(error_)});
+      none.push_back({i, std::string(code_), std::move(error_)});
     }
   }
 
@@ -323,10 +323,10 @@ class CsvEncoder : public Encoder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeCsvDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeCsvDecoder(const DecodedTable& table,
                                                         const FormatOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(CsvOptions parsed, ReadOptions(options, /*decode=*/true));
-  return std::make_unique<CsvDecoder>(schema, std::move(parsed));
+  return std::make_unique<CsvDecoder>(table.schema, std::move(parsed));
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> MakeCsvEncoder(const SchemaPtr&,

@@ -31,21 +31,24 @@ struct Message {
 };
 inline constexpr size_t kMessagePadding = 64;
 
-// A message that could not become a row.
-struct BadMessage {
+// A message that did not become a row.
+struct NoRow {
   size_t index;       // In the span given to Decode.
-  std::string code;   // Stable: "MR3101" …
+  std::string code;   // Stable: "MR3101" …; empty: it has no row to give, and is not bad.
   std::string error;  // "field 'price': expected BIGINT, found \"abc\" at byte 17"
+  bool is_bad() const { return !code.empty(); }
 };
 
 class Decoder {
  public:
   virtual ~Decoder() = default;
+  // The messages that follow come from this split; for formats that tell where a change stands.
+  virtual void BeginSplit(std::string_view /*split_id*/) {}
   // Appends one row per good message to the columns of `out` (all columns of the decoder's schema,
-  // in order; `out` may have more columns after them, which the caller fills) and reports the
-  // others in `bad`, ascending. A message is either a whole row or bad, never half a row.
+  // in order; `out` may have more columns after them, which the caller fills), with its kind, and
+  // reports the others in `none`, ascending. A message is a whole row or none, never half a row.
   virtual void Decode(std::span<const Message> messages, BatchBuilder& out,
-                      std::vector<BadMessage>& bad) = 0;
+                      std::vector<NoRow>& none) = 0;
 };
 
 // Rows as bytes: row i is bytes[offsets[i], offsets[i + 1]).
@@ -69,11 +72,20 @@ class Encoder {
   virtual absl::Status Encode(const Batch& batch, EncodedRows& out) = 0;
 };
 
+// What rows a decoder makes.
+struct DecodedTable {
+  SchemaPtr schema;  // The columns to fill (projection already applied).
+  // For formats of changes: the columns of the key, and the place of every column in the batches
+  // that the source emits (empty: the same).
+  std::vector<int> key = {};
+  std::vector<int> places = {};
+};
+
 // One line each in all_formats.cc.
 struct Format {
   std::string_view name;
-  // `schema`: the columns to fill (projection already applied). kInvalidArgument: bad options.
-  absl::StatusOr<std::unique_ptr<Decoder>> (*make_decoder)(const SchemaPtr& schema,
+  // kInvalidArgument: bad options. Null: the format cannot be read, or cannot be written.
+  absl::StatusOr<std::unique_ptr<Decoder>> (*make_decoder)(const DecodedTable& table,
                                                            const FormatOptions& options) = nullptr;
   absl::StatusOr<std::unique_ptr<Encoder>> (*make_encoder)(const SchemaPtr& schema,
                                                            const FormatOptions& options) = nullptr;

@@ -8,16 +8,18 @@
 
 namespace millrace {
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodedTable& table,
                                                          const FormatOptions& options);
 absl::StatusOr<std::unique_ptr<Encoder>> MakeJsonEncoder(const SchemaPtr& schema,
                                                          const FormatOptions& options);
-absl::StatusOr<std::unique_ptr<Decoder>> MakeCsvDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeCsvDecoder(const DecodedTable& table,
                                                         const FormatOptions& options);
 absl::StatusOr<std::unique_ptr<Encoder>> MakeCsvEncoder(const SchemaPtr& schema,
                                                         const FormatOptions& options);
-absl::StatusOr<std::unique_ptr<Decoder>> MakeRawDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeRawDecoder(const DecodedTable& table,
                                                         const FormatOptions& options);
+absl::StatusOr<std::unique_ptr<Decoder>> MakeDebeziumDecoder(const DecodedTable& table,
+                                                             const FormatOptions& options);
 absl::StatusOr<std::unique_ptr<Encoder>> MakeRawEncoder(const SchemaPtr& schema,
                                                         const FormatOptions& options);
 

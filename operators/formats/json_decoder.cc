@@ -1,13 +1,6 @@
-// JSON objects to columns, by simdjson's On-Demand parser: only the columns of the schema are
-// converted; everything else is passed over (its UTF-8, quotes and brackets are checked, its values
-// are not). Of equal keys the last one wins, as in JavaScript and Jackson.
-#include <simdjson.h>
+#include "operators/formats/json_decoder.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <deque>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,18 +15,7 @@
 namespace millrace {
 namespace {
 
-namespace ondemand = simdjson::ondemand;
-
-enum class TimestampForm { kSql, kIso8601, kEpochMillis };
-
-struct JsonDecoderOptions {
-  bool fail_on_missing_field = false;
-  bool ignore_parse_errors = false;
-  bool ignore_unknown_fields = true;
-  TimestampForm timestamps = TimestampForm::kSql;
-  int64_t depth_max = 64;
-  int64_t message_bytes_max = int64_t{16} << 20;
-};
+constexpr size_t kSlotsMax = 256;
 
 absl::StatusOr<JsonDecoderOptions> ReadOptions(const FormatOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(const FormatSpec* spec, FindFormatSpec("json"));
@@ -63,50 +45,6 @@ std::string_view PathOf(const AnyField& field) {
   return field.name;
 }
 
-constexpr size_t kSlotsMax = 256;
-// Short of the padding: a key may be compared past the end of the message.
-constexpr size_t kSlotWords = 4;
-static_assert(8 * kSlotWords <= kMessagePadding);
-
-// One JSON object that columns are taken from; the root, or the value of a key of another one.
-struct ObjectNode {
-  struct Child {
-    std::string key;               // Unescaped.
-    int column = -1;               // A column of the schema; or
-    ObjectNode* object = nullptr;  // an object with columns in it.
-  };
-  // The key that stood at this place of the last object, with its closing quote: most messages of
-  // a stream have the same keys in the same order. Compared in words, without a call.
-  struct Slot {
-    std::array<uint64_t, kSlotWords> words{};
-    std::array<uint64_t, kSlotWords> masks{};
-    uint32_t word_count = 0;  // 0: nothing yet, or a key that is too long.
-    int child = -1;           // -1: a key that is not wanted.
-
-    void Set(const char* key, size_t bytes) {
-      word_count = static_cast<uint32_t>((bytes + 7) / 8);
-      words.fill(0);
-      masks.fill(0);
-      std::memcpy(words.data(), key, bytes);
-      std::memset(masks.data(), 0xff, bytes);
-    }
-    // Reads whole words, perhaps behind the end of the message.
-    bool Matches(const char* key) const {
-      uint64_t difference = 0;
-      for (uint32_t i = 0; i < word_count; ++i) {
-        uint64_t word;
-        std::memcpy(&word, key + 8 * i, 8);
-        difference |= (word & masks[i]) ^ words[i];
-      }
-      return word_count != 0 && difference == 0;
-    }
-  };
-  std::vector<Child> children;
-  std::vector<Slot> slots;
-  std::vector<int> columns;  // All below this object.
-  bool seen = false;         // In the current message.
-};
-
 // Depth of nesting; for text whose quotes are known to be paired.
 int64_t DepthOf(std::string_view text) {
   int64_t depth = 0, deepest = 0;
@@ -134,62 +72,17 @@ bool MayBeDeeperThan(std::string_view text, int64_t depth) {
   return opened > depth;
 }
 
-class JsonDecoder : public Decoder {
- public:
-  JsonDecoder(SchemaPtr schema, const JsonDecoderOptions& options)
-      : schema_(std::move(schema)),
-        options_(options),
-        timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
-                                                                        : TimestampText::kSql) {}
+}  // namespace
 
-  // Builds the tree of paths. kInvalidArgument: two columns that exclude each other.
-  absl::Status Init();
-  void Decode(std::span<const Message> messages, BatchBuilder& out,
-              std::vector<BadMessage>& bad) override;
-
- private:
-  bool DecodeOne(const Message& message, BatchBuilder& out);
-  bool WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out);
-  bool TakeValue(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
-  bool TakeObject(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
-  bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
-  bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
-  bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
-  bool FillMissing(BatchBuilder& out);
-  // The child that `key` names; null when it is not wanted.
-  ObjectNode::Child* FindChild(ObjectNode& node, size_t position, ondemand::field& field);
-  ObjectNode::Child* LookUpChild(ObjectNode& node, size_t position, ondemand::field& field);
-
-  bool Fail(std::string_view code, std::string error) {
-    code_ = code;
-    error_ = std::move(error);
-    return false;
+absl::Status JsonDecoder::Init(const std::vector<int>* only_columns) {
+  if (only_columns != nullptr) {
+    left_null_.assign(static_cast<size_t>(schema_->size()), true);
+    for (const int column : *only_columns) left_null_[static_cast<size_t>(column)] = false;
   }
-  bool FailSyntax(simdjson::error_code error) {
-    return Fail(kBadSyntax, Concat("not a JSON object: ", simdjson::error_message(error)));
-  }
-  bool FailValue(const Field& field, ondemand::value& value, std::string_view expected);
-  size_t ByteOf(const char* place) const { return static_cast<size_t>(place - text_.data()); }
-
-  const SchemaPtr schema_;
-  const JsonDecoderOptions options_;
-  std::deque<ObjectNode> nodes_;  // The first is the root.
-  ondemand::parser parser_;
-  TimestampParser timestamp_parser_;
-  std::string scratch_;
-  // Of the current message.
-  std::string_view text_;
-  int64_t row_ = 0;
-  int filled_ = 0;
-  bool passed_over_container_ = false;
-  std::string_view code_;
-  std::string error_;
-};
-
-absl::Status JsonDecoder::Init() {
   nodes_.emplace_back();
   for (int column = 0; column < schema_->size(); ++column) {
     const Field& field = schema_->field(column);
+    if (!left_null_.empty() && left_null_[static_cast<size_t>(column)]) continue;
     std::vector<std::string> keys;
     const std::string_view path = PathOf(field);
     if (path == field.name) {
@@ -229,19 +122,25 @@ absl::Status JsonDecoder::Init() {
 }
 
 void JsonDecoder::Decode(std::span<const Message> messages, BatchBuilder& out,
-                         std::vector<BadMessage>& bad) {
+                         std::vector<NoRow>& none) {
   if (schema_->size() == 0) return;
-  row_ = out.column(0).length();
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (DecodeOne(messages[i], out)) [[likely]] {
-      ++row_;
-      continue;
-    }
-    for (int column = 0; column < schema_->size(); ++column) {
-      if (out.column(column).length() > row_) out.column(column).Truncate(row_);
-    }
-    bad.push_back({i, std::string(code_), std::move(error_)});
+    NoRow no_row{.index = i};
+    if (!DecodeRow(messages[i], out, no_row)) [[unlikely]]
+      none.push_back(std::move(no_row));
   }
+}
+
+bool JsonDecoder::DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) {
+  row_ = out.column(0).length();
+  if (DecodeOne(message, out)) [[likely]]
+    return true;
+  for (int column = 0; column < schema_->size(); ++column) {
+    if (out.column(column).length() > row_) out.column(column).Truncate(row_);
+  }
+  none.code = code_;
+  none.error = std::move(error_);
+  return false;
 }
 
 bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
@@ -278,7 +177,8 @@ bool JsonDecoder::FillMissing(BatchBuilder& out) {
   for (int i = 0; i < schema_->size(); ++i) {
     if (out.column(i).length() > row_) continue;
     const Field& field = schema_->field(i);
-    if (!field.nullable || options_.fail_on_missing_field) {
+    const bool left_null = !left_null_.empty() && left_null_[static_cast<size_t>(i)];
+    if (!left_null && (!field.nullable || options_.fail_on_missing_field)) {
       return Fail(kMissingField, Concat("field '", PathOf(field), "' is missing; expected ",
                                         TypeName(field.type)));
     }
@@ -400,6 +300,15 @@ bool JsonDecoder::TakeValue(ObjectNode::Child& child, ondemand::value& value, Ba
     --filled_;
   }
   const Field& field = schema_->field(child.column);
+  if (forms_ != nullptr) {
+    const JsonValueForms::Result result = forms_->Append(child.column, field, value, column);
+    if (result == JsonValueForms::Result::kBad)
+      return FailValue(field, value, TypeName(field.type));
+    if (result == JsonValueForms::Result::kAppended) {
+      ++filled_;
+      return true;
+    }
+  }
   if (AppendValue(field, value, column)) [[likely]] {
     ++filled_;
     return true;
@@ -512,12 +421,10 @@ bool JsonDecoder::AppendText(const Field& field, ondemand::value& value, ColumnB
   }
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodedTable& table,
                                                          const FormatOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(const JsonDecoderOptions parsed, ReadOptions(options));
-  auto decoder = std::make_unique<JsonDecoder>(schema, parsed);
+  auto decoder = std::make_unique<JsonDecoder>(table.schema, parsed);
   MILLRACE_RETURN_IF_ERROR(decoder->Init());
   return decoder;
 }

@@ -17,17 +17,17 @@ class RawDecoder : public Decoder {
   explicit RawDecoder(SchemaPtr schema) : schema_(std::move(schema)) {}
 
   void Decode(std::span<const Message> messages, BatchBuilder& out,
-              std::vector<BadMessage>& bad) override {
+              std::vector<NoRow>& none) override {
     const Field& field = schema_->field(0);
     for (size_t i = 0; i < messages.size(); ++i) {
       if (messages[i].is_null) {
         if (field.nullable) {
           out.column(0).AppendNull();
         } else {
-          bad.push_back({i, std::string(kNullMessage), "the message has no value (a tombstone)"});
+          none.push_back({i, std::string(kNullMessage), "the message has no value (a tombstone)"});
         }
       } else if (field.type == TypeKind::kString && !IsUtf8(messages[i].value)) {
-        bad.push_back({i, std::string(kBadValue), "field '" + field.name + "': not UTF-8"});
+        none.push_back({i, std::string(kBadValue), "field '" + field.name + "': not UTF-8"});
       } else {
         out.column(0).AppendString(messages[i].value);
       }
@@ -52,10 +52,10 @@ class RawEncoder : public Encoder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Decoder>> MakeRawDecoder(const SchemaPtr& schema,
+absl::StatusOr<std::unique_ptr<Decoder>> MakeRawDecoder(const DecodedTable& table,
                                                         const FormatOptions&) {
-  if (absl::Status status = CheckSchema(schema); !status.ok()) return status;
-  return std::make_unique<RawDecoder>(schema);
+  if (absl::Status status = CheckSchema(table.schema); !status.ok()) return status;
+  return std::make_unique<RawDecoder>(table.schema);
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> MakeRawEncoder(const SchemaPtr& schema,

@@ -161,6 +161,14 @@ class FileDiscovery : public SplitDiscovery {
 
 // ---- source -------------------------------------------------------------------------------------
 
+DecodedTable TableOf(const SourceContext& context) {
+  DecodedTable table{.schema = context.schema};
+  for (const uint32_t id : context.node.key().ids()) {
+    table.key.push_back(context.schema->IndexOfId(id));
+  }
+  return table;
+}
+
 class FileSource : public Source {
  public:
   FileSource(FileSourceOptions options, const Format& format, OptionMap all_options)
@@ -168,7 +176,7 @@ class FileSource : public Source {
 
   absl::Status Open(SourceContext& context, std::vector<Split> splits) override {
     context_ = &context;
-    MILLRACE_ASSIGN_OR_RETURN(decoder_, format_.make_decoder(context.schema, all_options_));
+    MILLRACE_ASSIGN_OR_RETURN(decoder_, format_.make_decoder(TableOf(context), all_options_));
     builder_.emplace(context.schema, context.batch_rows_max);
     return AddSplits(std::move(splits));
   }
@@ -331,7 +339,7 @@ class FileSource : public Source {
   }
 
   void EmitLines(const Part& part, Emitter& out) {
-    bad_.clear();
+    none_.clear();
     if (std::exchange(has_long_line_, false)) {
       context_->counters.rows_in.Add(1);
       EmitDeadLetters(
@@ -344,19 +352,23 @@ class FileSource : public Source {
       return;
     }
     if (messages_.empty()) return;
-    decoder_->Decode(messages_, *builder_, bad_);
+    decoder_->BeginSplit(part.range.path);
+    decoder_->Decode(messages_, *builder_, none_);
     uint64_t bytes = 0;
     for (const Message& message : messages_) bytes += message.value.size() + 1;
     context_->counters.rows_in.Add(messages_.size());
     context_->counters.bytes_in.Add(bytes);
-    const auto rows = static_cast<int64_t>(messages_.size() - bad_.size());
+    const auto rows = static_cast<int64_t>(messages_.size() - none_.size());
     if (rows > 0) {
-      Batch batch(context_->schema, rows, builder_->Finish().columns());
+      const Batch built = builder_->Finish();
+      Batch batch(context_->schema, rows, built.columns());
+      batch.set_kinds(built.kinds_buffer());
       batch.split = static_cast<uint32_t>(current_);
       out.Emit(std::move(batch));
     }
     std::vector<Letter> letters;
-    for (const BadMessage& bad : bad_) {
+    for (const NoRow& bad : none_) {
+      if (!bad.is_bad()) continue;
       letters.push_back({.start = starts_[bad.index],
                          .raw = messages_[bad.index].value,
                          .code = bad.code,
@@ -412,7 +424,7 @@ class FileSource : public Source {
   // Of the current call.
   std::vector<Message> messages_;
   std::vector<uint64_t> starts_;
-  std::vector<BadMessage> bad_;
+  std::vector<NoRow> none_;
   bool has_long_line_ = false;
   std::string long_line_;
   uint64_t long_line_start_ = 0;

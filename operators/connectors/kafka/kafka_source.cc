@@ -98,7 +98,8 @@ absl::Status KafkaSource::BindColumns() {
     for (const v1::Field& f : declared.fields()) {
       if (f.name() == field.name) metadata = f.metadata();
     }
-    if (metadata.empty()) {
+    if (metadata.empty() ||
+        field.name.starts_with('$')) {  // The format knows where a change stands.
       decoded.push_back(field);
       continue;
     }
@@ -125,23 +126,26 @@ absl::Status KafkaSource::BindColumns() {
     key.push_back(wanted.field(i));
   }
   dead_letter_schema_ = DeadLetterSchema();
-  MILLRACE_ASSIGN_OR_RETURN(records_, MakeRowMaker(options_.format, std::move(decoded), described));
+  MILLRACE_ASSIGN_OR_RETURN(records_,
+                            MakeRowMaker(options_.format, std::move(decoded), described, key));
   if (!options_.upsert) return absl::OkStatus();
   const std::string_view key_format = KeyFormat(options_.key_format, key);
-  MILLRACE_ASSIGN_OR_RETURN(deletes_, MakeRowMaker(key_format, std::move(key), described));
+  MILLRACE_ASSIGN_OR_RETURN(deletes_, MakeRowMaker(key_format, key, described, key));
   return absl::OkStatus();
 }
 
 absl::StatusOr<KafkaSource::RowMaker> KafkaSource::MakeRowMaker(
-    std::string_view format_name, std::vector<Field> decoded,
-    const std::vector<Field>& described) const {
+    std::string_view format_name, std::vector<Field> decoded, const std::vector<Field>& described,
+    const std::vector<Field>& key) const {
   MILLRACE_ASSIGN_OR_RETURN(const Format* format, FindFormat(format_name));
   if (format->make_decoder == nullptr) {
     return absl::InvalidArgumentError(Text("the format cannot be read: '", format_name, "'"));
   }
   RowMaker maker;
-  MILLRACE_ASSIGN_OR_RETURN(maker.decoder,
-                            format->make_decoder(Schema::Make(decoded), OptionsOf(context_->node)));
+  DecodedTable table{.schema = Schema::Make(decoded)};
+  for (const Field& field : key) table.key.push_back(table.schema->IndexOfId(field.id));
+  for (const Field& field : decoded) table.places.push_back(context_->schema->IndexOfId(field.id));
+  MILLRACE_ASSIGN_OR_RETURN(maker.decoder, format->make_decoder(table, OptionsOf(context_->node)));
   maker.metadata_base = static_cast<int>(decoded.size());
   for (const Field& field : context_->schema->fields()) {
     const auto value = std::find(decoded.begin(), decoded.end(), field);
@@ -343,7 +347,7 @@ void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& o
   const SplitState& split = splits_[index];
   RowMaker& maker = deletes ? deletes_ : records_;
   messages_.clear();
-  bad_.clear();
+  none_.clear();
   uint64_t bytes = 0;
   for (const rd_kafka_message_t* m : run) {
     const std::string_view value(static_cast<const char*>(m->payload), m->len);
@@ -352,12 +356,13 @@ void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& o
     bytes += m->len + m->key_len;
   }
   padding_.Pad(messages_);
-  maker.decoder->Decode(messages_, *maker.builder, bad_);
-  size_t next_bad = 0;
+  maker.decoder->BeginSplit(split.id);
+  maker.decoder->Decode(messages_, *maker.builder, none_);
+  size_t next_none = 0;
   if (!metadata_.empty()) {
     for (size_t i = 0; i < run.size(); ++i) {
-      if (next_bad < bad_.size() && bad_[next_bad].index == i) {
-        ++next_bad;
+      if (next_none < none_.size() && none_[next_none].index == i) {
+        ++next_none;
         continue;
       }
       for (const MetadataColumn& column : metadata_) {
@@ -368,7 +373,7 @@ void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& o
   }
   context_->counters.rows_in.Add(run.size());
   context_->counters.bytes_in.Add(bytes);
-  const int64_t rows = static_cast<int64_t>(run.size() - bad_.size());
+  const int64_t rows = static_cast<int64_t>(run.size() - none_.size());
   if (rows > 0) {
     const Batch built = maker.builder->Finish();
     MILLRACE_CHECK(built.column_count() == 0 || built.rows() == rows);
@@ -381,13 +386,14 @@ void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& o
     }
     Batch batch(context_->schema, rows, std::move(columns));
     batch.split = index;
+    batch.set_kinds(built.kinds_buffer());
     if (deletes) {
       batch.set_kinds(Buffer::CopyOf(
           std::string(static_cast<size_t>(rows), static_cast<char>(RowKind::kDelete))));
     }
     out.Emit(std::move(batch));
   }
-  if (!bad_.empty()) EmitDeadLetters(index, run, out);
+  if (!none_.empty()) EmitDeadLetters(index, run, out);
 }
 
 void KafkaSource::AppendMetadata(const MetadataColumn& column, ColumnBuilder& builder,
@@ -428,9 +434,10 @@ void KafkaSource::AppendMetadata(const MetadataColumn& column, ColumnBuilder& bu
 
 void KafkaSource::EmitDeadLetters(uint32_t index, Messages run, Emitter& out) {
   const SplitState& split = splits_[index];
-  BatchBuilder letters(dead_letter_schema_, static_cast<int64_t>(bad_.size()));
+  BatchBuilder letters(dead_letter_schema_, static_cast<int64_t>(none_.size()));
   const int64_t now_us = absl::ToUnixMicros(context_->env.clock.Now());
-  for (const BadMessage& bad : bad_) {
+  for (const NoRow& bad : none_) {
+    if (!bad.is_bad()) continue;
     const rd_kafka_message_t& message = *run[bad.index];
     letters.column(0).AppendString(context_->node.uid());
     letters.column(1).AppendString(split.partition.topic);

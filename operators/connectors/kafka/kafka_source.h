@@ -61,7 +61,8 @@ class KafkaSource : public Source {
 
   absl::Status BindColumns();
   absl::StatusOr<RowMaker> MakeRowMaker(std::string_view format, std::vector<Field> decoded,
-                                        const std::vector<Field>& described) const;
+                                        const std::vector<Field>& described,
+                                        const std::vector<Field>& key) const;
   absl::Status CheckRange(const SplitState& split, const KafkaOffsetRange& range) const;
   absl::Status HandleError(const rd_kafka_message_t& message);
   void Finish(SplitState& split);
@@ -95,7 +96,7 @@ class KafkaSource : public Source {
   // Scratch, reused from Poll to Poll.
   std::vector<rd_kafka_message_t*> fetched_;
   std::vector<Message> messages_;
-  std::vector<BadMessage> bad_;
+  std::vector<NoRow> none_;
   MessagePadding padding_;
   int64_t lag_updated_ns_ = 0;
   OperatorMetrics::Number* fetch_lag_ = nullptr;

@@ -13,7 +13,7 @@ namespace millrace {
 
 struct Decoded {
   Batch rows;
-  std::vector<BadMessage> bad;
+  std::vector<NoRow> bad;
 };
 
 inline Decoded DecodeText(std::string_view format_name, const SchemaPtr& schema,
@@ -21,7 +21,7 @@ inline Decoded DecodeText(std::string_view format_name, const SchemaPtr& schema,
                           const FormatOptions& options = {}) {
   const auto format = FindFormat(format_name);
   EXPECT_TRUE(format.ok()) << format.status();
-  auto decoder = (*format)->make_decoder(schema, options);
+  auto decoder = (*format)->make_decoder({schema}, options);
   EXPECT_TRUE(decoder.ok()) << decoder.status();
   std::vector<std::string> padded;
   std::vector<Message> messages;

@@ -30,10 +30,10 @@ TEST(RawFormatTest, AMessageWithoutValueIsNullWhereNullMayBe) {
   const Message tombstone{.value = {}, .is_null = true};
   for (const bool nullable : {true, false}) {
     const SchemaPtr schema = One(TypeKind::kBytes, nullable);
-    auto decoder = (*FindFormat("raw"))->make_decoder(schema, {});
+    auto decoder = (*FindFormat("raw"))->make_decoder({schema}, {});
     ASSERT_TRUE(decoder.ok());
     BatchBuilder builder(schema);
-    std::vector<BadMessage> bad;
+    std::vector<NoRow> bad;
     (*decoder)->Decode(std::vector<Message>{tombstone}, builder, bad);
     EXPECT_EQ(builder.rows(), nullable ? 1 : 0);
     EXPECT_EQ(bad.size(), nullable ? 0u : 1u);
@@ -43,7 +43,7 @@ TEST(RawFormatTest, AMessageWithoutValueIsNullWhereNullMayBe) {
 TEST(RawFormatTest, OtherSchemasAreRefused) {
   const FormatOptions options;
   const auto error = [&](const SchemaPtr& schema) {
-    return std::string((*FindFormat("raw"))->make_decoder(schema, options).status().message());
+    return std::string((*FindFormat("raw"))->make_decoder({schema}, options).status().message());
   };
   const std::string expected = "format 'raw' needs a table with one column of type STRING or BYTES";
   EXPECT_EQ(error(One(TypeKind::kInt64)), expected);

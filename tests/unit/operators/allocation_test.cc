@@ -188,11 +188,11 @@ class AllocationTest : public ::testing::Test {
 
 TEST_F(AllocationTest, ARowCostsNone) {
   const SchemaPtr schema = Schema::FromProto(Find("events").schema());
-  auto decoder = *(*FindFormat("json"))->make_decoder(schema, {});
+  auto decoder = *(*FindFormat("json"))->make_decoder({schema}, {});
   auto encoder =
       *(*FindFormat("json"))->make_encoder(Schema::FromProto(Find("columns").schema()), {});
   BatchBuilder builder(schema, kBatchRows);
-  std::vector<BadMessage> bad;
+  std::vector<NoRow> bad;
   EncodedRows encoded;
   Batch sent;
   std::vector<std::unique_ptr<ChannelSender>> senders;

@@ -141,7 +141,8 @@ TEST_P(ExamplesTest, Compiles) {
                                                           {"output", "/out"},
                                                           {"host", "db"},
                                                           {"user", "me"},
-                                                          {"database", "shop"}});
+                                                          {"database", "shop"},
+                                                          {"topic", "shop.public.orders"}});
         return DiagnosticsText(compiled.diagnostics) + ExplainGraph(compiled.graph);
       },
       1);
@@ -150,7 +151,8 @@ TEST_P(ExamplesTest, Compiles) {
 INSTANTIATE_TEST_SUITE_P(All, ExamplesTest,
                          testing::Values("hot_items", "hot_items_embedded", "filter_project",
                                          "sessions", "late_and_dead_letters", "customer_totals",
-                                         "fraud_scoring", "postgres_cdc", "upsert_topics"),
+                                         "fraud_scoring", "debezium", "postgres_cdc",
+                                         "upsert_topics"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
