@@ -2,64 +2,80 @@
 """Kills workers at random while a job follows the changes of a PostgreSQL table, and checks that in the
 end every table and topic says what a query in the source database says.
 
-    dev/bench cdc_faults [--kills 30] [--seed 1] [--writers 3] [--rows 2000]
+    dev/bench cdc_faults [--by debezium] [--kills 30] [--seed 1] [--writers 3] [--rows 2000]
 
-Writers insert, update, delete, change keys, roll back, leave long values unchanged, and truncate once.
+By Millrace's own connector, or by Debezium on Kafka Connect, which is killed as well. Writers insert, update, delete, change keys, roll back, leave long values unchanged, and truncate once.
 The job (jobs/cdc_faults.yaml) keeps a copy of the table and totals per customer, in PostgreSQL and in
 Kafka. Prints the seed that repeats the writes and the kills (their moments depend on the machine).
 """
 
 import argparse
-import collections
 import json
-import os
+import contextlib
 import pathlib
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
-from cluster import ROOT, Cluster, Kafka
+from cluster import ROOT, Cluster, Kafka, Service
 
 COLUMNS = "id, customer, amount, ratio, note, at"
 TOTALS = ("SELECT customer, count(*) AS orders, sum(amount)::bigint AS total, min(amount) AS least, "
           "max(amount) AS most, count(DISTINCT amount) AS amounts FROM orders GROUP BY customer")
 
 
-class Postgres:
-    """A server of dev/services, of its own name, or the one that MILLRACE_TEST_POSTGRES names."""
+class Postgres(Service):
+    """A server with logical replication; `address` is its port on 127.0.0.1."""
 
     def __init__(self, name):
-        self.name = name
-        self.port = os.environ.get("MILLRACE_TEST_POSTGRES")
-        self.own = self.port is None
+        super().__init__("postgres", name)
 
-    def __enter__(self):
-        if self.own:
-            services = str(ROOT / "dev" / "services")
-            subprocess.run([services, "up", "postgres", "--name", self.name], check=True)
-            text = subprocess.run([services, "env", "postgres", "--name", self.name], check=True,
-                                  capture_output=True, text=True).stdout
-            self.port = re.search(r"MILLRACE_TEST_POSTGRES=(\d+)", text).group(1)
-        return self
-
-    def __exit__(self, *unused):
-        if self.own:
-            subprocess.run([str(ROOT / "dev" / "services"), "down", "postgres", "--name",
-                            self.name], check=True)
-
-    def command(self, database):
-        return ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d",
+    def psql(self, database):
+        return ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", self.address, "-U", "postgres", "-d",
                 database, "-v", "ON_ERROR_STOP=1", "-A", "-t"]
 
     def run(self, sql, database="postgres"):
-        done = subprocess.run([*self.command(database), "-c", sql], capture_output=True, text=True)
+        done = subprocess.run([*self.psql(database), "-c", sql], capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{sql}: {done.stderr}")
         return done.stdout.strip()
+
+
+class Connect(Service):
+    """A worker of Kafka Connect with Debezium; `address` is its URL."""
+
+    def __init__(self, name):
+        super().__init__("connect", name)
+
+    def request(self, method, path, body=None):
+        request = urllib.request.Request(self.address + path, method=method,
+                                         headers={"Content-Type": "application/json"},
+                                         data=None if body is None else json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return json.loads(answer.read() or "null")
+
+    def follow(self, name, postgres, database):
+        """Lets a connector write the changes of `orders` to topic NAME.public.orders."""
+        self.request("PUT", f"/connectors/{name}/config", {
+            "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+            "plugin.name": "pgoutput", "database.hostname": "127.0.0.1",
+            "database.port": postgres.address, "database.user": "postgres",
+            "database.password": "", "database.dbname": database, "topic.prefix": name,
+            "slot.name": database, "publication.name": database,
+            "publication.autocreate.mode": "filtered", "table.include.list": "public.orders",
+            "snapshot.mode": "initial", "skipped.operations": "none",
+            "errors.max.retries": "-1", "retriable.restart.connector.wait.ms": "500",
+            "topic.creation.default.replication.factor": "1",
+            "topic.creation.default.partitions": "1"})
+
+    def crash(self):
+        """Killed, and started again."""
+        self.command("kill")
+        self.command("restart")
 
 
 class Writer(threading.Thread):
@@ -101,7 +117,7 @@ class Writer(threading.Thread):
         return f"DELETE FROM orders WHERE id = {self.id()};"
 
     def run(self):
-        command = [word for word in self.postgres.command(self.database)
+        command = [word for word in self.postgres.psql(self.database)
                    if word != "ON_ERROR_STOP=1" and word != "-v"]
         psql = subprocess.Popen(command, stdin=subprocess.PIPE, text=True,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -116,6 +132,15 @@ class Writer(threading.Thread):
         psql.stdin.close()
         if psql.wait(120) not in (0, 3):
             self.error = "a writer failed"
+
+
+def drop_slot(postgres, database, slot):
+    """When its reader has gone, which may take a moment."""
+    deadline = time.monotonic() + 30
+    while postgres.run(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'",
+                       database) == "t" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    postgres.run(f"SELECT pg_drop_replication_slot('{slot}')", database)
 
 
 def difference(postgres, database, left, right):
@@ -147,6 +172,7 @@ def totals_of_topic(kafka, topic):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--by", choices=["postgres-cdc", "debezium"], default="postgres-cdc")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--writers", type=int, default=3)
@@ -156,7 +182,9 @@ def main():
     chance = random.Random(arguments.seed)
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="millrace-cdc-") as folder, \
-            Kafka("faults") as kafka, Postgres("faults") as postgres:
+            Kafka("faults") as kafka, Postgres("faults") as postgres, \
+            contextlib.ExitStack() as stack:
+        connect = stack.enter_context(Connect("faults")) if arguments.by == "debezium" else None
         name = f"cdc-{time.time_ns()}"
         database, slot = name.replace("-", "_"), name.replace("-", "_")
         postgres.run(f"CREATE DATABASE {database}")
@@ -170,15 +198,23 @@ def main():
                      f"repeat(md5(n::text), 1 + n % 300), now() FROM generate_series(0, "
                      f"{arguments.rows} - 1) AS n", database)
         kafka.create_topic(name, 2)
+        if connect:
+            kafka.create_topic(f"{name}.public.orders", 1)  # A truncate has its place among the rows.
+            connect.follow(name, postgres, database)
+        job_file = pathlib.Path(folder) / "job.yaml"
+        jobs = ROOT / "benchmarks" / "jobs"
+        job_file.write_text((jobs / "cdc_faults.yaml").read_text() +
+                            (jobs / f"cdc_source_{arguments.by}.yaml").read_text())
         writers = [Writer(postgres, database, number, arguments.seed, arguments.rate)
                    for number in range(arguments.writers)]
         letters = pathlib.Path(folder) / "letters"
+        connect_crashes = 0
         with Cluster(folder, workers=2, cores=1) as cluster:
             for writer in writers:
                 writer.start()
             try:
-                job = cluster.submit(ROOT / "benchmarks/jobs/cdc_faults.yaml", {
-                    "name": name, "port": postgres.port, "database": database, "slot": slot,
+                job = cluster.submit(job_file, {
+                    "name": name, "port": postgres.address, "database": database, "slot": slot,
                     "topic": name, "brokers": kafka.address, "letters": letters},
                     "--parallelism", "2")
                 for kill in range(arguments.kills):
@@ -191,6 +227,9 @@ def main():
                     else:
                         cluster.kill_worker(index)
                     cluster.start_worker(index)
+                    if connect and kill % 5 == 1:
+                        connect_crashes += 1
+                        connect.crash()
                     if kill == arguments.kills // 2:
                         postgres.run("TRUNCATE orders", database)
                     if (kill + 1) % 10 == 0:
@@ -232,9 +271,11 @@ def main():
         dead = sum(len(part.read_text().splitlines()) for part in letters.glob("part-*"))
         if dead:
             problems.append(f"{dead} dead letters")
-        postgres.run(f"SELECT pg_drop_replication_slot('{slot}')", database)
+        if connect:
+            connect.request("DELETE", f"/connectors/{name}")
+        drop_slot(postgres, database, slot)
         statements = sum(writer.statements for writer in writers)
-        print(f"{arguments.kills} kills, {statements} statements, {count} rows and {len(rows)} groups "
+        print(f"{arguments.kills} kills, {connect_crashes} of Connect, {statements} statements, {count} rows and {len(rows)} groups "
               f"in the end")
         for problem in problems:
             print(f"VIOLATION: {problem}")

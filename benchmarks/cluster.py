@@ -33,27 +33,36 @@ def peak_rss_mb(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
-class Kafka:
-    """A broker of dev/services, of its own name, or the one that MILLRACE_TEST_KAFKA names."""
+class Service:
+    """A server of dev/services: the one that MILLRACE_TEST_<KIND> names, or one of its own."""
 
-    def __init__(self, name):
-        self.name = name
-        self.address = os.environ.get("MILLRACE_TEST_KAFKA")
+    def __init__(self, kind, name):
+        self.kind, self.variable = kind, f"MILLRACE_TEST_{kind.upper()}"
+        self.address = os.environ.get(self.variable)
         self.own = self.address is None
+        self.name = name if self.own else os.environ.get("MILLRACE_TEST_SERVICES")
+
+    def command(self, verb):
+        done = subprocess.run([str(ROOT / "dev" / "services"), verb, self.kind, "--name",
+                               self.name], check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout
 
     def __enter__(self):
         if self.own:
-            services = str(ROOT / "dev" / "services")
-            subprocess.run([services, "up", "kafka", "--name", self.name], check=True)
-            text = subprocess.run([services, "env", "kafka", "--name", self.name], check=True,
-                                  capture_output=True, text=True).stdout
-            self.address = re.search(r"MILLRACE_TEST_KAFKA=(\S+)", text).group(1)
+            self.command("up")
+            self.address = re.search(rf"{self.variable}=(\S+)", self.command("env")).group(1)
         return self
 
     def __exit__(self, *unused):
         if self.own:
-            subprocess.run([str(ROOT / "dev" / "services"), "down", "kafka", "--name", self.name],
-                           check=True)
+            self.command("down")
+
+
+class Kafka(Service):
+    """A broker; `address` is host and port."""
+
+    def __init__(self, name):
+        super().__init__("kafka", name)
 
     def create_topic(self, topic, partitions):
         subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp",
