@@ -135,12 +135,13 @@ struct RealEnv::Parts {
   RealClock clock;
   RealRandom random;
   std::unique_ptr<Disk> disk = MakePosixDisk();
-  std::unique_ptr<Network> network = MakeTcpNetwork();
+  std::unique_ptr<Network> network;
   // Last: its threads use all of the above, and end first.
   std::unique_ptr<ThreadPool> pool;
 };
 
 RealEnv::RealEnv(RealEnvOptions options) : parts_(std::make_unique<Parts>()) {
+  parts_->network = MakeTcpNetwork(std::move(options.tls));
   parts_->pool = std::make_unique<ThreadPool>(options.io_threads);
 }
 

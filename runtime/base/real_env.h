@@ -5,11 +5,13 @@
 #include <memory>
 
 #include "runtime/base/env.h"
+#include "runtime/base/tls.h"
 
 namespace millrace {
 
 struct RealEnvOptions {
   int io_threads = 4;
+  std::unique_ptr<TlsContext> tls = nullptr;  // Of connections of the network; null: plain.
 };
 
 // Owns the pool and the network thread. Destruction waits for running work and drops what waits.

@@ -77,6 +77,7 @@ class TcpConnection : public Connection, public std::enable_shared_from_this<Tcp
 
   // Network thread.
   void OnEvents(uint32_t events);
+  void SetStream(std::unique_ptr<ByteStream> stream) { stream_ = std::move(stream); }
   void Shut(const absl::Status& reason);
 
   TcpNetwork& network_;
@@ -91,6 +92,7 @@ class TcpConnection : public Connection, public std::enable_shared_from_this<Tcp
     std::vector<BufferPtr> body;
   };
 
+  bool ReadSome(char* to, size_t size, size_t& have, absl::Status& status);
   absl::Status Read();
   absl::Status Write();
 
@@ -99,6 +101,7 @@ class TcpConnection : public Connection, public std::enable_shared_from_this<Tcp
   bool dead_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Network thread.
+  std::unique_ptr<ByteStream> stream_;  // Of `fd_`.
   std::deque<Outgoing> writing_;
   size_t written_ = 0;  // Of the first of writing_.
   char head_[kHeadBytes];
@@ -109,8 +112,10 @@ class TcpConnection : public Connection, public std::enable_shared_from_this<Tcp
 
 class TcpNetwork : public Network {
  public:
-  TcpNetwork()
-      : epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  explicit TcpNetwork(std::unique_ptr<TlsContext> tls)
+      : tls_(std::move(tls)),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)),
+        event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     MILLRACE_CHECK(epoll_ >= 0 && event_ >= 0);
     Watch(event_, EPOLLIN);
     thread_ = std::thread([this] { Run(); });
@@ -136,8 +141,9 @@ class TcpNetwork : public Network {
     const uint64_t one = 1;
     (void)!write(event_, &one, sizeof(one));  // Full means that a wake-up is already on its way.
   }
-  void Adopt(std::shared_ptr<TcpConnection> connection);  // Network thread.
-  void Forget(TcpConnection& connection);                 // Network thread.
+  // Network thread.
+  void Adopt(std::shared_ptr<TcpConnection> connection, TlsContext::Side side);
+  void Forget(TcpConnection& connection);  // Network thread.
   void StopListening(int fd);
 
  private:
@@ -150,6 +156,7 @@ class TcpNetwork : public Network {
   }
   void AcceptAll(int fd);
 
+  const std::unique_ptr<TlsContext> tls_;  // Null: plain.
   const int epoll_;
   const int event_;
   absl::Mutex mutex_;
@@ -226,23 +233,38 @@ void TcpConnection::OnEvents(uint32_t events) {
     if ((events & EPOLLOUT) == 0) return;
     connecting_ = false;
   }
-  absl::Status status;
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) status = Read();
+  // An encrypted stream may have to read before it can write, and the other way round.
+  absl::Status status = Read();
   if (status.ok() && !shut_) status = Write();
   if (!status.ok()) Shut(status);
 }
 
+// More of `size` bytes at `to`, of which `have` are there. False: not now (`status` is OK) or
+// never.
+bool TcpConnection::ReadSome(char* to, size_t size, size_t& have, absl::Status& status) {
+  ByteStream::Outcome outcome = stream_->Read(to + have, size - have);
+  switch (outcome.result) {
+    case ByteStream::Result::kSome:
+      have += outcome.bytes;
+      return true;
+    case ByteStream::Result::kWouldBlock:
+      status = absl::OkStatus();
+      return false;
+    case ByteStream::Result::kClosed:
+      status = absl::UnavailableError("the other side closed the connection");
+      return false;
+    case ByteStream::Result::kFailed:
+      status = std::move(outcome.status);
+      return false;
+  }
+  return false;
+}
+
 absl::Status TcpConnection::Read() {
+  absl::Status status;
   while (!shut_) {
     if (frame_ == nullptr) {
-      const ssize_t got = recv(fd_, head_ + head_have_, kHeadBytes - head_have_, 0);
-      if (got == 0) return absl::UnavailableError("the other side closed the connection");
-      if (got < 0) {
-        if (errno == EAGAIN) return absl::OkStatus();
-        if (errno == EINTR) continue;
-        return StatusFromErrno(errno, "cannot receive");
-      }
-      head_have_ += static_cast<size_t>(got);
+      if (!ReadSome(head_, kHeadBytes, head_have_, status)) return status;
       if (head_have_ < kHeadBytes) continue;
       uint32_t head[2];
       std::memcpy(head, head_, kHeadBytes);
@@ -253,15 +275,8 @@ absl::Status TcpConnection::Read() {
       frame_ = Buffer::Allocate(head[1]);
     }
     if (frame_have_ < frame_->size()) {
-      const ssize_t got =
-          recv(fd_, frame_->mutable_data() + frame_have_, frame_->size() - frame_have_, 0);
-      if (got == 0) return absl::UnavailableError("the other side closed the connection");
-      if (got < 0) {
-        if (errno == EAGAIN) return absl::OkStatus();
-        if (errno == EINTR) continue;
-        return StatusFromErrno(errno, "cannot receive");
-      }
-      frame_have_ += static_cast<size_t>(got);
+      char* const to = reinterpret_cast<char*>(frame_->mutable_data());
+      if (!ReadSome(to, frame_->size(), frame_have_, status)) return status;
     }
     if (frame_have_ == frame_->size()) handlers_.on_frame(std::exchange(frame_, nullptr));
   }
@@ -293,16 +308,14 @@ absl::Status TcpConnection::Write() {
       add(part->data(), part->size());
       total += part->size();
     }
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = static_cast<size_t>(count);
-    const ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
-    if (sent < 0) {
-      if (errno == EAGAIN) return absl::OkStatus();  // EPOLLOUT comes (edge-triggered).
-      if (errno == EINTR) continue;
-      return StatusFromErrno(errno, "cannot send");
+    ByteStream::Outcome outcome = stream_->Write(parts, count);
+    // EPOLLOUT comes (edge-triggered).
+    if (outcome.result == ByteStream::Result::kWouldBlock) return absl::OkStatus();
+    if (outcome.result == ByteStream::Result::kClosed) {
+      return absl::UnavailableError("the other side closed the connection");
     }
-    written_ += static_cast<size_t>(sent);
+    if (outcome.result == ByteStream::Result::kFailed) return outcome.status;
+    written_ += outcome.bytes;
     if (written_ == total) {
       writing_.pop_front();
       written_ = 0;
@@ -361,15 +374,16 @@ std::shared_ptr<Connection> TcpNetwork::Connect(const std::string& address,
         errno != EINPROGRESS) {
       return connection->Shut(StatusFromErrno(errno, "cannot connect"));
     }
-    Adopt(connection);
+    Adopt(connection, TlsContext::Side::kConnecting);
   });
   return connection;
 }
 
-void TcpNetwork::Adopt(std::shared_ptr<TcpConnection> connection) {
+void TcpNetwork::Adopt(std::shared_ptr<TcpConnection> connection, TlsContext::Side side) {
   const int on = 1;
   setsockopt(connection->fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   const int fd = connection->fd_;
+  connection->SetStream(tls_ == nullptr ? MakePlainStream(fd) : tls_->MakeStream(fd, side));
   connections_[fd] = std::move(connection);
   Watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
@@ -386,7 +400,7 @@ void TcpNetwork::AcceptAll(int fd) {
     if (accepted < 0) return;  // None left, or out of descriptors: the peer will time out.
     auto connection = std::make_shared<TcpConnection>(*this, accepted, /*connecting=*/false);
     connection->handlers_ = listeners_[fd](connection);
-    Adopt(std::move(connection));
+    Adopt(std::move(connection), TlsContext::Side::kAccepting);
   }
 }
 
@@ -421,6 +435,8 @@ void TcpNetwork::Run() {
 
 }  // namespace
 
-std::unique_ptr<Network> MakeTcpNetwork() { return std::make_unique<TcpNetwork>(); }
+std::unique_ptr<Network> MakeTcpNetwork(std::unique_ptr<TlsContext> tls) {
+  return std::make_unique<TcpNetwork>(std::move(tls));
+}
 
 }  // namespace millrace

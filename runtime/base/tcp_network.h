@@ -1,4 +1,5 @@
-// Frames over TCP, by one thread and epoll. Private to runtime/base.
+// Frames over TCP, by one thread and epoll, encrypted where a context is given. Private to
+// runtime/base.
 //
 // On the wire a frame is {u32 magic, u32 length} in little endian, then `length` bytes.
 #pragma once
@@ -6,9 +7,11 @@
 #include <memory>
 
 #include "runtime/base/env.h"
+#include "runtime/base/tls.h"
 
 namespace millrace {
 
-std::unique_ptr<Network> MakeTcpNetwork();
+// `tls` may be null.
+std::unique_ptr<Network> MakeTcpNetwork(std::unique_ptr<TlsContext> tls = nullptr);
 
 }  // namespace millrace
