@@ -19,13 +19,20 @@ int Failed(const absl::Status& status, const std::string& file = "") {
 
 std::string Number(uint64_t value) { return std::to_string(value); }
 
+// As a table; for kName, the first column of each row.
+int PrintRows(const std::vector<std::string>& head,
+              const std::vector<std::vector<std::string>>& rows, OutputFormat format) {
+  if (format != OutputFormat::kName) {
+    PrintTable(head, rows);
+    return kExitOk;
+  }
+  for (const std::vector<std::string>& row : rows) std::printf("%s\n", row[0].c_str());
+  return kExitOk;
+}
+
 int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::Job& job : response.jobs()) {
-    if (format == OutputFormat::kName) {
-      std::printf("%s\n", job.job_id().c_str());
-      continue;
-    }
     std::vector<std::string> row = {job.job_id(),
                                     job.name(),
                                     JobStateText(job.state()),
@@ -39,14 +46,12 @@ int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
     }
     rows.push_back(std::move(row));
   }
-  if (format == OutputFormat::kName) return kExitOk;
   std::vector<std::string> head = {"JOB",      "NAME",  "STATE", "PARALLELISM",
                                    "RESTARTS", "EPOCH", "SINCE"};
   if (format == OutputFormat::kWide) {
     head.insert(head.end(), {"SIZE", "LAST ERROR"});
   }
-  PrintTable(head, rows);
-  return kExitOk;
+  return PrintRows(head, rows, format);
 }
 
 }  // namespace
@@ -95,8 +100,8 @@ int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFo
                       Number(worker.cores()), Number(worker.tasks()), worker.version(),
                       TimeText(worker.last_heartbeat_unix_us())});
     }
-    PrintTable({"WORKER", "DATA", "HTTP", "CORES", "TASKS", "VERSION", "HEARTBEAT"}, rows);
-    return kExitOk;
+    return PrintRows({"WORKER", "DATA", "HTTP", "CORES", "TASKS", "VERSION", "HEARTBEAT"}, rows,
+                     format);
   }
   v1::ListCheckpointsRequest request;
   request.set_job(job);
@@ -112,8 +117,7 @@ int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFo
                     absl::StrCat(epoch.duration_us() / 1000, " ms"), BytesText(epoch.bytes()),
                     epoch.manifest_name()});
   }
-  PrintTable({"EPOCH", "COMPLETED", "DURATION", "SIZE", "MANIFEST"}, rows);
-  return kExitOk;
+  return PrintRows({"EPOCH", "COMPLETED", "DURATION", "SIZE", "MANIFEST"}, rows, format);
 }
 
 int DescribeCommand(JobClient& client, const std::string& job, OutputFormat format) {

@@ -533,6 +533,8 @@ class RemoteTest(CommandTest):
         self.assertIn(job, [one["job_id"] for one in jobs])
         (worker,) = json.loads(self.millrace("get", "workers", "-o", "json").stdout)["workers"]
         self.assertEqual(worker["cores"], 1)
+        names = self.millrace("get", "workers", "-o", "name").stdout
+        self.assertEqual(names, worker["workerId"] + "\n")
         epochs = json.loads(self.millrace("get", "checkpoints", job, "-o", "json").stdout)
         self.assertTrue(epochs["checkpoints"])
         described = json.loads(self.millrace("describe", job, "-o", "json").stdout)
