@@ -92,11 +92,14 @@ class Kafka(Service):
 class Cluster:
     """One coordinator and some workers. Use as a context manager."""
 
-    def __init__(self, folder, workers=1, cores=1, memory_mb=1024, environment=None):
+    def __init__(self, folder, workers=1, cores=1, memory_mb=1024, environment=None,
+                 coordinator_flags=(), worker_flags=(), client_flags=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.count, self.cores, self.memory_mb = workers, cores, memory_mb
         self.environment = {**os.environ, **(environment or {})}
+        self.coordinator_flags, self.worker_flags = coordinator_flags, worker_flags
+        self.client_flags = client_flags
         self.grpc_port, self.http_port = free_port(), free_port()
         self.worker_http_ports = [free_port() for _ in range(workers)]
         self.coordinator = None
@@ -130,7 +133,7 @@ class Cluster:
         self.coordinator = self._start("coordinator", [
             str(BUILD / "coordinator/millrace-coordinator"), "--data-dir",
             str(self.folder / "coordinator"), "--grpc-port", str(self.grpc_port), "--http-port",
-            str(self.http_port)])
+            str(self.http_port), *self.coordinator_flags])
         self.wait_for_port(self.grpc_port)
 
     def start_worker(self, index):
@@ -138,7 +141,7 @@ class Cluster:
             str(BUILD / "worker/millrace-worker"), "--coordinator", self.address, "--data-dir",
             str(self.folder / f"worker{index}"), "--http-port",
             str(self.worker_http_ports[index]), "--cores", str(self.cores), "--memory-mb",
-            str(self.memory_mb)])
+            str(self.memory_mb), *self.worker_flags])
 
     def wait_for_workers(self, count, patience=30):
         """Until so many are registered: a job is placed on the workers that are there."""
@@ -180,7 +183,11 @@ class Cluster:
                 time.sleep(0.05)
 
     def command(self, *arguments, check=True):
-        return subprocess.run([str(BUILD / "cli/millrace"), "--coordinator", self.address,
+        return self.command_as(self.client_flags, *arguments, check=check)
+
+    def command_as(self, flags, *arguments, check=False):
+        """`millrace` with the flags of another client."""
+        return subprocess.run([str(BUILD / "cli/millrace"), "--coordinator", self.address, *flags,
                                *arguments], check=check, capture_output=True, text=True)
 
     def submit(self, job_file, settings, *arguments):

@@ -6,6 +6,8 @@
 
 #include "coordinator/rpc_status_rpc.h"
 #include "millrace/v1/job_service.grpc.pb.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/security/channel_credentials_rpc.h"
 
 namespace millrace {
 namespace {
@@ -31,13 +33,15 @@ absl::Status Explain(const grpc::Status& status, const std::string& address) {
 
 struct JobClient::Stub {
   std::string address;
-  std::unique_ptr<v1::JobService::Stub> rpc;
+  std::unique_ptr<v1::JobService::Stub> rpc;  // Null: `unusable` says why.
+  absl::Status unusable;
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*,
                                                                              const Request&,
                                                                              Response*),
                                 const Request& request) {
+    MILLRACE_RETURN_IF_ERROR(unusable);
     grpc::ClientContext context;
     Prepare(context, absl::Now() + kPatience);
     Response response;
@@ -47,12 +51,15 @@ struct JobClient::Stub {
   }
 };
 
-JobClient::JobClient(const std::string& address) : stub_(std::make_unique<Stub>()) {
+JobClient::JobClient(const std::string& address, const ClientSecurity& security)
+    : stub_(std::make_unique<Stub>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   stub_->address = address;
-  stub_->rpc = v1::JobService::NewStub(
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  const auto credentials = MakeChannelCredentials(security, arguments);
+  stub_->unusable = credentials.status();
+  if (!credentials.ok()) return;
+  stub_->rpc = v1::JobService::NewStub(grpc::CreateCustomChannel(address, *credentials, arguments));
 }
 
 JobClient::~JobClient() = default;
@@ -77,6 +84,7 @@ MILLRACE_JOB_CALL(GetLogs)
 
 absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time deadline,
                                  const std::function<bool(const v1::Job&)>& on_job) {
+  MILLRACE_RETURN_IF_ERROR(stub_->unusable);
   grpc::ClientContext context;
   Prepare(context, deadline);
   auto reader = stub_->rpc->WatchJob(&context, request);

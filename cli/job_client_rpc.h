@@ -12,13 +12,14 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "millrace/v1/job_service.pb.h"
+#include "runtime/security/client_security.h"
 
 namespace millrace {
 
 class JobClient {
  public:
-  // Does not connect yet.
-  explicit JobClient(const std::string& address);
+  // Does not connect yet. Security that cannot be used is told by every call.
+  JobClient(const std::string& address, const ClientSecurity& security);
   ~JobClient();
 
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);

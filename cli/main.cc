@@ -53,6 +53,7 @@ struct Flags {
   uint32_t timeout_seconds = 0;
   uint32_t lines = 200;
   GenerateOptions generate;
+  ClientSecurity security;
 };
 
 bool ReadJob(const std::string& file, std::string& text) {
@@ -224,7 +225,7 @@ class Command {
 
   // Made by the first call, when the flags are known.
   JobClient& Client() {
-    if (!client_) client_.emplace(flags_.coordinator);
+    if (!client_) client_.emplace(flags_.coordinator, flags_.security);
     return *client_;
   }
 
@@ -256,6 +257,25 @@ int Main(int argc, char** argv) {
   app.add_option("--coordinator", flags.coordinator, "HOST:PORT of the coordinator")
       ->envname("MILLRACE_COORDINATOR")
       ->capture_default_str();
+  ClientSecurity& security = flags.security;
+  app.add_flag("--tls", security.tls,
+               "use TLS, with the CAs of the system unless --tls-ca is given")
+      ->envname("MILLRACE_TLS");
+  app.add_option("--tls-ca", security.files.ca, "PEM file with the CA of the coordinator")
+      ->envname("MILLRACE_TLS_CA");
+  app.add_option("--tls-cert", security.files.certificate,
+                 "PEM file with a certificate for coordinators that ask for one")
+      ->envname("MILLRACE_TLS_CERT");
+  app.add_option("--tls-key", security.files.key, "PEM file with its key")
+      ->envname("MILLRACE_TLS_KEY");
+  app.add_option("--tls-server-name", security.server_name,
+                 "name in the coordinator's certificate, e.g. through a forwarded port")
+      ->envname("MILLRACE_TLS_SERVER_NAME");
+  app.add_option("--token-file", security.token_file,
+                 "file with the token that says who you are; or the variable MILLRACE_TOKEN")
+      ->envname("MILLRACE_TOKEN_FILE");
+  const char* const token = std::getenv("MILLRACE_TOKEN");
+  if (token != nullptr) security.token = token;
   const std::map<std::string, OutputFormat> formats = {{"table", OutputFormat::kTable},
                                                        {"wide", OutputFormat::kWide},
                                                        {"json", OutputFormat::kJson},

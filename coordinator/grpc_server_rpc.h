@@ -7,16 +7,31 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "runtime/base/env.h"
+#include "runtime/base/tls.h"
 
 namespace millrace {
 
+class AccessControl;
 class Coordinator;
+
+// Who may connect, and call what.
+struct ServerSecurity {
+  // No certificate: plain. With a CA, client certificates are checked; where there is no access
+  // control, every client needs one.
+  TlsFiles files;
+  // Null: every client may call everything. Needs TLS.
+  std::shared_ptr<AccessControl> access;
+  Clock* clock = nullptr;  // With `access`; outlives the server.
+};
 
 class GrpcServer {
  public:
-  // Listens on `address` (host:port; port 0 = any). kUnavailable: the address is taken.
+  // Listens on `address` (host:port; port 0 = any). kUnavailable: the address is taken;
+  // kInvalidArgument: files that cannot be used.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& address,
-                                                           Coordinator& coordinator);
+                                                           Coordinator& coordinator,
+                                                           const ServerSecurity& security = {});
   ~GrpcServer();
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/access.h"
 #include "coordinator/compile_job.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/coordinator_metrics.h"
@@ -33,6 +34,8 @@ struct Flags {
   int grpc_port = 7070;
   int http_port = 0;
   std::string log_format = "text";
+  TlsFiles tls;
+  std::string access_file;
 };
 
 int Fail(const absl::Status& status) {
@@ -69,7 +72,14 @@ int Run(const Flags& flags) {
       env, **store, [&env](const v1::JobSource& job) { return CompileJob(job, env.disk); },
       [waker] { waker->Wake(); });
   if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(status);
-  auto server = GrpcServer::Start(absl::StrCat(flags.bind, ":", flags.grpc_port), coordinator);
+  ServerSecurity security{.files = flags.tls, .access = nullptr, .clock = &env.clock};
+  if (!flags.access_file.empty()) {
+    auto access = AccessControl::Open(flags.access_file, env.disk);
+    if (!access.ok()) return Fail(access.status());
+    security.access = *std::move(access);
+  }
+  auto server =
+      GrpcServer::Start(absl::StrCat(flags.bind, ":", flags.grpc_port), coordinator, security);
   if (!server.ok()) return Fail(server.status());
   MetricsRegistry registry;
   ExportCoordinatorMetrics(coordinator, registry);
@@ -111,6 +121,18 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--http-port", flags.http_port, "port of /metrics, /livez, /readyz; 0 = any")
       ->envname("MILLRACE_HTTP_PORT");
+  app.add_option("--tls-cert", flags.tls.certificate,
+                 "PEM file with the certificate of this coordinator; clients must then use TLS")
+      ->envname("MILLRACE_TLS_CERT");
+  app.add_option("--tls-key", flags.tls.key, "PEM file with its key")->envname("MILLRACE_TLS_KEY");
+  app.add_option("--tls-client-ca", flags.tls.ca,
+                 "PEM file with the CA of client certificates; without --access-file every client "
+                 "needs one")
+      ->envname("MILLRACE_TLS_CLIENT_CA");
+  app.add_option(
+         "--access-file", flags.access_file,
+         "who may call what, by tokens and certificates (docs/security.md); nobody else may")
+      ->envname("MILLRACE_ACCESS_FILE");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->envname("MILLRACE_LOG_FORMAT")
       ->check(CLI::IsMember({"text", "json"}))

@@ -10,6 +10,8 @@
 #include "absl/synchronization/mutex.h"
 #include "millrace/v1/worker_service.grpc.pb.h"
 #include "runtime/base/log.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/security/channel_credentials_rpc.h"
 #include "worker/worker.h"
 
 namespace millrace {
@@ -25,9 +27,11 @@ constexpr int kMessageBytesMax = 256 << 20;
 // channel of the process goes, so neither the stub nor a stream, which hold the channel, may go on
 // one of them: a stream that has ended waits in `ended` for the next Dial or the link's end.
 struct CoordinatorLink::State {
-  State(std::string to, Worker& w, Env e) : address(std::move(to)), worker(w), env(e) {}
+  State(std::string to, ClientSecurity s, Worker& w, Env e)
+      : address(std::move(to)), security(std::move(s)), worker(w), env(e) {}
 
   const std::string address;
+  const ClientSecurity security;
   Worker& worker;
   Env env;
   std::unique_ptr<v1::WorkerService::Stub> stub;  // Constant from Start to the link's end.
@@ -121,8 +125,10 @@ class CoordinatorLink::Stream
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-CoordinatorLink::CoordinatorLink(std::string coordinator_address, Worker& worker, Env env)
-    : state_(std::make_shared<State>(std::move(coordinator_address), worker, env)) {}
+CoordinatorLink::CoordinatorLink(std::string coordinator_address, ClientSecurity security,
+                                 Worker& worker, Env env)
+    : state_(std::make_shared<State>(std::move(coordinator_address), std::move(security), worker,
+                                     env)) {}
 
 CoordinatorLink::~CoordinatorLink() {
   std::shared_ptr<Stream> ended;  // Goes when the lock is given back.
@@ -134,7 +140,7 @@ CoordinatorLink::~CoordinatorLink() {
   state_->stub = nullptr;
 }
 
-void CoordinatorLink::Start() {
+absl::Status CoordinatorLink::Start() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);
@@ -143,9 +149,12 @@ void CoordinatorLink::Start() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000);
+  MILLRACE_ASSIGN_OR_RETURN(const auto credentials,
+                            MakeChannelCredentials(state_->security, arguments));
   state_->stub = v1::WorkerService::NewStub(
-      grpc::CreateCustomChannel(state_->address, grpc::InsecureChannelCredentials(), arguments));
+      grpc::CreateCustomChannel(state_->address, credentials, arguments));
   Dial(state_);
+  return absl::OkStatus();
 }
 
 void CoordinatorLink::Dial(std::shared_ptr<State> state) {

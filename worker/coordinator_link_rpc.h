@@ -9,7 +9,9 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "runtime/base/env.h"
+#include "runtime/security/client_security.h"
 
 namespace millrace {
 
@@ -17,13 +19,14 @@ class Worker;
 
 class CoordinatorLink {
  public:
-  // `worker` outlives the link.
-  CoordinatorLink(std::string coordinator_address, Worker& worker, Env env);
+  // `worker` outlives the link. `security` must hold usable files (Start says if not).
+  CoordinatorLink(std::string coordinator_address, ClientSecurity security, Worker& worker,
+                  Env env);
   ~CoordinatorLink();
   CoordinatorLink(const CoordinatorLink&) = delete;
   CoordinatorLink& operator=(const CoordinatorLink&) = delete;
 
-  void Start();
+  absl::Status Start();
 
  private:
   struct State;

@@ -37,6 +37,7 @@ struct Flags {
   std::string log_format = "text";
   std::string name;
   int drain_timeout_s = 60;
+  ClientSecurity security;
 };
 
 // Without a coordinator nobody takes the tasks over: they begin again from their last epoch.
@@ -100,7 +101,16 @@ int Run(const Flags& flags) {
       return 2;
     }
   }
-  RealEnv real_env({.io_threads = kIoThreads});
+  std::unique_ptr<TlsContext> tls;  // Between workers.
+  if (flags.security.files.has_certificate()) {
+    auto made = TlsContext::Make(flags.security.files);
+    if (!made.ok()) {
+      std::fprintf(stderr, "error: %s\n", made.status().ToString().c_str());
+      return 1;
+    }
+    tls = *std::move(made);
+  }
+  RealEnv real_env({.io_threads = kIoThreads, .tls = std::move(tls)});
   Env env = real_env.env();
   MetricsRegistry registry;
   const int cores = flags.cores > 0
@@ -140,8 +150,11 @@ int Run(const Flags& flags) {
   }
   const auto stop_http = absl::MakeCleanup([&http] { http.Stop(); });  // Pages read the worker.
   ExportWorkerMetrics(worker, registry);
-  CoordinatorLink link(flags.coordinator, worker, env);
-  link.Start();
+  CoordinatorLink link(flags.coordinator, flags.security, worker, env);
+  if (absl::Status status = link.Start(); !status.ok()) {
+    std::fprintf(stderr, "error: cannot dial the coordinator: %s\n", status.ToString().c_str());
+    return 1;
+  }
   LogInfo("worker is up", {{"worker", worker.worker_id()},
                            {"http", *http_address},
                            {"coordinator", flags.coordinator},
@@ -190,6 +203,22 @@ int main(int argc, char** argv) {
                  "seconds that SIGTERM waits for tasks to be taken over")
       ->check(CLI::Range(0, 86'400))
       ->capture_default_str();
+  millrace::ClientSecurity& security = flags.security;
+  app.add_option("--tls-ca", security.files.ca,
+                 "PEM file with the CA of the coordinator and of other workers; turns TLS on")
+      ->envname("MILLRACE_TLS_CA");
+  app.add_option("--tls-cert", security.files.certificate,
+                 "PEM file with the certificate of this worker; other workers must then have one "
+                 "with the same common name")
+      ->envname("MILLRACE_TLS_CERT");
+  app.add_option("--tls-key", security.files.key, "PEM file with its key")
+      ->envname("MILLRACE_TLS_KEY");
+  app.add_option("--tls-server-name", security.server_name,
+                 "name in the coordinator's certificate, where it is not the host of --coordinator")
+      ->envname("MILLRACE_TLS_SERVER_NAME");
+  app.add_option("--token-file", security.token_file,
+                 "file with the token that the coordinator knows this worker by")
+      ->envname("MILLRACE_TOKEN_FILE");
   app.add_flag("--pin", flags.pin, "pin task threads to cores");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 
-RUNTIME = ("base", "columns", "expressions", "state", "task", "exchange", "checkpoint", "metrics")
+RUNTIME = ("base", "columns", "expressions", "state", "task", "exchange", "checkpoint", "metrics",
+           "security")
 ALL_RUNTIME = {f"runtime/{name}" for name in RUNTIME}
 
 # Who may include whom, by the longest prefix that fits. "proto" stands for generated messages. A
@@ -25,6 +26,7 @@ MAY_INCLUDE = {
     "runtime/state": {"runtime/base", "runtime/columns", "runtime/checkpoint", "proto"},
     "runtime/exchange": {"runtime/base", "runtime/columns", "proto"},
     "runtime/metrics": {"runtime/base"},
+    "runtime/security": {"runtime/base"},
     "runtime/task": {f"runtime/{name}" for name in
                      ("base", "columns", "expressions", "state", "exchange", "checkpoint")}
     | {"proto"},
@@ -55,6 +57,7 @@ LIBRARY_HOME = {
     "simdjson": ("operators/formats", "operators/inference", "runtime/expressions"),
     "CLI/": ("cli/main.cc", "coordinator/main.cc", "worker/main.cc"),
     "arrow/": ("runtime/expressions",),
+    "openssl/ssl.h": ("runtime/base",),
 }
 GRPC_INCLUDE = re.compile(r"^(grpc|grpcpp)/|\.grpc\.pb\.h$")
 GRPC_FILE = re.compile(r"_rpc\.(h|cc)$")

@@ -32,6 +32,7 @@ def _install():
 _PACKAGE = _install()
 # The cluster of real processes is shared with the benchmarks.
 sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 
 def pytest_unconfigure(config):

@@ -10,14 +10,15 @@ The messages are those of proto/millrace/v1: `graph_pb2`, `checkpoint_pb2` and `
 `millrace.v1`. A graph may be built as `JobGraph` message instead of YAML.
 """
 
-from millrace.client import Client
-from millrace.errors import (ConflictError, DeadlineError, InvalidJobError, MillraceError,
-                             NotFoundError, Problem, UnavailableError)
+from millrace.client import Client, Security
+from millrace.errors import (AccessDeniedError, ConflictError, DeadlineError, InvalidJobError,
+                             MillraceError, NotFoundError, Problem, UnavailableError)
 from millrace.v1.graph_pb2 import JobGraph
 from millrace.v1.job_service_pb2 import Job, JobState
 
 __version__ = "0.1.0"
 __all__ = [
-    "Client", "ConflictError", "DeadlineError", "InvalidJobError", "Job", "JobGraph", "JobState",
-    "MillraceError", "NotFoundError", "Problem", "UnavailableError",
+    "AccessDeniedError", "Client", "ConflictError", "DeadlineError", "InvalidJobError", "Job",
+    "JobGraph", "JobState", "MillraceError", "NotFoundError", "Problem", "Security",
+    "UnavailableError",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import pathlib
 import time
 import uuid
-from typing import Callable, List, Mapping, Optional, TypeVar, Union
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 import grpc
 
@@ -37,6 +39,60 @@ _ENDED = frozenset({
 })
 
 
+@dataclasses.dataclass(frozen=True)
+class Security:
+    """Whom a client trusts and how it shows who it is; files are PEM, read when the client is made.
+
+    `tls`: also without a file, by the CAs of the system. `ca_file`: the CA of the coordinator.
+    `certificate_file`, `key_file`: for coordinators that ask for one. `server_name`: what the
+    coordinator's certificate is for, where it is not the host of the address. `token`, or
+    `token_file`, which is read for every call: only over TLS."""
+
+    tls: bool = False
+    ca_file: Optional[str] = None
+    certificate_file: Optional[str] = None
+    key_file: Optional[str] = None
+    server_name: Optional[str] = None
+    token: Optional[str] = None
+    token_file: Optional[str] = None
+
+    @staticmethod
+    def from_environment() -> "Security":
+        """MILLRACE_TLS, _TLS_CA, _TLS_CERT, _TLS_KEY, _TLS_SERVER_NAME, _TOKEN, _TOKEN_FILE."""
+        def value(name: str) -> Optional[str]:
+            return os.environ.get(f"MILLRACE_{name}") or None
+        return Security(tls=(value("TLS") or "").lower() in ("1", "true", "on", "yes"),
+                        ca_file=value("TLS_CA"), certificate_file=value("TLS_CERT"),
+                        key_file=value("TLS_KEY"), server_name=value("TLS_SERVER_NAME"),
+                        token=value("TOKEN"), token_file=value("TOKEN_FILE"))
+
+    def open_channel(self, address: str, options: Sequence[Tuple[str, Any]]) -> grpc.Channel:
+        """Raises ValueError for a token without TLS, OSError for files that cannot be read."""
+        if not (self.tls or self.ca_file or self.certificate_file):
+            if self.token or self.token_file:
+                raise ValueError("a token is only sent over TLS: give ca_file or tls")
+            return grpc.insecure_channel(address, options=options)
+        credentials = grpc.ssl_channel_credentials(
+            _read(self.ca_file), _read(self.key_file), _read(self.certificate_file))
+        if self.token or self.token_file:
+            credentials = grpc.composite_channel_credentials(
+                credentials, grpc.metadata_call_credentials(self._add_token))
+        if self.server_name:
+            options = [*options, ("grpc.ssl_target_name_override", self.server_name)]
+        return grpc.secure_channel(address, credentials, options=options)
+
+    def _add_token(self, context: object, callback: grpc.AuthMetadataPluginCallback) -> None:
+        try:
+            token = self.token or (_read(self.token_file) or b"").decode().strip()
+            callback((("authorization", f"Bearer {token}"),), None)
+        except OSError as error:
+            callback((), error)
+
+
+def _read(file: Optional[str]) -> Optional[bytes]:
+    return pathlib.Path(file).read_bytes() if file else None
+
+
 class Client:
     """A connection to one coordinator.
 
@@ -49,12 +105,15 @@ class Client:
     Jobs:    `job` is a job id, or a name that only one live job has.
     """
 
-    def __init__(self, address: Optional[str] = None, *, timeout: float = 60.0):
+    def __init__(self, address: Optional[str] = None, *, timeout: float = 60.0,
+                 security: Optional[Security] = None):
         """`address`: HOST:PORT; default MILLRACE_COORDINATOR, else 127.0.0.1:7070. Connects with the
-        first call. `timeout`: seconds for calls that do not wait for a checkpoint or an end."""
+        first call. `timeout`: seconds for calls that do not wait for a checkpoint or an end.
+        `security`: TLS and who this is; default: what the variables of the `millrace` command say."""
         self.address = address or os.environ.get("MILLRACE_COORDINATOR") or DEFAULT_ADDRESS
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(self.address, options=[
+        security = security or Security.from_environment()
+        self._channel = security.open_channel(self.address, options=[
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
             # A restarted coordinator is found again soon.

@@ -67,6 +67,10 @@ class DeadlineError(MillraceError):
     """The time limit of the call has passed. What was asked for may have happened."""
 
 
+class AccessDeniedError(MillraceError):
+    """The coordinator does not know who calls, or the caller may not do this."""
+
+
 class UnavailableError(MillraceError):
     """The coordinator cannot be reached, or is stopping. Safe to try again with the same
     request_id."""
@@ -79,6 +83,8 @@ _ERRORS = {
     grpc.StatusCode.FAILED_PRECONDITION: ConflictError,
     grpc.StatusCode.ABORTED: ConflictError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
+    grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
 }
 
