@@ -46,6 +46,7 @@ struct Flags {
   std::string directory;
   std::string model, model_version, model_path, model_sha256;
   std::string work_dir;
+  std::string secrets_dir;
   int metrics_port = -1;
   uint64_t memory_mb = 1024;
   bool drain = false;
@@ -154,6 +155,7 @@ class Command {
     options.file = flags_.file;
     options.job_name = FileStem(flags_.file);
     options.work_dir = flags_.work_dir;
+    options.secrets_dir = flags_.secrets_dir;
     options.parallelism = flags_.parallelism;
     options.checkpoint_interval_ms = interval_ms;
     options.http_port = flags_.metrics_port;
@@ -295,6 +297,9 @@ int Main(int argc, char** argv) {
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
+  sub->add_option("--secrets-dir", flags.secrets_dir,
+                  "folder with a file per secret, for ${secret:NAME} in the job")
+      ->envname("MILLRACE_SECRETS_DIR");
   sub->add_option("--metrics-port", flags.metrics_port, "serve /metrics there; 0 = any port");
   sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20));

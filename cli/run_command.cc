@@ -91,8 +91,13 @@ absl::Status UseFolder(const std::string& work_dir, const RunOptions& options, D
 // One process's coordinator and worker, driven by one thread.
 class Embedded {
  public:
-  Embedded(const RunOptions& options, std::string work_dir, Env env, MetadataStore& store)
-      : options_(options), work_dir_(std::move(work_dir)), env_(env), store_(store) {}
+  Embedded(const RunOptions& options, std::string work_dir, Env env, const NodeFactory& nodes,
+           MetadataStore& store)
+      : options_(options),
+        work_dir_(std::move(work_dir)),
+        env_(env),
+        nodes_(nodes),
+        store_(store) {}
 
   absl::Status Start() {
     const auto wake = [waker = waker_] { waker->Wake(); };
@@ -112,8 +117,8 @@ class Embedded {
                       .data_folder = work_dir_ + "/worker",
                       .state_memory_bytes = options_.memory_mb << 20,
                       .interactive = true},
-        env_, AllNodes(), cores,
-        [env = env_] { return std::make_shared<TaskThread>(env.clock, -1); }, wake);
+        env_, nodes_, cores, [env = env_] { return std::make_shared<TaskThread>(env.clock, -1); },
+        wake);
     MILLRACE_RETURN_IF_ERROR(worker_->Start());
     link_ = std::make_shared<InProcessLink>(*worker_);
     const uint64_t link_id = coordinator_->OnWorkerConnected(link_);
@@ -164,6 +169,7 @@ class Embedded {
   const RunOptions& options_;
   const std::string work_dir_;
   Env env_;
+  const NodeFactory& nodes_;
   MetadataStore& store_;
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   MetricsRegistry registry_;
@@ -246,7 +252,11 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   } else {
     return ReportFailure(opened.status(), options.file);
   }
-  Embedded embedded(options, work_dir, env, *store);
+  // Static: io work of the environment may use them to its end, after all that is made here.
+  static const std::unique_ptr<SecretStore> secrets =
+      OpenSecretFolder(options.secrets_dir, env.disk);
+  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
+  Embedded embedded(options, work_dir, env, *nodes, *store);
   if (absl::Status status = embedded.Start(); !status.ok()) {
     return ReportFailure(status, options.file);
   }

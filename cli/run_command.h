@@ -22,9 +22,11 @@ struct RunOptions {
   uint32_t checkpoint_interval_ms = 0;  // 0 = what the job says.
   int http_port = -1;                   // -1 = no metrics server.
   uint64_t memory_mb = 1024;
+  std::string secrets_dir;  // Of ${secret:NAME}; empty: there are none.
 };
 
-// Runs until the job has ended or `*stop` is set; returns an exit code (cli/exit_codes.h).
+// Called once per process. Runs until the job has ended or `*stop` is set; returns an exit code
+// (cli/exit_codes.h).
 int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* stop);
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 #include "operators/changelog/changelog.h"
 #include "operators/connectors/connector.h"
 #include "operators/inference/inference.h"
+#include "operators/node_secrets.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
 #include "operators/windows/windows.h"
@@ -51,8 +52,18 @@ const OperatorEntry* FindOperator(v1::Node::BodyCase body) {
   return nullptr;
 }
 
+class NoSecrets final : public SecretStore {
+ public:
+  absl::StatusOr<Secret> Get(std::string_view name) const override {
+    return absl::FailedPreconditionError(
+        absl::StrCat("secret '", std::string(name), "' is not there: this process has none"));
+  }
+};
+
 class NodeTable : public NodeFactory {
  public:
+  explicit NodeTable(const SecretStore& secrets) : secrets_(secrets) {}
+
   absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
     const OperatorEntry* entry = FindOperator(node.body_case());
     if (entry == nullptr) {
@@ -65,20 +76,21 @@ class NodeTable : public NodeFactory {
   absl::StatusOr<std::unique_ptr<Source>> MakeSource(const v1::Node& node) const override {
     MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.source().connector()));
     if (connector->make_source == nullptr) return CannotBe(node.source().connector(), "source");
-    return connector->make_source(node);
+    return WithSecrets(node, connector->make_source);
   }
 
   absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakeDiscovery(const v1::Node& node,
                                                                 Env& env) const override {
     MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.source().connector()));
     if (connector->make_discovery == nullptr) return CannotBe(node.source().connector(), "source");
-    return connector->make_discovery(node, env);
+    return WithSecrets(
+        node, [&](const v1::Node& readable) { return connector->make_discovery(readable, env); });
   }
 
   absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node& node) const override {
     MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.sink().connector()));
     if (connector->make_sink == nullptr) return CannotBe(node.sink().connector(), "sink");
-    return connector->make_sink(node);
+    return WithSecrets(node, connector->make_sink);
   }
 
   bool IsStateful(const v1::Node& node) const override {
@@ -98,13 +110,27 @@ class NodeTable : public NodeFactory {
     return absl::InvalidArgumentError(
         absl::StrCat("connector '", connector, "' cannot be a ", role));
   }
+  template <typename Make>
+  auto WithSecrets(const v1::Node& node, const Make& make) const -> decltype(make(node)) {
+    MILLRACE_ASSIGN_OR_RETURN(const NodeWithSecrets readable,
+                              NodeWithSecrets::Make(node, secrets_));
+    auto made = make(readable.node());
+    if (!made.ok()) return readable.Redact(made.status());
+    return made;
+  }
+
+  const SecretStore& secrets_;
 };
 
 }  // namespace
 
 const NodeFactory& AllNodes() {
-  static const NodeTable* const table = new NodeTable;
+  static const NodeTable* const table = new NodeTable(*new NoSecrets);
   return *table;
+}
+
+std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets) {
+  return std::make_unique<NodeTable>(secrets);
 }
 
 }  // namespace millrace

@@ -1,11 +1,16 @@
 // The table of operators, keyed by the body of a node, and the factory that makes any node.
 #pragma once
 
+#include <memory>
+
+#include "runtime/base/secret.h"
 #include "runtime/task/node_factory.h"
 
 namespace millrace {
 
-// Constant; lives as long as the process.
+// Constant; lives as long as the process. Knows no secrets.
 const NodeFactory& AllNodes();
+// The same, with the secrets that options name; `secrets` outlives it.
+std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets);
 
 }  // namespace millrace

@@ -20,6 +20,23 @@ OptionMap OptionsOf(const google::protobuf::Map<std::string, std::string>& optio
   return out;
 }
 
+bool IsSecretOption(std::string_view name) {
+  return name.find("password") != name.npos || name.find("secret") != name.npos ||
+         name.find("jaas") != name.npos || name.ends_with("key.pem");
+}
+
+bool IsReference(std::string_view value) { return value.starts_with("${secret:"); }
+
+// A job is kept where many can read it.
+void WarnOfSecrets(const NodeContext& context, const std::string& at, const OptionMap& options) {
+  for (const auto& [name, value] : options) {
+    if (!IsSecretOption(name) || value.empty() || IsReference(value)) continue;
+    context.Warning("MR1307", Concat(at, ".options['", name, "']"),
+                    Concat("option '", name, "' is kept in the job as it stands here"),
+                    "write ${secret:NAME}; workers read it from their --secrets-dir");
+  }
+}
+
 // Connector, format and options against the catalog.
 bool CheckTable(const NodeContext& context, TableUse use, const std::string& connector,
                 const std::string& format, const OptionMap& options,
@@ -45,6 +62,7 @@ bool CheckTable(const NodeContext& context, TableUse use, const std::string& con
                          use == TableUse::kSource ? "source" : "sink"));
     return false;
   }
+  WarnOfSecrets(context, at, options);
   const auto problems = ValidateTable(connector, format, use, options, columns);
   for (const OptionProblem& problem : problems) {
     const bool about_format = problem.option == "format" || problem.option.empty();
@@ -305,10 +323,7 @@ std::string TableText(const std::string& connector, const std::string& format,
   std::string text = connector;
   if (!format.empty()) text += Concat(", format ", format);
   for (const auto& [name, value] : sorted) {
-    const bool secret = name.find("password") != std::string::npos ||
-                        name.find("secret") != std::string::npos ||
-                        name.find("jaas") != std::string::npos;
-    text += Concat(", ", name, "=", secret ? "***" : value);
+    text += Concat(", ", name, "=", IsSecretOption(name) && !IsReference(value) ? "***" : value);
   }
   return text;
 }

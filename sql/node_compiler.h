@@ -23,6 +23,11 @@ struct NodeContext {
   Diagnostics& diagnostics;
   const v1::JobGraph* graph = nullptr;  // For what belongs to the whole job: its models.
 
+  void Warning(std::string code, const std::string& at, std::string message,
+               std::string hint = "") const {
+    diagnostics.Warning(std::move(code), node.uid(), path + at, std::move(message),
+                        std::move(hint));
+  }
   void Error(std::string code, const std::string& at, std::string message,
              std::string hint = "") const {
     diagnostics.Error(std::move(code), node.uid(), path + at, std::move(message), std::move(hint));

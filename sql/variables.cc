@@ -1,5 +1,6 @@
 #include "sql/variables.h"
 
+#include "runtime/base/secret.h"
 #include "runtime/base/text.h"
 
 namespace millrace {
@@ -28,6 +29,17 @@ bool ReplaceVariables(std::string_view text, const Variables& variables, std::st
       const size_t end = text.find('}', at);
       const std::string_view body =
           end == std::string_view::npos ? "" : text.substr(at + 2, end - at - 2);
+      if (body.starts_with("secret:")) {
+        if (!IsSecretName(body.substr(7))) {
+          *problem = {"MR1005", "'${secret:' does not name a secret",
+                      "write ${secret:NAME}, the name of a file in the workers' --secrets-dir",
+                      static_cast<int64_t>(at)};
+          return false;
+        }
+        *out += text.substr(at, end + 1 - at);  // The worker puts it in.
+        at = end + 1;
+        continue;
+      }
       const size_t split = body.find(":-");
       const std::string_view name = body.substr(0, split);
       if (!IsName(name)) {

@@ -38,6 +38,7 @@ struct Flags {
   std::string name;
   int drain_timeout_s = 60;
   ClientSecurity security;
+  std::string secrets_dir;
 };
 
 // Without a coordinator nobody takes the tasks over: they begin again from their last epoch.
@@ -130,6 +131,9 @@ int Run(const Flags& flags) {
     std::fprintf(stderr, "error: %s\n", http_address.status().ToString().c_str());
     return 1;
   }
+  // Static: io work of the environment may use them to its end, after all that is made here.
+  static const std::unique_ptr<SecretStore> secrets = OpenSecretFolder(flags.secrets_dir, env.disk);
+  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
   Worker worker(
       {.worker_id =
            absl::StrCat(flags.name.empty() ? "w" : flags.name, "-", absl::Hex(env.random.Next())),
@@ -138,7 +142,7 @@ int Run(const Flags& flags) {
        .http_address = *http_address,
        .data_folder = flags.data_dir,
        .state_memory_bytes = flags.memory_mb << 20},
-      env, AllNodes(), cores,
+      env, *nodes, cores,
       [&] {
         const int core = flags.pin && next_core < cores ? next_core++ : -1;
         return std::make_shared<TaskThread>(env.clock, core);
@@ -219,6 +223,9 @@ int main(int argc, char** argv) {
   app.add_option("--token-file", security.token_file,
                  "file with the token that the coordinator knows this worker by")
       ->envname("MILLRACE_TOKEN_FILE");
+  app.add_option("--secrets-dir", flags.secrets_dir,
+                 "folder with a file per secret, for ${secret:NAME} in jobs")
+      ->envname("MILLRACE_SECRETS_DIR");
   app.add_flag("--pin", flags.pin, "pin task threads to cores");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))

@@ -24,9 +24,9 @@ void OnLog(const rd_kafka_t*, int level, const char* facility, const char* line)
   }
 }
 
-std::string PropertyOr(const KafkaProperties& properties, const std::string& name) {
-  const auto found = properties.find(name);
-  return found == properties.end() ? std::string() : found->second;
+Secret PropertyOf(const KafkaClientOptions& options, std::string_view name) {
+  const auto found = options.properties.find(name);
+  return found == options.properties.end() ? Secret() : found->second;
 }
 
 KafkaListHandle ListOf(const std::vector<KafkaPartition>& partitions, int64_t offset) {
@@ -46,8 +46,8 @@ int KafkaDeadline::remaining_ms(int cap_ms) const {
 
 KafkaClient::KafkaClient(const KafkaClientOptions& options, OnFailedDelivery on_failed)
     : brokers_(options.brokers),
-      sasl_user_(PropertyOr(options.properties, "sasl.username")),
-      sasl_password_(PropertyOr(options.properties, "sasl.password")),
+      sasl_user_(PropertyOf(options, "sasl.username").Reveal()),
+      sasl_password_(PropertyOf(options, "sasl.password")),
       on_failed_(std::move(on_failed)) {}
 
 void KafkaClient::WakeFetchers() {
@@ -55,7 +55,7 @@ void KafkaClient::WakeFetchers() {
   // The one public call that wakes all broker threads and changes nothing else: the credentials are
   // those that they have.
   const KafkaErrorHandle ignored(
-      rd_kafka_sasl_set_credentials(handle_, sasl_user_.c_str(), sasl_password_.c_str()));
+      rd_kafka_sasl_set_credentials(handle_, sasl_user_.c_str(), sasl_password_.Reveal().c_str()));
 }
 
 void KafkaClient::OnError(rd_kafka_t*, int code, const char* reason, void* opaque) {
@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<KafkaClient>> KafkaClient::Make(Role role,
   all.emplace("bootstrap.servers", options.brokers);
   all.emplace("client.id", "millrace");
   // Ours are in already; emplace and insert keep them.
-  all.insert(options.properties.begin(), options.properties.end());
+  for (const auto& [name, value] : options.properties) all.emplace(name, value.Reveal());
 
   std::unique_ptr<KafkaClient> client(new KafkaClient(options, std::move(on_failed)));
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
@@ -89,7 +89,14 @@ absl::StatusOr<std::unique_ptr<KafkaClient>> KafkaClient::Make(Role role,
     if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof(error)) !=
         RD_KAFKA_CONF_OK) {
       rd_kafka_conf_destroy(conf);
-      return absl::InvalidArgumentError(Text("option 'properties.", name, "': ", error));
+      // What librdkafka says may hold the value, which may be secret.
+      const auto given = options.properties.find(name);
+      const std::string_view value_text =
+          given == options.properties.end() ? "" : std::string_view(given->second.Reveal());
+      const std::string_view reason = error;
+      const bool tells = !value_text.empty() && reason.find(value_text) != reason.npos;
+      return absl::InvalidArgumentError(
+          Text("option 'properties.", name, "': ", tells ? "the value is refused" : reason));
     }
   }
   rd_kafka_conf_set_opaque(conf, client.get());

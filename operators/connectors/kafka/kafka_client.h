@@ -115,7 +115,7 @@ class KafkaClient {
 
   const std::string brokers_;
   const std::string sasl_user_;
-  const std::string sasl_password_;
+  const Secret sasl_password_;
   const OnFailedDelivery on_failed_;
   std::string last_error_;
   rd_kafka_t* handle_ = nullptr;

@@ -205,7 +205,7 @@ absl::StatusOr<KafkaClientOptions> ParseClientOptions(const NodeOptions& options
       continue;
     }
     MILLRACE_RETURN_IF_ERROR(CheckKafkaProperty(property));
-    client.properties.emplace(property, value);
+    client.properties.emplace(property, Secret(value));
   }
   const auto brokers = Find(options, "properties.bootstrap.servers");
   if (!brokers || brokers->empty()) {

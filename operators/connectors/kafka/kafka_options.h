@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "runtime/base/secret.h"
 #include "runtime/columns/batch.h"
 
 namespace millrace {
@@ -28,8 +29,9 @@ using KafkaProperties = std::map<std::string, std::string, std::less<>>;
 
 // How to reach a cluster; common to sources and sinks.
 struct KafkaClientOptions {
-  std::string brokers;         // properties.bootstrap.servers
-  KafkaProperties properties;  // Allowed librdkafka properties, without the prefix.
+  std::string brokers;  // properties.bootstrap.servers
+  // Allowed librdkafka properties, without the prefix; passwords and keys are among them.
+  std::map<std::string, Secret, std::less<>> properties;
   // Longest wait for one answer about metadata or offsets.
   absl::Duration request_timeout = absl::Seconds(10);
 };

@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PostgresT
       table.host.c_str(),
       table.port.c_str(),
       table.user.c_str(),
-      table.password.empty() ? nullptr : table.password.c_str(),
+      table.password.empty() ? nullptr : table.password.Reveal().c_str(),
       table.database.c_str(),
       "-c datestyle=ISO -c timezone=UTC -c extra_float_digits=3 -c bytea_output=hex "
       "-c intervalstyle=iso_8601 -c client_min_messages=warning -c client_encoding=UTF8",

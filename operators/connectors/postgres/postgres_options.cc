@@ -28,7 +28,8 @@ absl::StatusOr<PostgresTable> ReadTable(const OptionReader& reader) {
   MILLRACE_ASSIGN_OR_RETURN(const auto port, reader.Int("port"));
   table.port = std::to_string(*port);
   MILLRACE_ASSIGN_OR_RETURN(table.user, text("username"));
-  MILLRACE_ASSIGN_OR_RETURN(table.password, text("password"));
+  MILLRACE_ASSIGN_OR_RETURN(std::string password, text("password"));
+  table.password = Secret(std::move(password));
   MILLRACE_ASSIGN_OR_RETURN(table.database, text("database-name"));
   MILLRACE_ASSIGN_OR_RETURN(table.schema, text("schema-name"));
   MILLRACE_ASSIGN_OR_RETURN(table.table, text("table-name"));

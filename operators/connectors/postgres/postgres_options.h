@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "runtime/base/secret.h"
 
 namespace millrace {
 
@@ -15,7 +16,8 @@ class Node;
 
 // Where a table is.
 struct PostgresTable {
-  std::string host, port, user, password, database, schema, table;
+  std::string host, port, user, database, schema, table;
+  Secret password;
 
   // "orders at db:5432/shop", for messages.
   std::string Text() const;

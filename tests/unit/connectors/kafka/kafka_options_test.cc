@@ -52,7 +52,7 @@ TEST(KafkaOptionsTest, ReadsTheOptionsOfASource) {
   EXPECT_THAT(options->topics, ElementsAre("a", "b"));
   EXPECT_EQ(options->group_id, "g");
   EXPECT_EQ(options->client.brokers, "broker:9092");
-  EXPECT_THAT(options->client.properties, ElementsAre(Pair("fetch.min.bytes", "5")));
+  EXPECT_THAT(options->client.properties, ElementsAre(Pair("fetch.min.bytes", Secret("5"))));
   EXPECT_EQ(options->start, KafkaStart::kTimestamp);
   EXPECT_EQ(options->start_timestamp_ms, 1700000000000);
   EXPECT_EQ(options->discovery_interval, absl::Seconds(30));

@@ -86,7 +86,7 @@ TEST(PostgresOptionsTest, ASinkTakesItsOptions) {
 TEST(PostgresOptionsTest, TextsForMessagesHaveNoPassword) {
   const auto options = ReadPostgresSinkOptions(SinkNode({{"password", "geheim"}}));
   ASSERT_TRUE(options.ok());
-  EXPECT_EQ(options->table.password, "geheim");
+  EXPECT_EQ(options->table.password.Reveal(), "geheim");
   EXPECT_EQ(options->table.Text().find("geheim"), std::string::npos);
 }
 
