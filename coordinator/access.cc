@@ -28,43 +28,30 @@ constexpr std::array<std::pair<std::string_view, Role>, 5> kRoles = {{
 
 struct MethodRule {
   std::string_view method;
-  Access access;
+  Role needed;
 };
 
 // A test compares it with the descriptors of the services.
 constexpr MethodRule kRules[] = {
-    {"/millrace.v1.JobService/CancelJob", Access::kOperator},
-    {"/millrace.v1.JobService/CreateSavepoint", Access::kOperator},
-    {"/millrace.v1.JobService/ExplainJob", Access::kViewer},
-    {"/millrace.v1.JobService/GetJob", Access::kViewer},
-    {"/millrace.v1.JobService/GetLogs", Access::kViewer},
-    {"/millrace.v1.JobService/ListCheckpoints", Access::kViewer},
-    {"/millrace.v1.JobService/ListJobs", Access::kViewer},
-    {"/millrace.v1.JobService/ListWorkers", Access::kViewer},
-    {"/millrace.v1.JobService/StopJob", Access::kOperator},
-    {"/millrace.v1.JobService/SubmitJob", Access::kSubmitter},
-    {"/millrace.v1.JobService/UpdateModel", Access::kSubmitter},
-    {"/millrace.v1.JobService/ValidateJob", Access::kViewer},
-    {"/millrace.v1.JobService/WatchJob", Access::kViewer},
-    {"/millrace.v1.WorkerService/Connect", Access::kWorker},
+    {"/millrace.v1.JobService/CancelJob", Role::kOperator},
+    {"/millrace.v1.JobService/CreateSavepoint", Role::kOperator},
+    {"/millrace.v1.JobService/ExplainJob", Role::kViewer},
+    {"/millrace.v1.JobService/GetJob", Role::kViewer},
+    {"/millrace.v1.JobService/GetLogs", Role::kViewer},
+    {"/millrace.v1.JobService/ListCheckpoints", Role::kViewer},
+    {"/millrace.v1.JobService/ListJobs", Role::kViewer},
+    {"/millrace.v1.JobService/ListWorkers", Role::kViewer},
+    {"/millrace.v1.JobService/StopJob", Role::kOperator},
+    {"/millrace.v1.JobService/SubmitJob", Role::kSubmitter},
+    {"/millrace.v1.JobService/UpdateModel", Role::kSubmitter},
+    {"/millrace.v1.JobService/ValidateJob", Role::kViewer},
+    {"/millrace.v1.JobService/WatchJob", Role::kViewer},
+    {"/millrace.v1.WorkerService/Connect", Role::kWorker},
     // Probes have no credentials.
-    {"/grpc.health.v1.Health/Check", Access::kAnyone},
-    {"/grpc.health.v1.Health/Watch", Access::kAnyone},
-    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::kViewer},
+    {"/grpc.health.v1.Health/Check", Role::kAnyone},
+    {"/grpc.health.v1.Health/Watch", Role::kAnyone},
+    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Role::kViewer},
 };
-
-std::string_view NeededRole(Access access) {
-  switch (access) {
-    case Access::kOperator:
-      return "operator";
-    case Access::kSubmitter:
-      return "submitter";
-    case Access::kWorker:
-      return "worker";
-    default:
-      return "viewer";
-  }
-}
 
 // "sha256:…" of the token.
 std::string Digest(std::string_view token) {
@@ -111,30 +98,16 @@ std::string_view RoleName(Role role) {
   return "";
 }
 
-std::optional<Access> AccessOf(std::string_view method) {
+std::optional<Role> RoleNeeded(std::string_view method) {
   for (const MethodRule& rule : kRules) {
-    if (rule.method == method) return rule.access;
+    if (rule.method == method) return rule.needed;
   }
   return std::nullopt;
 }
 
-bool Allows(Role role, Access access) {
-  if (access == Access::kAnyone) return true;
-  if (role == Role::kAdmin) return true;
-  if (role == Role::kWorker || access == Access::kWorker) {
-    return role == Role::kWorker && access == Access::kWorker;
-  }
-  const auto level = [access] {
-    switch (access) {
-      case Access::kViewer:
-        return Role::kViewer;
-      case Access::kOperator:
-        return Role::kOperator;
-      default:
-        return Role::kSubmitter;
-    }
-  }();
-  return role >= level;
+bool Allows(Role role, Role needed) {
+  if (needed == Role::kAnyone || role == Role::kAdmin || role == needed) return true;
+  return role != Role::kWorker && needed != Role::kWorker && role >= needed;
 }
 
 absl::StatusOr<std::unique_ptr<AccessControl>> AccessControl::Open(std::string path, Disk& disk) {
@@ -204,8 +177,8 @@ void AccessControl::ReadAgain(int64_t now_ns) {
 
 absl::StatusOr<Caller> AccessControl::Check(std::string_view method, const CallerProof& proof,
                                             int64_t now_ns) {
-  const std::optional<Access> access = AccessOf(method);
-  if (access == Access::kAnyone) return Caller{.name = "anyone", .role = Role::kViewer};
+  const std::optional<Role> needed = RoleNeeded(method);
+  if (needed == Role::kAnyone) return Caller{.name = "anyone"};
   std::optional<Caller> caller;
   {
     absl::MutexLock lock(&mutex_);
@@ -225,10 +198,10 @@ absl::StatusOr<Caller> AccessControl::Check(std::string_view method, const Calle
               "MILLRACE_TOKEN) or a client certificate that it knows"
             : "the token is not known to the coordinator");
   }
-  if (!access || !Allows(caller->role, *access)) {
-    return absl::PermissionDeniedError(access ? Concat("'", caller->name, "' has the role ",
+  if (!needed || !Allows(caller->role, *needed)) {
+    return absl::PermissionDeniedError(needed ? Concat("'", caller->name, "' has the role ",
                                                        RoleName(caller->role), "; ", method,
-                                                       " needs ", NeededRole(*access))
+                                                       " needs ", RoleName(*needed))
                                               : Concat("nobody may call ", method));
   }
   return *caller;

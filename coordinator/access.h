@@ -31,15 +31,14 @@ namespace millrace {
 
 class Disk;
 
-enum class Role : uint8_t { kViewer, kOperator, kSubmitter, kAdmin, kWorker };
+enum class Role : uint8_t { kAnyone, kViewer, kOperator, kSubmitter, kAdmin, kWorker };
 std::string_view RoleName(Role role);
 
-// What a method asks for.
-enum class Access : uint8_t { kAnyone, kViewer, kOperator, kSubmitter, kWorker };
-
-// By the path of the call, "/millrace.v1.JobService/GetJob"; nothing: there is no rule, nobody may.
-std::optional<Access> AccessOf(std::string_view method);
-bool Allows(Role role, Access access);
+// The least role that may call a method, by the path of the call,
+// "/millrace.v1.JobService/GetJob"; nothing: there is no rule, nobody may.
+std::optional<Role> RoleNeeded(std::string_view method);
+// A caller of `role` may do what needs `needed`.
+bool Allows(Role role, Role needed);
 
 // How a caller showed who it is; verified.
 struct CallerProof {
@@ -49,7 +48,7 @@ struct CallerProof {
 
 struct Caller {
   std::string name;
-  Role role = Role::kViewer;
+  Role role = Role::kAnyone;
 };
 
 class AccessControl {

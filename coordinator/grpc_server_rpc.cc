@@ -57,8 +57,8 @@ class CallerCheck final : public grpc::AuthMetadataProcessor {
       return {static_cast<grpc::StatusCode>(caller.status().code()),
               std::string(caller.status().message())};
     }
-    const std::optional<Access> access = AccessOf(method);
-    if (access == Access::kOperator || access == Access::kSubmitter) {
+    const std::optional<Role> needed = RoleNeeded(method);
+    if (needed == Role::kOperator || needed == Role::kSubmitter) {
       LogInfo("call", {{"method", method}, {"caller", caller->name}});
     }
     return grpc::Status::OK;

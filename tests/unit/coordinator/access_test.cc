@@ -45,30 +45,31 @@ TEST_F(AccessTest, EveryMethodHasARuleAndEveryRuleAMethod) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) {
         const auto* method = file->service(s)->method(m);
         const std::string path = Concat("/", method->service()->full_name(), "/", method->name());
-        EXPECT_TRUE(AccessOf(path)) << path << " has no rule: nobody could call it";
+        EXPECT_TRUE(RoleNeeded(path)) << path << " has no rule: nobody could call it";
         ++methods;
       }
     }
   }
   EXPECT_EQ(methods, 14) << "a method went; its rule may go too";
-  EXPECT_FALSE(AccessOf("/millrace.v1.JobService/Other"));
-  EXPECT_FALSE(AccessOf("/grpc.channelz.v1.Channelz/GetServers"));
-  EXPECT_FALSE(AccessOf(""));
+  EXPECT_FALSE(RoleNeeded("/millrace.v1.JobService/Other"));
+  EXPECT_FALSE(RoleNeeded("/grpc.channelz.v1.Channelz/GetServers"));
+  EXPECT_FALSE(RoleNeeded(""));
 }
 
 TEST_F(AccessTest, RolesBuildOnOneAnother) {
-  const std::vector<Access> all = {Access::kViewer, Access::kOperator, Access::kSubmitter,
-                                   Access::kWorker};
+  const std::vector<Role> all = {Role::kViewer, Role::kOperator, Role::kSubmitter, Role::kAdmin,
+                                 Role::kWorker};
   const auto allowed = [&](Role role) {
     std::string out;
-    for (const Access access : all) out += Allows(role, access) ? 'y' : 'n';
+    for (const Role needed : all) out += Allows(role, needed) ? 'y' : 'n';
     return out;
   };
-  EXPECT_EQ(allowed(Role::kViewer), "ynnn");
-  EXPECT_EQ(allowed(Role::kOperator), "yynn");
-  EXPECT_EQ(allowed(Role::kSubmitter), "yyyn");
-  EXPECT_EQ(allowed(Role::kAdmin), "yyyy");
-  EXPECT_EQ(allowed(Role::kWorker), "nnny");
+  EXPECT_EQ(allowed(Role::kAnyone), "nnnnn");
+  EXPECT_EQ(allowed(Role::kViewer), "ynnnn");
+  EXPECT_EQ(allowed(Role::kOperator), "yynnn");
+  EXPECT_EQ(allowed(Role::kSubmitter), "yyynn");
+  EXPECT_EQ(allowed(Role::kAdmin), "yyyyy");
+  EXPECT_EQ(allowed(Role::kWorker), "nnnny");
 }
 
 TEST_F(AccessTest, KnowsCallersByTokenAndByCertificate) {
