@@ -30,24 +30,22 @@ struct Envelope {
 
 class DebeziumDecoder : public Decoder {
  public:
-  DebeziumDecoder(DecodedTable table, SchemaPtr columns, const JsonDecoderOptions& options,
+  DebeziumDecoder(DecodedTable table, SchemaPtr columns, int64_t bytes_max,
                   DebeziumValues::Options values)
       : table_(std::move(table)),
         columns_(std::move(columns)),
-        bytes_max_(options.message_bytes_max),
+        bytes_max_(bytes_max),
         values_(columns_, std::move(values)),
-        rows_(columns_, options),
-        deleted_rows_(columns_, options),
         sequence_(table_.schema->IndexOfName("$sequence")),
         unavailable_(table_.schema->IndexOfName("$unavailable")) {}
 
-  absl::Status Init() {
-    rows_.set_forms(&values_);
-    deleted_rows_.set_forms(&values_);
-    MILLRACE_RETURN_IF_ERROR(rows_.Init());
+  absl::Status Init(const JsonDecoderOptions& options) {
+    MILLRACE_ASSIGN_OR_RETURN(rows_, MakeJsonRowDecoder(columns_, options, nullptr, &values_));
     // Of a deleted row only the key is to be believed: without REPLICA IDENTITY FULL PostgreSQL
     // does not tell the rest, and Debezium makes it up.
-    return deleted_rows_.Init(&table_.key);
+    MILLRACE_ASSIGN_OR_RETURN(deleted_rows_,
+                              MakeJsonRowDecoder(columns_, options, &table_.key, &values_));
+    return absl::OkStatus();
   }
 
   void BeginSplit(std::string_view split_id) override {
@@ -80,13 +78,13 @@ class DebeziumDecoder : public Decoder {
       return Fail(kBadSyntax, std::string(status.message()), none);
     }
     if (envelope.op == "c" || envelope.op == "r") {
-      return AppendRow(rows_, "after", envelope.after, RowKind::kInsert, envelope, out, none);
+      return AppendRow(*rows_, "after", envelope.after, RowKind::kInsert, envelope, out, none);
     }
     if (envelope.op == "u") {
-      return AppendRow(rows_, "after", envelope.after, RowKind::kUpdateAfter, envelope, out, none);
+      return AppendRow(*rows_, "after", envelope.after, RowKind::kUpdateAfter, envelope, out, none);
     }
     if (envelope.op == "d") {
-      return AppendRow(deleted_rows_, "before", envelope.before, RowKind::kDelete, envelope, out,
+      return AppendRow(*deleted_rows_, "before", envelope.before, RowKind::kDelete, envelope, out,
                        none);
     }
     if (envelope.op == "t") {
@@ -101,7 +99,7 @@ class DebeziumDecoder : public Decoder {
     return Fail(kBadValue, Concat("op '", Excerpt(envelope.op), "' is not known"), none);
   }
 
-  bool AppendRow(JsonDecoder& decoder, std::string_view name, std::string_view row, RowKind kind,
+  bool AppendRow(JsonRowDecoder& decoder, std::string_view name, std::string_view row, RowKind kind,
                  const Envelope& envelope, BatchBuilder& out, NoRow& none) {
     if (row.empty()) {
       return Fail(kMissingField, Concat("op '", envelope.op, "' without '", name, "'"), none);
@@ -253,8 +251,7 @@ class DebeziumDecoder : public Decoder {
   const SchemaPtr columns_;  // Of the table, without those that tell about the change.
   const int64_t bytes_max_;
   DebeziumValues values_;
-  JsonDecoder rows_;
-  JsonDecoder deleted_rows_;
+  std::unique_ptr<JsonRowDecoder> rows_, deleted_rows_;
   const int sequence_;
   const int unavailable_;
   ondemand::parser parser_;
@@ -283,12 +280,11 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDebeziumDecoder(const DecodedTable&
     columns.push_back(field);
   }
   auto decoder = std::make_unique<DebeziumDecoder>(
-      table, Schema::Make(std::move(columns)),
-      JsonDecoderOptions{
-          .timestamps = TimestampForm::kIso8601, .depth_max = *depth, .message_bytes_max = *bytes},
+      table, Schema::Make(std::move(columns)), *bytes,
       DebeziumValues::Options{.unit = static_cast<DebeziumTimeUnit>(*unit),
                               .unavailable = *placeholder});
-  MILLRACE_RETURN_IF_ERROR(decoder->Init());
+  MILLRACE_RETURN_IF_ERROR(decoder->Init(
+      {.timestamps = TimestampForm::kIso8601, .depth_max = *depth, .message_bytes_max = *bytes}));
   return decoder;
 }
 

@@ -1,6 +1,13 @@
+// JSON objects to columns, by simdjson's On-Demand parser: only the columns of the schema are
+// converted; everything else is passed over (its UTF-8, quotes and brackets are checked, its values
+// are not). Of equal keys the last one wins, as in JavaScript and Jackson.
 #include "operators/formats/json_decoder.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <deque>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -72,7 +79,107 @@ bool MayBeDeeperThan(std::string_view text, int64_t depth) {
   return opened > depth;
 }
 
-}  // namespace
+// Short of the padding: a key may be compared past the end of the message.
+constexpr size_t kSlotWords = 4;
+static_assert(8 * kSlotWords <= kMessagePadding);
+
+// One JSON object that columns are taken from; the root, or the value of a key of another one.
+struct ObjectNode {
+  struct Child {
+    std::string key;               // Unescaped.
+    int column = -1;               // A column of the schema; or
+    ObjectNode* object = nullptr;  // an object with columns in it.
+  };
+  // The key that stood at this place of the last object, with its closing quote: most messages of
+  // a stream have the same keys in the same order. Compared in words, without a call.
+  struct Slot {
+    std::array<uint64_t, kSlotWords> words{};
+    std::array<uint64_t, kSlotWords> masks{};
+    uint32_t word_count = 0;  // 0: nothing yet, or a key that is too long.
+    int child = -1;           // -1: a key that is not wanted.
+
+    void Set(const char* key, size_t bytes) {
+      word_count = static_cast<uint32_t>((bytes + 7) / 8);
+      words.fill(0);
+      masks.fill(0);
+      std::memcpy(words.data(), key, bytes);
+      std::memset(masks.data(), 0xff, bytes);
+    }
+    // Reads whole words, perhaps behind the end of the message.
+    bool Matches(const char* key) const {
+      uint64_t difference = 0;
+      for (uint32_t i = 0; i < word_count; ++i) {
+        uint64_t word;
+        std::memcpy(&word, key + 8 * i, 8);
+        difference |= (word & masks[i]) ^ words[i];
+      }
+      return word_count != 0 && difference == 0;
+    }
+  };
+  std::vector<Child> children;
+  std::vector<Slot> slots;
+  std::vector<int> columns;  // All below this object.
+  bool seen = false;         // In the current message.
+};
+
+// Not visible outside: the compiler then puts the walk of an object into one function.
+class JsonDecoder final : public Decoder, public JsonRowDecoder {
+ public:
+  JsonDecoder(SchemaPtr schema, const JsonDecoderOptions& options)
+      : schema_(std::move(schema)),
+        options_(options),
+        timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
+                                                                        : TimestampText::kSql) {}
+
+  // Builds the tree of paths. kInvalidArgument: two columns that exclude each other. With
+  // `only_columns`, the others are NULL, whatever they are declared as.
+  absl::Status Init(const std::vector<int>* only_columns = nullptr);
+  void set_forms(JsonValueForms* forms) { forms_ = forms; }
+  void Decode(std::span<const Message> messages, BatchBuilder& out,
+              std::vector<NoRow>& none) override;
+  bool DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) override;
+
+ private:
+  bool DecodeOne(const Message& message, BatchBuilder& out);
+  void TakeBack(BatchBuilder& out, NoRow& none);
+  bool WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out);
+  bool TakeValue(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
+  bool TakeObject(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
+  bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool FillMissing(BatchBuilder& out);
+  // The child that `key` names; null when it is not wanted.
+  ObjectNode::Child* FindChild(ObjectNode& node, size_t position, ondemand::field& field);
+  ObjectNode::Child* LookUpChild(ObjectNode& node, size_t position, ondemand::field& field);
+
+  bool Fail(std::string_view code, std::string error) {
+    code_ = code;
+    error_ = std::move(error);
+    return false;
+  }
+  bool FailSyntax(simdjson::error_code error) {
+    return Fail(kBadSyntax, Concat("not a JSON object: ", simdjson::error_message(error)));
+  }
+  bool FailValue(const Field& field, ondemand::value& value, std::string_view expected);
+  size_t ByteOf(const char* place) const { return static_cast<size_t>(place - text_.data()); }
+
+  const SchemaPtr schema_;
+  const JsonDecoderOptions options_;
+  std::deque<ObjectNode> nodes_;  // The first is the root.
+  std::vector<bool> left_null_;   // By column; empty: none.
+  JsonValueForms* forms_ = nullptr;
+  ondemand::parser parser_;
+  TimestampParser timestamp_parser_;
+  std::string scratch_;
+  // Of the current message.
+  std::string_view text_;
+  int64_t row_ = 0;
+  int filled_ = 0;
+  bool passed_over_container_ = false;
+  std::string_view code_;
+  std::string error_;
+};
 
 absl::Status JsonDecoder::Init(const std::vector<int>* only_columns) {
   if (only_columns != nullptr) {
@@ -124,23 +231,30 @@ absl::Status JsonDecoder::Init(const std::vector<int>* only_columns) {
 void JsonDecoder::Decode(std::span<const Message> messages, BatchBuilder& out,
                          std::vector<NoRow>& none) {
   if (schema_->size() == 0) return;
+  row_ = out.column(0).length();
   for (size_t i = 0; i < messages.size(); ++i) {
-    NoRow no_row{.index = i};
-    if (!DecodeRow(messages[i], out, no_row)) [[unlikely]]
-      none.push_back(std::move(no_row));
+    if (DecodeOne(messages[i], out)) [[likely]] {
+      ++row_;
+    } else {
+      TakeBack(out, none.emplace_back(NoRow{.index = i}));
+    }
   }
 }
 
 bool JsonDecoder::DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) {
   row_ = out.column(0).length();
-  if (DecodeOne(message, out)) [[likely]]
-    return true;
+  const bool done = DecodeOne(message, out);
+  if (!done) TakeBack(out, none);
+  return done;
+}
+
+// The half row that was appended; `none` says why.
+void JsonDecoder::TakeBack(BatchBuilder& out, NoRow& none) {
   for (int column = 0; column < schema_->size(); ++column) {
     if (out.column(column).length() > row_) out.column(column).Truncate(row_);
   }
   none.code = code_;
   none.error = std::move(error_);
-  return false;
 }
 
 bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
@@ -419,6 +533,17 @@ bool JsonDecoder::AppendText(const Field& field, ondemand::value& value, ColumnB
       column.AppendString(scratch_);
       return true;
   }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JsonRowDecoder>> MakeJsonRowDecoder(
+    const SchemaPtr& schema, const JsonDecoderOptions& options,
+    const std::vector<int>* only_columns, JsonValueForms* forms) {
+  auto decoder = std::make_unique<JsonDecoder>(schema, options);
+  MILLRACE_RETURN_IF_ERROR(decoder->Init(only_columns));
+  decoder->set_forms(forms);
+  return decoder;
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodedTable& table,
