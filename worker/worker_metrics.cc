@@ -21,7 +21,7 @@ struct TaskView {
   double busy_s, idle_s, blocked_s, stalls;
   double letters_waiting, letters, letters_wait_s;
   double state_bytes, queued_bytes;
-  double source_idle_s, splits_active, splits_idle, splits_finished;  // Of a source.
+  double source_idle_s, splits_active, splits_idle, splits_finished, drift_s;  // Of a source.
   bool has_source;
   struct Node {
     std::string uid;
@@ -63,6 +63,7 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
                 .splits_active = number(task.splits().active),
                 .splits_idle = number(task.splits().idle),
                 .splits_finished = number(task.splits().finished),
+                .drift_s = static_cast<double>(task.watermark_drift_us()) / 1e6,
                 .has_source = task.has_source(),
                 .nodes = {}};
   for (const Task::NodeView& node : task.Views()) {
@@ -141,6 +142,9 @@ void Write(const TaskView& task, MetricsSink& sink) {
     splits("active", task.splits_active);
     splits("idle", task.splits_idle);
     splits("finished", task.splits_finished);
+    sink.Gauge("millrace_watermark_drift_seconds",
+               "Event time by which the most advanced active split is ahead of the slowest.",
+               task.labels, task.drift_s);
   }
   for (const TaskView::Node& node : task.nodes) {
     const MetricLabels labels = with("operator", node.uid);

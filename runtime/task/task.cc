@@ -174,6 +174,7 @@ Task::Step Task::PollSource(Node& node) {
 
 void Task::LookAtSplits(int64_t now_ns) {
   uint64_t idle = 0, finished = 0;
+  EventTime slowest = EventTime::Max(), fastest = EventTime::Min();
   const std::vector<Split> positions = nodes_[0]->source->Positions();
   for (uint32_t i = 0; i < positions.size(); ++i) {
     if (positions[i].finished) {
@@ -182,8 +183,13 @@ void Task::LookAtSplits(int64_t now_ns) {
       if (watermark_node_ >= 0) split_watermarks_.FinishSplit(i);
     } else if (watermark_node_ >= 0 && split_watermarks_.IsIdle(i, now_ns)) {
       ++idle;
+    } else if (watermark_node_ >= 0) {
+      slowest = std::min(slowest, split_watermarks_.OfSplit(i));
+      fastest = std::max(fastest, split_watermarks_.OfSplit(i));
     }
   }
+  const bool has_drift = EventTime::Min() < slowest && slowest < fastest;
+  watermark_drift_us_.Set(has_drift ? static_cast<uint64_t>(fastest.us - slowest.us) : 0);
   split_counts_.idle.Set(idle);
   split_counts_.finished.Set(finished);
   split_counts_.active.Set(positions.size() - idle - finished);

@@ -151,6 +151,8 @@ class Task : public std::enable_shared_from_this<Task> {
   // Since the source last had rows; 0 before it has been polled.
   int64_t source_idle_ns() const;
   const SplitCounts& splits() const { return split_counts_; }
+  // How far the most advanced split is ahead of the one that holds the watermark, both active.
+  uint64_t watermark_drift_us() const { return watermark_drift_us_.value(); }
 
  private:
   struct Node;
@@ -247,6 +249,7 @@ class Task : public std::enable_shared_from_this<Task> {
   TaskCounter letters_, letters_wait_ns_;
   TaskCounter source_rows_ns_;  // When the source last had rows, or was first polled.
   SplitCounts split_counts_;
+  TaskCounter watermark_drift_us_;
 };
 
 }  // namespace millrace

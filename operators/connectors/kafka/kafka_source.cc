@@ -1,6 +1,7 @@
 #include "operators/connectors/kafka/kafka_source.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/kafka/kafka_errors.h"
@@ -183,6 +184,11 @@ absl::Status KafkaSource::AddSplits(std::vector<Split> splits) {
           ->offset = state.next_offset;
       ++unfinished_;
     }
+    state.lag = &context_->counters.metrics.Gauge(
+        "millrace_source_partition_lag_records", "Records known to wait, by partition.",
+        {{"topic", state.partition.topic},
+         {"partition", std::to_string(state.partition.partition)}});
+    state.lag->Set(std::numeric_limits<double>::quiet_NaN());  // Not known yet.
     split_index_[state.partition] = static_cast<uint32_t>(splits_.size());
     splits_.push_back(std::move(state));
   }
@@ -302,6 +308,7 @@ absl::Status KafkaSource::HandleError(const rd_kafka_message_t& message) {
 
 void KafkaSource::Finish(SplitState& split) {
   split.finished = true;
+  split.lag->Set(0);
   --unfinished_;
   const KafkaListHandle list(rd_kafka_topic_partition_list_new(1));
   rd_kafka_topic_partition_list_add(list.get(), split.partition.topic.c_str(),
@@ -482,7 +489,9 @@ void KafkaSource::UpdateLag() {
       continue;
     }
     const int64_t end = std::min(high, split.end.value_or(high));
-    if (end > split.next_offset) lag += static_cast<uint64_t>(end - split.next_offset);
+    const int64_t waiting = std::max<int64_t>(0, end - split.next_offset);
+    split.lag->Set(static_cast<double>(waiting));
+    lag += static_cast<uint64_t>(waiting);
   }
   context_->counters.lag_rows.Set(lag);
   fetch_lag_->Set(fetch_lag_s);

@@ -47,6 +47,7 @@ class KafkaSource : public Source {
     std::optional<int64_t> end;
     bool finished = false;
     double fetch_lag_s = 0;  // Age of the newest message, when it was fetched.
+    OperatorMetrics::Number* lag = nullptr;
     // Of the current Poll: messages to decode, in order.
     std::vector<const rd_kafka_message_t*> arrived;
   };

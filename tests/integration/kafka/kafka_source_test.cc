@@ -11,6 +11,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Pair;
 using testing::UnorderedElementsAre;
 
 class KafkaSourceTest : public KafkaTest {
@@ -332,8 +333,18 @@ TEST_F(UpsertKafkaSourceTest, KeysThatCannotBeReadAreDeadLetters) {
 TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {
   const std::string topic = CreateTopic(2);
   const int64_t now_ms = absl::ToUnixMillis(env_value_.clock.Now());
-  Produce(topic, {{"new", 0, "", now_ms}, {"old", 1, "", now_ms - 3'600'000}});
+  Produce(topic,
+          {{"new", 0, "", now_ms}, {"newer", 0, "", now_ms}, {"old", 1, "", now_ms - 3'600'000}});
   auto reader = MustOpen(Node(topic));
+  const auto partition_lags = [&reader] {
+    std::map<std::string, double> lags;
+    for (const OperatorMetrics::Value& value : reader->counters.metrics.Read()) {
+      if (value.name != "millrace_source_partition_lag_records") continue;
+      lags[value.labels[1].second] = value.number;
+    }
+    return lags;
+  };
+  EXPECT_THAT(partition_lags(), IsEmpty()) << "not known yet";
   const auto fetch_lag_s = [&reader] {
     for (const OperatorMetrics::Value& value : reader->counters.metrics.Read()) {
       if (value.name == "millrace_source_fetch_lag_seconds") return value.number;
@@ -347,6 +358,11 @@ TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {
   }
   EXPECT_GE(fetch_lag_s(), 3600);
   EXPECT_LT(fetch_lag_s(), 3700);
+  while (partition_lags().size() < 2 && !deadline.passed()) {
+    ASSERT_TRUE(reader->source->Poll(reader->out).ok());
+  }
+  // Everything that is there has been read.
+  EXPECT_THAT(partition_lags(), ElementsAre(Pair("0", 0), Pair("1", 0)));
 }
 
 TEST_F(KafkaSourceTest, NothingWaitsBehindItsEnd) {
