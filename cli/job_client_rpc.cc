@@ -15,6 +15,11 @@ namespace {
 constexpr int kMessageBytesMax = 256 << 20;
 // Stopping and savepoints wait for a checkpoint; the rest answers at once.
 constexpr absl::Duration kPatience = absl::Minutes(15);
+// A coordinator that is just being restarted is found. Safe: changes carry a request id.
+constexpr char kRetries[] = R"({"methodConfig": [{
+  "name": [{"service": "millrace.v1.JobService"}],
+  "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
+                  "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
 
 void Prepare(grpc::ClientContext& context, absl::Time deadline) {
   context.set_wait_for_ready(false);
@@ -55,6 +60,7 @@ JobClient::JobClient(const std::string& address, const ClientSecurity& security)
     : stub_(std::make_unique<Stub>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetServiceConfigJSON(kRetries);
   stub_->address = address;
   const auto credentials = MakeChannelCredentials(security, arguments);
   stub_->unusable = credentials.status();

@@ -534,7 +534,7 @@ class RemoteTest(CommandTest):
         (worker,) = json.loads(self.millrace("get", "workers", "-o", "json").stdout)["workers"]
         self.assertEqual(worker["cores"], 1)
         names = self.millrace("get", "workers", "-o", "name").stdout
-        self.assertEqual(names, worker["workerId"] + "\n")
+        self.assertEqual(names, worker["worker_id"] + "\n")
         epochs = json.loads(self.millrace("get", "checkpoints", job, "-o", "json").stdout)
         self.assertTrue(epochs["checkpoints"])
         described = json.loads(self.millrace("describe", job, "-o", "json").stdout)

@@ -33,10 +33,13 @@ def can_change_root():
     return subprocess.run(CHANGE_ROOT + ["/", "/bin/true"], capture_output=True).returncode == 0
 
 
+# What a container has, too: /proc, in a mount namespace that goes with the process.
+ENTER = 'mount --rbind /proc "$0/proc" && exec chroot {flags} "$0" "$@"'
 if os.geteuid() == 0:
-    CHANGE_ROOT = ["chroot", f"--userspec={USER}:{USER}"]
+    CHANGE_ROOT = ["unshare", "--mount", "sh", "-c",
+                   ENTER.format(flags=f"--userspec={USER}:{USER}")]
 else:  # Our own user, as root of a namespace, which may write where that user may.
-    CHANGE_ROOT = ["unshare", "--map-root-user", "chroot"]
+    CHANGE_ROOT = ["unshare", "--map-root-user", "--mount", "sh", "-c", ENTER.format(flags="")]
 
 
 class ImageTest(unittest.TestCase):

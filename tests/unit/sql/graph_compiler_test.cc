@@ -141,8 +141,7 @@ TEST_P(ExamplesTest, Compiles) {
                                                           {"output", "/out"},
                                                           {"host", "db"},
                                                           {"user", "me"},
-                                                          {"database", "shop"},
-                                                          {"topic", "shop.public.orders"}});
+                                                          {"database", "shop"}});
         return DiagnosticsText(compiled.diagnostics) + ExplainGraph(compiled.graph);
       },
       1);
