@@ -22,6 +22,7 @@
 #include "cli/remote_commands.h"
 #include "cli/run_command.h"
 #include "coordinator/compile_job.h"
+#include "operators/all_operators.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "runtime/base/real_env.h"
@@ -163,6 +164,36 @@ class Command {
     return RunEmbedded(options, &interrupted);
   }
 
+  // What is wrong with one source does not keep the others from being cleaned.
+  int Clean() {
+    v1::JobSource source;
+    if (!ReadSource(source)) return kExitUsage;
+    RealEnv env({.io_threads = 1});
+    const CompiledJob compiled = CompileJob(source, env.env().disk);
+    int code = kExitOk;
+    for (const v1::Diagnostic& problem : compiled.diagnostics) {
+      if (problem.severity() == v1::Diagnostic::SEVERITY_ERROR) code = kExitFailed;
+    }
+    if (code != kExitOk) {
+      PrintDiagnostics({compiled.diagnostics.begin(), compiled.diagnostics.end()}, flags_.file);
+      return code;
+    }
+    const auto secrets = OpenSecretFolder(flags_.secrets_dir, env.env().disk);
+    for (const v1::Node& node : compiled.graph.nodes()) {
+      if (!node.has_source()) continue;
+      const auto removed = CleanSource(node, *secrets);
+      if (!removed.ok()) {
+        PrintError(removed.status(), flags_.file);
+        code = ExitCodeFor(removed.status());
+        continue;
+      }
+      for (const std::string& what : *removed) {
+        std::printf("%s: removed %s\n", node.uid().c_str(), what.c_str());
+      }
+    }
+    return code;
+  }
+
   int Submit() {
     SubmitOptions options;
     if (!ReadJob(flags_.file, options.job_text) ||
@@ -240,6 +271,13 @@ void AddJobFile(CLI::App* command, Flags& flags) {
   command->add_option("--set", flags.settings, "name=value for ${name} in the job file");
 }
 
+void AddSecretsDir(CLI::App* command, Flags& flags) {
+  command
+      ->add_option("--secrets-dir", flags.secrets_dir,
+                   "folder with a file per secret, for ${secret:NAME} in the job")
+      ->envname("MILLRACE_SECRETS_DIR");
+}
+
 void AddParallelism(CLI::App* command, Flags& flags) {
   command->add_option("--parallelism", flags.parallelism, "tasks per node; 0 = what the job says");
   command->add_option("--checkpoint-interval", flags.checkpoint_interval, "e.g. 1s");
@@ -297,9 +335,7 @@ int Main(int argc, char** argv) {
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
-  sub->add_option("--secrets-dir", flags.secrets_dir,
-                  "folder with a file per secret, for ${secret:NAME} in the job")
-      ->envname("MILLRACE_SECRETS_DIR");
+  AddSecretsDir(sub, flags);
   sub->add_option("--metrics-port", flags.metrics_port, "serve /metrics there; 0 = any port");
   sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20));
@@ -310,6 +346,12 @@ int Main(int argc, char** argv) {
   AddJobFile(on(app.add_subcommand("explain", "show the plan of a job"),
                 [&] { return command.Validate(true); }),
              flags);
+  sub = on(app.add_subcommand("clean",
+                              "remove what the sources of a job that is not to come back have left "
+                              "outside: replication slots, publications"),
+           [&] { return command.Clean(); });
+  AddJobFile(sub, flags);
+  AddSecretsDir(sub, flags);
   sub = on(app.add_subcommand("submit", "submit a job to a coordinator"),
            [&] { return command.Submit(); });
   AddJobFile(sub, flags);

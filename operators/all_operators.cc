@@ -133,4 +133,14 @@ std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets) {
   return std::make_unique<NodeTable>(secrets);
 }
 
+absl::StatusOr<std::vector<std::string>> CleanSource(const v1::Node& node,
+                                                     const SecretStore& secrets) {
+  MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(node.source().connector()));
+  if (connector->clean == nullptr) return std::vector<std::string>();
+  MILLRACE_ASSIGN_OR_RETURN(const NodeWithSecrets readable, NodeWithSecrets::Make(node, secrets));
+  auto removed = connector->clean(readable.node());
+  if (!removed.ok()) return readable.Redact(removed.status());
+  return removed;
+}
+
 }  // namespace millrace

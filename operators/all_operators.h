@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "runtime/base/secret.h"
 #include "runtime/task/node_factory.h"
@@ -12,5 +14,8 @@ namespace millrace {
 const NodeFactory& AllNodes();
 // The same, with the secrets that options name; `secrets` outlives it.
 std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets);
+// Connector::clean of a source, with its secrets.
+absl::StatusOr<std::vector<std::string>> CleanSource(const v1::Node& node,
+                                                     const SecretStore& secrets);
 
 }  // namespace millrace

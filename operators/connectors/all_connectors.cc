@@ -33,6 +33,7 @@ std::span<const Connector> AllConnectors() {
       {.name = "postgres-cdc",
        .make_source = &MakePostgresCdcSource,
        .make_discovery = &MakePostgresCdcDiscovery,
+       .clean = &CleanPostgresCdc,
        .blocking = true},
       {.name = "print", .make_sink = &MakePrintSink},
       {.name = "upsert-kafka",

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/base/env.h"
@@ -23,6 +24,9 @@ struct Connector {
   absl::StatusOr<std::unique_ptr<SplitDiscovery>> (*make_discovery)(const v1::Node& node,
                                                                     Env& env) = nullptr;
   absl::StatusOr<std::unique_ptr<Sink>> (*make_sink)(const v1::Node& node) = nullptr;
+  // Removes what sources like this one have made outside and leave there for the job to go on, and
+  // says what it was, a line each. For a job that is not to come back. Blocks. Null: nothing.
+  absl::StatusOr<std::vector<std::string>> (*clean)(const v1::Node& node) = nullptr;
   // The client blocks: its task gets a thread of its own.
   bool blocking = false;
 };

@@ -311,6 +311,30 @@ TEST_F(PostgresCdcTest, ASnapshotThatDidNotEndBeginsAnewWithATruncate) {
   EXPECT_EQ(reader->Rows()[1], "+I 1, 1, NULL");
 }
 
+TEST_F(PostgresCdcTest, CleaningRemovesWhatOnlyThisJobNeeds) {
+  MakeOrders();
+  const v1::Node node = Node();
+  auto reader = MustOpen(node);
+  ASSERT_NE(reader, nullptr);
+  AwaitStream(*reader);
+  auto removed = CleanPostgresCdc(node);
+  EXPECT_TRUE(absl::IsFailedPrecondition(removed.status())) << removed.status();
+  EXPECT_THAT(std::string(removed.status().message()), HasSubstr("is in use: stop the job"));
+  reader = nullptr;
+  EXPECT_TRUE(Eventually([&] {
+    removed = CleanPostgresCdc(node);
+    return removed.ok();
+  })) << removed.status();
+  EXPECT_THAT(*removed,
+              ElementsAre("replication slot " + name_, "publication " + name_ + "_publication"));
+  // There is nothing left; and a publication that is for other tables too stays.
+  Run("CREATE TABLE other (id bigint PRIMARY KEY)");
+  Run("CREATE PUBLICATION " + name_ + "_publication FOR TABLE orders, other");
+  removed = CleanPostgresCdc(node);
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_THAT(*removed, IsEmpty());
+}
+
 TEST_F(PostgresCdcTest, LatestBeginsWithWhatComes) {
   MakeOrders();
   Run("INSERT INTO orders VALUES (1, 1, NULL)");
