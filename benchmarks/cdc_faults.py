@@ -4,14 +4,15 @@ end every table and topic says what a query in the source database says.
 
     dev/bench cdc_faults [--by debezium] [--kills 30] [--seed 1] [--writers 3] [--rows 2000]
 
-By Millrace's own connector, or by Debezium on Kafka Connect, which is killed as well. Writers insert, update, delete, change keys, roll back, leave long values unchanged, and truncate once.
+By Millrace's own connector, or by Debezium on Kafka Connect, which is killed as well. Writers insert,
+update, delete, change keys, roll back, leave long values unchanged, and truncate once.
 The job (jobs/cdc_faults.yaml) keeps a copy of the table and totals per customer, in PostgreSQL and in
 Kafka. Prints the seed that repeats the writes and the kills (their moments depend on the machine).
 """
 
 import argparse
-import json
 import contextlib
+import json
 import pathlib
 import random
 import subprocess
@@ -280,8 +281,8 @@ def main():
             connect.request("DELETE", f"/connectors/{name}")
         drop_slot(postgres, database, slot)
         statements = sum(writer.statements for writer in writers)
-        print(f"{arguments.kills} kills, {connect_crashes} of Connect, {statements} statements, {count} rows and {len(rows)} groups "
-              f"in the end")
+        print(f"{arguments.kills} kills, {connect_crashes} of Connect, {statements} statements, "
+              f"{count} rows and {len(rows)} groups in the end")
         for problem in problems:
             print(f"VIOLATION: {problem}")
         if problems:

@@ -109,6 +109,13 @@ std::string Absolute(const std::string& folder) {
   return std::filesystem::absolute(folder).lexically_normal().string();
 }
 
+bool IsValid(const CompiledJob& job) {
+  for (const v1::Diagnostic& problem : job.diagnostics) {
+    if (problem.severity() == v1::Diagnostic::SEVERITY_ERROR) return false;
+  }
+  return true;
+}
+
 class Command {
  public:
   explicit Command(const Flags& flags) : flags_(flags) {}
@@ -121,10 +128,7 @@ class Command {
     google::protobuf::RepeatedPtrField<v1::Diagnostic> diagnostics(compiled.diagnostics.begin(),
                                                                    compiled.diagnostics.end());
     PrintDiagnostics(diagnostics, flags_.file);
-    bool valid = true;
-    for (const v1::Diagnostic& d : diagnostics) {
-      valid &= d.severity() != v1::Diagnostic::SEVERITY_ERROR;
-    }
+    const bool valid = IsValid(compiled);
     if (!explain && flags_.format == OutputFormat::kJson) {
       v1::ValidateJobResponse response;
       response.set_valid(valid);
@@ -170,14 +174,11 @@ class Command {
     if (!ReadSource(source)) return kExitUsage;
     RealEnv env({.io_threads = 1});
     const CompiledJob compiled = CompileJob(source, env.env().disk);
-    int code = kExitOk;
-    for (const v1::Diagnostic& problem : compiled.diagnostics) {
-      if (problem.severity() == v1::Diagnostic::SEVERITY_ERROR) code = kExitFailed;
-    }
-    if (code != kExitOk) {
+    if (!IsValid(compiled)) {
       PrintDiagnostics({compiled.diagnostics.begin(), compiled.diagnostics.end()}, flags_.file);
-      return code;
+      return kExitFailed;
     }
+    int code = kExitOk;
     const auto secrets = OpenSecretFolder(flags_.secrets_dir, env.env().disk);
     for (const v1::Node& node : compiled.graph.nodes()) {
       if (!node.has_source()) continue;

@@ -1,11 +1,10 @@
 #include "coordinator/access.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
 
+#include "runtime/base/digests.h"
 #include "runtime/base/env.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
@@ -52,20 +51,6 @@ constexpr MethodRule kRules[] = {
     {"/grpc.health.v1.Health/Watch", Role::kAnyone},
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Role::kViewer},
 };
-
-// "sha256:…" of the token.
-std::string Digest(std::string_view token) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_Digest(token.data(), token.size(), digest, &size, EVP_sha256(), nullptr);
-  std::string text = "sha256:";
-  for (unsigned int i = 0; i < size; ++i) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    text.push_back(kDigits[digest[i] >> 4]);
-    text.push_back(kDigits[digest[i] & 15]);
-  }
-  return text;
-}
 
 std::vector<std::string_view> Words(std::string_view line) {
   std::vector<std::string_view> words;
@@ -189,7 +174,11 @@ absl::StatusOr<Caller> AccessControl::Check(std::string_view method, const Calle
     };
     for (const std::string& name : proof.certificate_names) look_up(Concat("cert:", name));
     // What the caller says of itself counts before what its connection says.
-    if (!proof.token.empty()) look_up(Digest(proof.token));
+    if (!proof.token.empty()) {
+      std::string digest;
+      Sha256Hex(proof.token, digest);
+      look_up(Concat("sha256:", digest));
+    }
   }
   if (!caller) {
     return absl::UnauthenticatedError(

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <set>
 
+#include "runtime/base/digests.h"
 #include "runtime/base/env.h"
 #include "runtime/base/text.h"
-#include "runtime/expressions/digests.h"
 
 namespace millrace {
 namespace {
@@ -194,7 +194,7 @@ void PinModelFile(int index, v1::Model& model, Disk& disk, Diagnostics& diagnost
                         "workers check its digest when they start");
   } else {
     std::string digest;
-    expressions::Sha256Hex(*bytes, digest);
+    Sha256Hex(*bytes, digest);
     if (local.sha256().empty()) local.set_sha256(digest);
     if (local.sha256() == digest) return;
     diagnostics.Error("MR1505", "", path + ".sha256",

@@ -52,6 +52,19 @@ std::optional<int64_t> ToMicros(int64_t number, DebeziumTimeUnit unit) {
   return std::nullopt;
 }
 
+// A number as text, to a column of numbers.
+JsonValueForms::Result AppendDigits(std::string_view text, const Field& field,
+                                    ColumnBuilder& builder) {
+  if (field.type == TypeKind::kFloat64) {
+    const auto number = ParseNumber<double>(text);
+    if (number) builder.AppendFloat64(*number);
+    return number ? JsonValueForms::Result::kAppended : JsonValueForms::Result::kBad;
+  }
+  const auto whole = field.type == TypeKind::kInt64 ? ParseNumber<int64_t>(text) : std::nullopt;
+  if (whole) builder.AppendInt64(*whole);
+  return whole ? JsonValueForms::Result::kAppended : JsonValueForms::Result::kBad;
+}
+
 }  // namespace
 
 bool AppendDecimalText(std::string_view unscaled, int scale, std::string& out) {
@@ -203,20 +216,10 @@ JsonValueForms::Result DebeziumValues::AppendText(const Form& form, const Field&
   switch (field.type) {
     case TypeKind::kString:
       return form.scale ? AppendDecimal(text, *form.scale, field, builder) : Result::kNotMine;
-    case TypeKind::kFloat64: {
-      if (form.scale) return AppendDecimal(text, *form.scale, field, builder);
-      const auto number = ParseNumber<double>(text);
-      if (!number) return Result::kBad;
-      builder.AppendFloat64(*number);
-      return Result::kAppended;
-    }
-    case TypeKind::kInt64: {
-      if (form.scale) return AppendDecimal(text, *form.scale, field, builder);
-      const auto number = ParseNumber<int64_t>(text);
-      if (!number) return Result::kBad;
-      builder.AppendInt64(*number);
-      return Result::kAppended;
-    }
+    case TypeKind::kFloat64:
+    case TypeKind::kInt64:
+      return form.scale ? AppendDecimal(text, *form.scale, field, builder)
+                        : AppendDigits(text, field, builder);
     default:
       return Result::kNotMine;
   }
@@ -248,16 +251,7 @@ JsonValueForms::Result DebeziumValues::AppendDecimal(std::string_view base64, in
     builder.AppendString(scratch_);
     return Result::kAppended;
   }
-  if (field.type == TypeKind::kFloat64) {
-    const auto number = ParseNumber<double>(scratch_);
-    if (!number) return Result::kBad;
-    builder.AppendFloat64(*number);
-    return Result::kAppended;
-  }
-  const auto whole = field.type == TypeKind::kInt64 ? ParseNumber<int64_t>(scratch_) : std::nullopt;
-  if (!whole) return Result::kBad;
-  builder.AppendInt64(*whole);
-  return Result::kAppended;
+  return AppendDigits(scratch_, field, builder);
 }
 
 }  // namespace millrace

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "operators/inference/model_formats.h"
+#include "runtime/base/digests.h"
 #include "runtime/base/env.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
-#include "runtime/expressions/digests.h"
 
 namespace millrace {
 namespace {
@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModelFile(const v1::Model& model, con
         Concat("cannot read the file of a model: ", MessageOf(bytes.status()), " ", NameOf(model)));
   }
   std::string digest;
-  expressions::Sha256Hex(*bytes, digest);
+  Sha256Hex(*bytes, digest);
   if (digest != local.sha256()) {
     return absl::InvalidArgumentError(
         Concat("the file of a model is not the one that the job names: ", NameOf(model),

@@ -243,21 +243,9 @@ void TcpConnection::OnEvents(uint32_t events) {
 // never.
 bool TcpConnection::ReadSome(char* to, size_t size, size_t& have, absl::Status& status) {
   ByteStream::Outcome outcome = stream_->Read(to + have, size - have);
-  switch (outcome.result) {
-    case ByteStream::Result::kSome:
-      have += outcome.bytes;
-      return true;
-    case ByteStream::Result::kWouldBlock:
-      status = absl::OkStatus();
-      return false;
-    case ByteStream::Result::kClosed:
-      status = absl::UnavailableError("the other side closed the connection");
-      return false;
-    case ByteStream::Result::kFailed:
-      status = std::move(outcome.status);
-      return false;
-  }
-  return false;
+  have += outcome.bytes;
+  status = std::move(outcome.status);
+  return outcome.result == ByteStream::Result::kSome;
 }
 
 absl::Status TcpConnection::Read() {
@@ -311,9 +299,6 @@ absl::Status TcpConnection::Write() {
     ByteStream::Outcome outcome = stream_->Write(parts, count);
     // EPOLLOUT comes (edge-triggered).
     if (outcome.result == ByteStream::Result::kWouldBlock) return absl::OkStatus();
-    if (outcome.result == ByteStream::Result::kClosed) {
-      return absl::UnavailableError("the other side closed the connection");
-    }
     if (outcome.result == ByteStream::Result::kFailed) return outcome.status;
     written_ += outcome.bytes;
     if (written_ == total) {

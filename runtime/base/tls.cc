@@ -75,6 +75,11 @@ absl::StatusOr<ContextPtr> Load(const TlsFiles& files) {
   return context;
 }
 
+ByteStream::Outcome Closed() {
+  return {ByteStream::Result::kFailed, 0,
+          absl::UnavailableError("the other side closed the connection")};
+}
+
 class PlainStream final : public ByteStream {
  public:
   explicit PlainStream(int fd) : fd_(fd) {}
@@ -83,7 +88,7 @@ class PlainStream final : public ByteStream {
     while (true) {
       const ssize_t got = recv(fd_, to, size, 0);
       if (got > 0) return {Result::kSome, static_cast<size_t>(got), {}};
-      if (got == 0) return {Result::kClosed, 0, {}};
+      if (got == 0) return Closed();
       if (errno == EAGAIN) return {Result::kWouldBlock, 0, {}};
       if (errno != EINTR) return {Result::kFailed, 0, StatusFromErrno(errno, "cannot receive")};
     }
@@ -167,9 +172,9 @@ class TlsStream final : public ByteStream {
       case SSL_ERROR_WANT_WRITE:
         return {Result::kWouldBlock, 0, {}};
       case SSL_ERROR_ZERO_RETURN:
-        return {Result::kClosed, 0, {}};
+        return Closed();
       case SSL_ERROR_SYSCALL:
-        if (errno == 0) return {Result::kClosed, 0, {}};
+        if (errno == 0) return Closed();
         return {Result::kFailed, 0, StatusFromErrno(errno, std::string(what))};
       default: {
         const long verified = SSL_get_verify_result(ssl_.get());

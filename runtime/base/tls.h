@@ -31,11 +31,11 @@ absl::Status CheckTlsFiles(const TlsFiles& files);
 // A socket's bytes.
 class ByteStream {
  public:
-  enum class Result { kSome, kWouldBlock, kClosed, kFailed };
+  enum class Result { kSome, kWouldBlock, kFailed };
   struct Outcome {
     Result result;
     size_t bytes = 0;     // kSome: at least one.
-    absl::Status status;  // kFailed.
+    absl::Status status;  // kFailed; kUnavailable when the other side closed the connection.
   };
   virtual ~ByteStream() = default;
   virtual Outcome Read(char* to, size_t size) = 0;

@@ -7,7 +7,7 @@
 
 #include <re2/re2.h>
 
-#include "runtime/expressions/digests.h"
+#include "runtime/base/digests.h"
 #include "runtime/expressions/interpreter.h"
 #include "runtime/expressions/text.h"
 

@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 
-#include "runtime/expressions/digests.h"
+#include "runtime/base/digests.h"
 #include "runtime/expressions/text.h"
 #include "runtime/expressions/value.h"
 

@@ -156,27 +156,22 @@ def test_a_worker_of_another_name_is_refused(secured):
         stranger.wait()
 
 
+def may_list(secured, role):
+    with secured.client(role) as client:
+        try:
+            client.list()
+            return True
+        except millrace.AccessDeniedError:
+            return False
+
+
 def test_callers_and_certificates_are_read_again(secured):
     secured.write_access([role for role in ROLES if role != "operator"])
     try:
-        with secured.client("operator") as client:
-            def refused():
-                try:
-                    client.list()
-                    return False
-                except millrace.AccessDeniedError:
-                    return True
-            wait_until(refused)
+        wait_until(lambda: not may_list(secured, "operator"))
     finally:
         secured.write_access(ROLES)
-    with secured.client("operator") as client:
-        def accepted():
-            try:
-                client.list()
-                return True
-            except millrace.AccessDeniedError:
-                return False
-        wait_until(accepted)
+    wait_until(lambda: may_list(secured, "operator"))
     renewed = open(secured.ca.make("coordinator", "coordinator")[0]).read().strip()
     host, port = secured.cluster.address.split(":")
     wait_until(lambda: ssl.get_server_certificate((host, int(port))).strip() == renewed)

@@ -1,10 +1,10 @@
-#include "runtime/expressions/digests.h"
+#include "runtime/base/digests.h"
 
 #include <openssl/evp.h>
 
 #include "runtime/base/check.h"
 
-namespace millrace::expressions {
+namespace millrace {
 namespace {
 
 void HexDigest(const EVP_MD* algorithm, std::string_view bytes, std::string& out) {
@@ -24,4 +24,4 @@ void HexDigest(const EVP_MD* algorithm, std::string_view bytes, std::string& out
 void Md5Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_md5(), bytes, out); }
 void Sha256Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha256(), bytes, out); }
 
-}  // namespace millrace::expressions
+}  // namespace millrace

@@ -4,10 +4,10 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::expressions {
+namespace millrace {
 
 // Both replace the contents of `out`.
 void Md5Hex(std::string_view bytes, std::string& out);
 void Sha256Hex(std::string_view bytes, std::string& out);
 
-}  // namespace millrace::expressions
+}  // namespace millrace
