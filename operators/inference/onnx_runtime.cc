@@ -131,10 +131,6 @@ class OnnxRuntimeModel : public Model {
     MILLRACE_RETURN_IF_ERROR(MakeSession(bytes));
     MILLRACE_RETURN_IF_ERROR(CheckInputs(model));
     MILLRACE_RETURN_IF_ERROR(CheckOutputs(model));
-    for (const TensorInfo& input : inputs_) {
-      buffers_.emplace_back(static_cast<size_t>(input.width * kModelRows) *
-                            TensorElementBytes(input.type));
-    }
     if (call_rows_ > 1 && DependsOnBatch()) call_rows_ = 1;
     return absl::OkStatus();
   }
@@ -180,11 +176,6 @@ class OnnxRuntimeModel : public Model {
         Check(api_.CreateSessionFromArray(env_, bytes.data(), bytes.size(), raw_options, &session),
               "load the model"));
     session_.reset(session);
-    OrtMemoryInfo* memory = nullptr;
-    MILLRACE_RETURN_IF_ERROR(
-        Check(api_.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory),
-              "describe memory"));
-    memory_.reset(memory);
     return Check(api_.GetAllocatorWithDefaultOptions(&allocator_), "allocate");
   }
 
@@ -293,35 +284,46 @@ class OnnxRuntimeModel : public Model {
 
   // ---- calls ----
 
-  absl::StatusOr<Owned<OrtValue>> MakeInput(size_t index, std::span<const Column> features,
-                                            size_t first, int64_t begin, int64_t rows) {
-    const TensorInfo& input = inputs_[index];
-    const int64_t shape[] = {rows, input.width};
-    const size_t rank = input.is_matrix ? 2 : 1;
-    OrtValue* value = nullptr;
-    if (input.type == v1::Tensor::TYPE_STRING) {
-      MILLRACE_RETURN_IF_ERROR(
-          Check(api_.CreateTensorAsOrtValue(allocator_, shape, rank, ElementOf(input.type), &value),
-                "make a tensor"));
-      Owned<OrtValue> owned(value, api_.ReleaseValue);
-      MILLRACE_RETURN_IF_ERROR(FillStrings(input, features, first, begin, rows, value));
-      return owned;
-    }
-    std::vector<char>& buffer = buffers_[index];
-    const auto columns = features.subspan(first, static_cast<size_t>(input.width));
-    if (input.type == v1::Tensor::TYPE_FLOAT32) {
-      PackRows(columns, begin, rows, reinterpret_cast<float*>(buffer.data()));
-    } else {
-      for (int64_t f = 0; f < input.width; ++f) {
-        PackColumn(input, columns[static_cast<size_t>(f)], begin, rows, buffer.data(), f);
+  // Tensors of a call, kept for the next one with as many rows. ONNX Runtime refuses to fill an
+  // output that turns out to have another shape.
+  absl::Status MakeTensors(int64_t rows) {
+    if (rows == tensor_rows_) return absl::OkStatus();
+    tensor_rows_ = 0;
+    input_values_.clear();
+    output_values_.clear();
+    owned_.clear();
+    for (const auto& [infos, values] :
+         {std::pair(&inputs_, &input_values_), std::pair(&outputs_, &output_values_)}) {
+      for (const TensorInfo& info : *infos) {
+        const int64_t shape[] = {rows, info.width};
+        OrtValue* value = nullptr;
+        MILLRACE_RETURN_IF_ERROR(
+            Check(api_.CreateTensorAsOrtValue(allocator_, shape, info.is_matrix ? 2 : 1,
+                                              ElementOf(info.type), &value),
+                  "make a tensor"));
+        owned_.emplace_back(value, api_.ReleaseValue);
+        values->push_back(value);
       }
     }
-    const size_t bytes = static_cast<size_t>(rows * input.width) * TensorElementBytes(input.type);
-    MILLRACE_RETURN_IF_ERROR(
-        Check(api_.CreateTensorWithDataAsOrtValue(memory_.get(), buffer.data(), bytes, shape, rank,
-                                                  ElementOf(input.type), &value),
-              "make a tensor"));
-    return Owned<OrtValue>(value, api_.ReleaseValue);
+    tensor_rows_ = rows;
+    return absl::OkStatus();
+  }
+
+  absl::Status FillInput(const TensorInfo& input, std::span<const Column> columns, int64_t begin,
+                         int64_t rows, OrtValue* value) {
+    if (input.type == v1::Tensor::TYPE_STRING) {
+      return FillStrings(columns, begin, rows, value);
+    }
+    void* data = nullptr;
+    MILLRACE_RETURN_IF_ERROR(Check(api_.GetTensorMutableData(value, &data), "fill a tensor"));
+    if (input.type == v1::Tensor::TYPE_FLOAT32) {
+      PackRows(columns, begin, rows, static_cast<float*>(data));
+      return absl::OkStatus();
+    }
+    for (int64_t f = 0; f < input.width; ++f) {
+      PackColumn(input, columns[static_cast<size_t>(f)], begin, rows, static_cast<char*>(data), f);
+    }
+    return absl::OkStatus();
   }
 
   static void PackColumn(const TensorInfo& input, const Column& column, int64_t begin, int64_t rows,
@@ -343,14 +345,13 @@ class OnnxRuntimeModel : public Model {
     }
   }
 
-  absl::Status FillStrings(const TensorInfo& input, std::span<const Column> features, size_t first,
-                           int64_t begin, int64_t rows, OrtValue* value) {
+  absl::Status FillStrings(std::span<const Column> columns, int64_t begin, int64_t rows,
+                           OrtValue* value) {
     std::vector<std::string> texts;
     std::vector<const char*> pointers;
-    texts.reserve(static_cast<size_t>(rows * input.width));
+    texts.reserve(static_cast<size_t>(rows) * columns.size());
     for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t f = 0; f < input.width; ++f) {
-        const Column& column = features[first + static_cast<size_t>(f)];
+      for (const Column& column : columns) {
         texts.emplace_back(column.StringAt(begin + i));
         pointers.push_back(texts.back().c_str());
       }
@@ -360,27 +361,23 @@ class OnnxRuntimeModel : public Model {
 
   absl::Status Call(std::span<const Column> features, int64_t begin, int64_t rows,
                     std::vector<ColumnBuilder>& builders) {
-    std::vector<Owned<OrtValue>> owned;
-    std::vector<const OrtValue*> inputs;
+    MILLRACE_RETURN_IF_ERROR(MakeTensors(rows));
     size_t first = 0;
     for (size_t i = 0; i < inputs_.size(); ++i) {
-      MILLRACE_ASSIGN_OR_RETURN(auto value, MakeInput(i, features, first, begin, rows));
-      inputs.push_back(value.get());
-      owned.push_back(std::move(value));
-      first += static_cast<size_t>(inputs_[i].width);
+      const auto width = static_cast<size_t>(inputs_[i].width);
+      MILLRACE_RETURN_IF_ERROR(
+          FillInput(inputs_[i], features.subspan(first, width), begin, rows, input_values_[i]));
+      first += width;
     }
-    std::vector<OrtValue*> raw(outputs_.size(), nullptr);
-    absl::Status status =
-        Check(api_.Run(session_.get(), nullptr, input_names_.data(), inputs.data(), inputs.size(),
-                       output_names_.data(), output_names_.size(), raw.data()),
-              "run the model");
-    std::vector<Owned<OrtValue>> outputs;
-    for (OrtValue* value : raw) outputs.emplace_back(value, api_.ReleaseValue);
-    MILLRACE_RETURN_IF_ERROR(status);
+    MILLRACE_RETURN_IF_ERROR(
+        Check(api_.Run(session_.get(), nullptr, input_names_.data(), input_values_.data(),
+                       input_values_.size(), output_names_.data(), output_names_.size(),
+                       output_values_.data()),
+              "run the model"));
     for (size_t i = 0; i < wanted_.size(); ++i) {
       const auto tensor = static_cast<size_t>(wanted_[i].tensor);
       MILLRACE_RETURN_IF_ERROR(
-          Take(outputs_[tensor], raw[tensor], wanted_[i].index, rows, builders[i]));
+          Take(outputs_[tensor], output_values_[tensor], wanted_[i].index, rows, builders[i]));
     }
     return absl::OkStatus();
   }
@@ -388,7 +385,6 @@ class OnnxRuntimeModel : public Model {
   // One value of each row of an output.
   absl::Status Take(const TensorInfo& output, OrtValue* value, int64_t index, int64_t rows,
                     ColumnBuilder& out) {
-    MILLRACE_RETURN_IF_ERROR(CheckShape(output, value, rows));
     if (output.type == v1::Tensor::TYPE_STRING) return TakeStrings(output, value, index, rows, out);
     void* data = nullptr;
     MILLRACE_RETURN_IF_ERROR(Check(api_.GetTensorMutableData(value, &data), "read a tensor"));
@@ -412,22 +408,6 @@ class OnnxRuntimeModel : public Model {
         }
     }
     return absl::OkStatus();
-  }
-
-  absl::Status CheckShape(const TensorInfo& output, OrtValue* value, int64_t rows) {
-    OrtTensorTypeAndShapeInfo* raw = nullptr;
-    MILLRACE_RETURN_IF_ERROR(Check(api_.GetTensorTypeAndShape(value, &raw), "read a tensor"));
-    const Owned<OrtTensorTypeAndShapeInfo> info(raw, api_.ReleaseTensorTypeAndShapeInfo);
-    size_t rank = 0;
-    MILLRACE_RETURN_IF_ERROR(Check(api_.GetDimensionsCount(raw, &rank), "read a tensor"));
-    int64_t shape[2] = {0, 1};
-    if (rank == 1 || rank == 2) {
-      MILLRACE_RETURN_IF_ERROR(Check(api_.GetDimensions(raw, shape, rank), "read a tensor"));
-    }
-    if (shape[0] == rows && shape[1] == output.width) return absl::OkStatus();
-    return absl::InvalidArgumentError(Concat("output ", output.name, " has the shape [", shape[0],
-                                             ", ", shape[1], "], not [", rows, ", ", output.width,
-                                             "]"));
   }
 
   absl::Status TakeStrings(const TensorInfo& output, OrtValue* value, int64_t index, int64_t rows,
@@ -511,11 +491,12 @@ class OnnxRuntimeModel : public Model {
   OrtEnv* const env_;
   const Wanted wanted_;
   Owned<OrtSession> session_{nullptr, api_.ReleaseSession};
-  Owned<OrtMemoryInfo> memory_{nullptr, api_.ReleaseMemoryInfo};
   OrtAllocator* allocator_ = nullptr;  // The library's own.
   std::vector<TensorInfo> inputs_, outputs_;
   std::vector<const char*> input_names_, output_names_;
-  std::vector<std::vector<char>> buffers_;  // By input: row-major.
+  int64_t tensor_rows_ = 0;  // Rows that the tensors of the last call have; 0: there are none.
+  std::vector<OrtValue*> input_values_, output_values_;
+  std::vector<Owned<OrtValue>> owned_;
   int64_t call_rows_ = kModelRows;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "onnx/onnx.pb.h"
 #include "operators/inference/onnx_runtime.h"
 #include "tests/unit/inference/test_models.h"
 
@@ -135,6 +136,40 @@ TEST_P(ModelTest, PredictsTheSameRowByRow) {
     for (size_t i = 0; i < alone.size(); ++i) {
       EXPECT_EQ(ValueText(alone[i], 0), ValueText(together[i], static_cast<int64_t>(row)));
     }
+  }
+}
+
+// An output without one row per row of the input is noticed; then each row is a batch of its own.
+TEST(OnnxRuntimeTest, RunsAModelOverTheWholeBatchRowByRow) {
+  if (!OnnxRuntimeApi().ok()) GTEST_SKIP() << OnnxRuntimeApi().status();
+  onnx::ModelProto mean;
+  mean.set_ir_version(8);
+  mean.add_opset_import()->set_version(17);
+  onnx::GraphProto& graph = *mean.mutable_graph();
+  onnx::NodeProto& node = *graph.add_node();
+  node.set_op_type("ReduceMean");
+  node.add_input("X");
+  node.add_output("Y");
+  onnx::AttributeProto& axes = *node.add_attribute();
+  axes.set_name("axes");
+  axes.set_type(7);  // INTS of onnx.proto.
+  axes.add_ints(0);
+  for (auto [value, name] : {std::pair(graph.add_input(), "X"), {graph.add_output(), "Y"}}) {
+    value->set_name(name);
+    auto& tensor = *value->mutable_type()->mutable_tensor_type();
+    tensor.set_elem_type(1);  // FLOAT.
+    tensor.mutable_shape()->add_dim()->set_dim_param("N");
+    tensor.mutable_shape()->add_dim()->set_dim_value(2);
+  }
+  const v1::Model declared = DeclareModel("mean.onnx", {{"X", kFloat, 2}}, {{"Y", kFloat, 2}});
+  auto model = LoadModel(declared, AllOutputs(declared), mean.SerializeAsString());
+  ASSERT_TRUE(model.ok()) << model.status();
+  std::vector<Column> predictions;
+  const std::vector<Column> features = FeatureColumns(declared, {{"1", "2"}, {"3", "4"}});
+  ASSERT_TRUE((*model)->Predict(features, 2, predictions).ok());
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(ValueText(predictions[i], 0), ValueText(features[i], 0));
+    EXPECT_EQ(ValueText(predictions[i], 1), ValueText(features[i], 1));
   }
 }
 
