@@ -118,6 +118,10 @@ Task::Step Task::Blocked() {
 Task::Step Task::RunSource() {
   Node& node = *nodes_[0];
   if (!triggers_.empty()) {
+    if (triggers_.front().epoch <= last_epoch_) {  // Of a coordinator whose time is over.
+      triggers_.pop_front();
+      return Step::kProgress;
+    }
     if (triggers_.front().after == AfterEpoch::kDrain && !source_ended_) {
       source_ended_ = true;
       BeginWatermark(0, EventTime::Max());
@@ -200,6 +204,7 @@ Task::Step Task::RunChannels() {
                                           [](const Channel& c) { return c.at_barrier; })) {
     const Epoch epoch = channels_[0].barrier;
     for (const Channel& channel : channels_) MILLRACE_CHECK(channel.barrier == epoch);
+    MILLRACE_CHECK(epoch > last_epoch_);
     if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
     if (!TakeEpoch(epoch)) return Step::kIdle;
     for (Channel& channel : channels_) channel.at_barrier = false;
@@ -242,11 +247,22 @@ void Task::HandleItem(Channel& channel, ChannelItem item) {
       AdvanceInputWatermark();
       return;
     case ChannelItem::Kind::kBarrier:
-      if (align_since_ns_ == 0) align_since_ns_ = options_.env.clock.MonotonicNanos();
-      channel.at_barrier = true;
-      channel.barrier = item.epoch;
-      return;
+      return HandleBarrier(channel, item.epoch);
   }
+}
+
+// A coordinator that ended, or lost a worker, may have begun an epoch at some sources only. The
+// next one supersedes it: this task skips the epoch and never acknowledges it, so that it cannot
+// become complete.
+void Task::HandleBarrier(Channel& channel, Epoch epoch) {
+  if (align_since_ns_ == 0) align_since_ns_ = options_.env.clock.MonotonicNanos();
+  channel.at_barrier = true;
+  channel.barrier = epoch;
+  Epoch newest = epoch;
+  for (const Channel& one : channels_) {
+    if (one.at_barrier) newest = std::max(newest, one.barrier);
+  }
+  for (Channel& one : channels_) one.at_barrier = one.at_barrier && one.barrier == newest;
 }
 
 void Task::AdvanceInputWatermark() {

@@ -117,10 +117,10 @@ class Task : public std::enable_shared_from_this<Task> {
   };
   // Sources: begin `epoch` with a barrier. Any thread.
   void TriggerEpoch(Epoch epoch, AfterEpoch after);
-  // The epoch record of `epoch` exists: commit. Any thread.
   // Loads `model` on an io thread for every operator that has one of its name, to be used from the
   // cut of `epoch` on; the listener is told. Any thread.
   void PrepareModel(Epoch epoch, const v1::Model& model);
+  // The epoch record of `epoch` exists: commit. Any thread.
   void CompleteEpoch(Epoch epoch);
 
   const TaskOptions& options() const { return options_; }
@@ -176,6 +176,7 @@ class Task : public std::enable_shared_from_this<Task> {
   Step RunSource();
   Step RunChannels();
   Step PollSource(Node& node);
+  void HandleBarrier(Channel& channel, Epoch epoch);
   void HandleItem(Channel& channel, ChannelItem item);
   void Deliver(size_t node, int input, const Batch& batch);
   void LookAtSplits(int64_t now_ns);
@@ -240,6 +241,7 @@ class Task : public std::enable_shared_from_this<Task> {
   bool idle_wanted_ = false;  // To be sent when no row is under way.
   int64_t blocked_since_ns_ = 0;
   int64_t align_since_ns_ = 0;
+  Epoch last_epoch_;  // The last one that was cut.
   bool snapshot_running_ = false;
   std::deque<Epoch> commits_;  // Completed epochs whose commit has not begun.
   bool commit_running_ = false;

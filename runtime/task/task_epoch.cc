@@ -41,6 +41,7 @@ Task::Step Task::PrepareEpoch() {
 }
 
 bool Task::TakeEpoch(Epoch epoch) {
+  last_epoch_ = epoch;
   const int64_t begin = options_.env.clock.MonotonicNanos();
   auto job = std::make_shared<SnapshotJob>();
   job->snapshot.set_chain(options_.id.chain);
