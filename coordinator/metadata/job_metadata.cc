@@ -19,9 +19,9 @@ bool IsConflict(const absl::Status& status) {
 
 absl::StatusOr<uint64_t> CreateEpochRecord(MetadataStore& store, const std::string& key,
                                            const std::string& value,
-                                           const MetadataStore::Guard& guard) {
+                                           const MetadataStore::Guards& guards) {
   MILLRACE_FAILPOINT("checkpoint.before_epoch_record");
-  absl::StatusOr<uint64_t> version = CreateOrConfirm(store, key, value, guard);
+  absl::StatusOr<uint64_t> version = CreateOrConfirm(store, key, value, guards);
   MILLRACE_FAILPOINT("checkpoint.after_epoch_record");
   return version;
 }
@@ -88,16 +88,17 @@ void JobMetadata::RunFirst() {
       [store = &store_, kind = write.kind, key = write.key, value = write.value,
        versions = versions_,
        generation_key = JobKey(job_id_, "generation")]() -> absl::StatusOr<uint64_t> {
-        const MetadataGuard guard{.key = generation_key, .version = versions.generation};
+        const MetadataStore::Guards guards = {
+            {.key = generation_key, .version = versions.generation}};
         switch (kind) {
           case Kind::kStatus:
-            return SwapOrConfirm(*store, key, versions.status, value, guard);
+            return SwapOrConfirm(*store, key, versions.status, value, guards);
           case Kind::kGeneration:
             return SwapOrConfirm(*store, key, versions.generation, value, {});
           case Kind::kCreateEpoch:
-            return CreateEpochRecord(*store, key, value, guard);
+            return CreateEpochRecord(*store, key, value, guards);
           case Kind::kDeleteEpoch: {
-            const absl::Status status = store->Delete(key, guard);
+            const absl::Status status = store->Delete(key, guards);
             if (!status.ok()) return status;
             return 0;
           }

@@ -11,10 +11,6 @@ namespace {
 
 absl::Status Unreachable() { return absl::UnavailableError("metadata store cannot be reached"); }
 absl::Status Unknown() { return absl::UnknownError("metadata store gave no answer to a write"); }
-absl::Status GuardFailed(const MetadataStore::Guard& guard) {
-  return absl::AbortedError(absl::StrCat("guard has another version: key=", guard->key));
-}
-
 }  // namespace
 
 void MemoryMetadataStore::SetFaults(FaultPlan plan) {
@@ -26,45 +22,74 @@ MemoryMetadataStore::Fault MemoryMetadataStore::NextFault(Call call, const std::
   return faults_ == nullptr ? Fault::kNone : faults_(call, key);
 }
 
-bool MemoryMetadataStore::GuardHolds(const Guard& guard) const {
-  if (!guard.has_value()) return true;
-  const auto it = entries_.find(guard->key);
-  return it != entries_.end() && it->second.version == guard->version;
+void MemoryMetadataStore::ApplyDelayed() {
+  absl::MutexLock lock(&mutex_);
+  for (const Write& write : std::exchange(delayed_, {})) (void)Apply(write);
+}
+
+absl::StatusOr<uint64_t> MemoryMetadataStore::Apply(const Write& write) {
+  for (const MetadataGuard& guard : write.guards) {
+    const auto it = entries_.find(guard.key);
+    if (it == entries_.end() || it->second.version != guard.version) {
+      return absl::AbortedError(absl::StrCat("guard has another version: key=", guard.key));
+    }
+  }
+  const auto it = entries_.find(write.key);
+  if (write.call == Call::kDelete) {
+    entries_.erase(write.key);
+    return 0;
+  }
+  if (write.call == Call::kCreate && it != entries_.end()) {
+    return absl::AlreadyExistsError(absl::StrCat("key exists: ", write.key));
+  }
+  if (write.call == Call::kSwap) {
+    if (it == entries_.end()) return absl::NotFoundError(absl::StrCat("no such key: ", write.key));
+    if (it->second.version != write.version) {
+      return absl::AbortedError(absl::StrCat("another version is there: key=", write.key));
+    }
+  }
+  entries_[write.key] = {.value = write.value, .version = ++revision_};
+  return revision_;
+}
+
+absl::StatusOr<uint64_t> MemoryMetadataStore::Run(Write write) {
+  if (write.call != Call::kDelete) {
+    MILLRACE_RETURN_IF_ERROR(CheckMetadataLimits(write.key, write.value));
+  }
+  absl::MutexLock lock(&mutex_);
+  switch (NextFault(write.call, write.key)) {
+    case Fault::kNone:
+      return Apply(write);
+    case Fault::kUnavailable:
+      return Unreachable();
+    case Fault::kUnknownApplied:
+      (void)Apply(write);
+      return Unknown();
+    case Fault::kUnknownDropped:
+      return Unknown();
+    case Fault::kUnknownDelayed:
+      delayed_.push_back(std::move(write));
+      return Unknown();
+  }
+  return absl::InternalError("unknown kind of fault");
 }
 
 absl::StatusOr<uint64_t> MemoryMetadataStore::CreateIfAbsent(const std::string& key,
                                                              const std::string& value,
-                                                             const Guard& guard) {
-  MILLRACE_RETURN_IF_ERROR(CheckMetadataLimits(key, value));
-  absl::MutexLock lock(&mutex_);
-  const Fault fault = NextFault(Call::kCreate, key);
-  if (fault == Fault::kUnavailable) return Unreachable();
-  if (fault == Fault::kUnknownDropped) return Unknown();
-  if (!GuardHolds(guard)) return GuardFailed(guard);
-  if (entries_.contains(key)) return absl::AlreadyExistsError(absl::StrCat("key exists: ", key));
-  entries_[key] = {.value = value, .version = ++revision_};
-  if (fault == Fault::kUnknownApplied) return Unknown();
-  return revision_;
+                                                             const Guards& guards) {
+  return Run({.call = Call::kCreate, .key = key, .value = value, .guards = guards});
 }
 
 absl::StatusOr<uint64_t> MemoryMetadataStore::CompareAndSwap(const std::string& key,
                                                              uint64_t version,
                                                              const std::string& value,
-                                                             const Guard& guard) {
-  MILLRACE_RETURN_IF_ERROR(CheckMetadataLimits(key, value));
-  absl::MutexLock lock(&mutex_);
-  const Fault fault = NextFault(Call::kSwap, key);
-  if (fault == Fault::kUnavailable) return Unreachable();
-  if (fault == Fault::kUnknownDropped) return Unknown();
-  if (!GuardHolds(guard)) return GuardFailed(guard);
-  const auto it = entries_.find(key);
-  if (it == entries_.end()) return absl::NotFoundError(absl::StrCat("no such key: ", key));
-  if (it->second.version != version) {
-    return absl::AbortedError(absl::StrCat("another version is there: key=", key));
-  }
-  it->second = {.value = value, .version = ++revision_};
-  if (fault == Fault::kUnknownApplied) return Unknown();
-  return revision_;
+                                                             const Guards& guards) {
+  return Run(
+      {.call = Call::kSwap, .key = key, .version = version, .value = value, .guards = guards});
+}
+
+absl::Status MemoryMetadataStore::Delete(const std::string& key, const Guards& guards) {
+  return Run({.call = Call::kDelete, .key = key, .value = "", .guards = guards}).status();
 }
 
 absl::StatusOr<MetadataEntry> MemoryMetadataStore::Get(const std::string& key) {
@@ -84,17 +109,6 @@ absl::StatusOr<std::vector<MetadataEntry>> MemoryMetadataStore::List(const std::
     found.push_back({.key = it->first, .value = it->second.value, .version = it->second.version});
   }
   return found;
-}
-
-absl::Status MemoryMetadataStore::Delete(const std::string& key, const Guard& guard) {
-  absl::MutexLock lock(&mutex_);
-  const Fault fault = NextFault(Call::kDelete, key);
-  if (fault == Fault::kUnavailable) return Unreachable();
-  if (fault == Fault::kUnknownDropped) return Unknown();
-  if (!GuardHolds(guard)) return GuardFailed(guard);
-  entries_.erase(key);
-  if (fault == Fault::kUnknownApplied) return Unknown();
-  return absl::OkStatus();
 }
 
 }  // namespace millrace

@@ -34,8 +34,8 @@ absl::Status CheckMetadataLimits(const std::string& key, const std::string& valu
 
 absl::StatusOr<uint64_t> CreateOrConfirm(MetadataStore& store, const std::string& key,
                                          const std::string& value,
-                                         const MetadataStore::Guard& guard) {
-  absl::StatusOr<uint64_t> version = store.CreateIfAbsent(key, value, guard);
+                                         const MetadataStore::Guards& guards) {
+  absl::StatusOr<uint64_t> version = store.CreateIfAbsent(key, value, guards);
   if (absl::IsAlreadyExists(version.status()) || absl::IsAborted(version.status())) {
     return ConfirmRefusal(store, key, value, version.status());
   }
@@ -44,8 +44,8 @@ absl::StatusOr<uint64_t> CreateOrConfirm(MetadataStore& store, const std::string
 
 absl::StatusOr<uint64_t> SwapOrConfirm(MetadataStore& store, const std::string& key,
                                        uint64_t version, const std::string& value,
-                                       const MetadataStore::Guard& guard) {
-  absl::StatusOr<uint64_t> swapped = store.CompareAndSwap(key, version, value, guard);
+                                       const MetadataStore::Guards& guards) {
+  absl::StatusOr<uint64_t> swapped = store.CompareAndSwap(key, version, value, guards);
   if (absl::IsAborted(swapped.status()) || absl::IsNotFound(swapped.status())) {
     return ConfirmRefusal(store, key, value, swapped.status());
   }

@@ -5,7 +5,7 @@
 // Errors, the same for every implementation:
 //   kAlreadyExists       the key is there: nothing was written
 //   kNotFound            the key is not there
-//   kAborted             another version than expected, of the key or of the guard: nothing written
+//   kAborted             another version than expected, of the key or of a guard: nothing written
 //   kUnknown             the write may or may not have happened, or may still happen: look, never
 //                        assume
 //   kUnavailable         the store cannot be reached: nothing was written
@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +31,7 @@ struct MetadataEntry {
   uint64_t version = 0;  // Of the last write; never used twice in one store, even after Delete.
 };
 
-// The write happens only if `key` has exactly this version at the same moment.
+// A write happens only if `key` has exactly this version at the same moment.
 struct MetadataGuard {
   std::string key;
   uint64_t version = 0;
@@ -40,19 +39,22 @@ struct MetadataGuard {
 
 class MetadataStore {
  public:
-  using Guard = std::optional<MetadataGuard>;
+  using Guards = std::vector<MetadataGuard>;  // All of them must hold.
 
   virtual ~MetadataStore() = default;
   // Both return the new version.
   virtual absl::StatusOr<uint64_t> CreateIfAbsent(const std::string& key, const std::string& value,
-                                                  const Guard& guard) = 0;
+                                                  const Guards& guards) = 0;
   virtual absl::StatusOr<uint64_t> CompareAndSwap(const std::string& key, uint64_t version,
-                                                  const std::string& value, const Guard& guard) = 0;
+                                                  const std::string& value,
+                                                  const Guards& guards) = 0;
   virtual absl::StatusOr<MetadataEntry> Get(const std::string& key) = 0;
   // Sorted by key, bytewise.
   virtual absl::StatusOr<std::vector<MetadataEntry>> List(const std::string& prefix) = 0;
   // OK when it is not there.
-  virtual absl::Status Delete(const std::string& key, const Guard& guard) = 0;
+  virtual absl::Status Delete(const std::string& key, const Guards& guards) = 0;
+  // No other process can use the store while this object lives.
+  virtual bool exclusive() const = 0;
 };
 
 // OK when both are within their limits; else kInvalidArgument.
@@ -64,9 +66,9 @@ absl::Status CheckMetadataLimits(const std::string& key, const std::string& valu
 // else's value is there.
 absl::StatusOr<uint64_t> CreateOrConfirm(MetadataStore& store, const std::string& key,
                                          const std::string& value,
-                                         const MetadataStore::Guard& guard);
+                                         const MetadataStore::Guards& guards);
 absl::StatusOr<uint64_t> SwapOrConfirm(MetadataStore& store, const std::string& key,
                                        uint64_t version, const std::string& value,
-                                       const MetadataStore::Guard& guard);
+                                       const MetadataStore::Guards& guards);
 
 }  // namespace millrace

@@ -129,12 +129,13 @@ class SqliteMetadataStore final : public MetadataStore {
   absl::Status Open(const std::string& folder);
 
   absl::StatusOr<uint64_t> CreateIfAbsent(const std::string& key, const std::string& value,
-                                          const Guard& guard) override;
+                                          const Guards& guards) override;
   absl::StatusOr<uint64_t> CompareAndSwap(const std::string& key, uint64_t version,
-                                          const std::string& value, const Guard& guard) override;
+                                          const std::string& value, const Guards& guards) override;
   absl::StatusOr<MetadataEntry> Get(const std::string& key) override;
   absl::StatusOr<std::vector<MetadataEntry>> List(const std::string& prefix) override;
-  absl::Status Delete(const std::string& key, const Guard& guard) override;
+  absl::Status Delete(const std::string& key, const Guards& guards) override;
+  bool exclusive() const override { return true; }
 
  private:
   absl::Status Execute(const char* sql, const std::string& attempted)
@@ -143,8 +144,8 @@ class SqliteMetadataStore final : public MetadataStore {
   absl::Status CheckSchema(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Runs `change` in one transaction. A failed COMMIT is kUnknown.
   template <typename Change>
-  absl::Status Transact(const Guard& guard, Change change) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status CheckGuard(const Guard& guard) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Transact(const Guards& guards, Change change) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckGuards(const Guards& guards) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<MetadataEntry> Find(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<uint64_t> NextRevision() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<uint64_t> Put(const std::string& key, const std::string& value)
@@ -218,19 +219,22 @@ absl::StatusOr<MetadataEntry> SqliteMetadataStore::Find(const std::string& key) 
   return MetadataEntry{.key = key, .value = statement.Text(0), .version = statement.Number(1)};
 }
 
-absl::Status SqliteMetadataStore::CheckGuard(const Guard& guard) {
-  if (!guard.has_value()) return absl::OkStatus();
-  absl::StatusOr<MetadataEntry> entry = Find(guard->key);
-  if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
-  if (entry.ok() && entry->version == guard->version) return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat("guard has another version: key=", guard->key));
+absl::Status SqliteMetadataStore::CheckGuards(const Guards& guards) {
+  for (const MetadataGuard& guard : guards) {
+    absl::StatusOr<MetadataEntry> entry = Find(guard.key);
+    if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
+    if (!entry.ok() || entry->version != guard.version) {
+      return absl::AbortedError(absl::StrCat("guard has another version: key=", guard.key));
+    }
+  }
+  return absl::OkStatus();
 }
 
 template <typename Change>
-absl::Status SqliteMetadataStore::Transact(const Guard& guard, Change change) {
+absl::Status SqliteMetadataStore::Transact(const Guards& guards, Change change) {
   absl::MutexLock lock(&mutex_);
   MILLRACE_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE", "cannot begin a metadata write"));
-  absl::Status status = CheckGuard(guard);
+  absl::Status status = CheckGuards(guards);
   if (status.ok()) status = change();
   if (!status.ok()) {
     // Nothing is left open: a failed ROLLBACK means that SQLite has rolled back already.
@@ -265,10 +269,10 @@ absl::StatusOr<uint64_t> SqliteMetadataStore::Put(const std::string& key,
 
 absl::StatusOr<uint64_t> SqliteMetadataStore::CreateIfAbsent(const std::string& key,
                                                              const std::string& value,
-                                                             const Guard& guard) {
+                                                             const Guards& guards) {
   MILLRACE_RETURN_IF_ERROR(CheckMetadataLimits(key, value));
   uint64_t version = 0;
-  MILLRACE_RETURN_IF_ERROR(Transact(guard, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+  MILLRACE_RETURN_IF_ERROR(Transact(guards, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
     absl::StatusOr<MetadataEntry> entry = Find(key);
     if (entry.ok()) return absl::AlreadyExistsError(absl::StrCat("key exists: ", key));
     if (!absl::IsNotFound(entry.status())) return entry.status();
@@ -281,10 +285,10 @@ absl::StatusOr<uint64_t> SqliteMetadataStore::CreateIfAbsent(const std::string& 
 absl::StatusOr<uint64_t> SqliteMetadataStore::CompareAndSwap(const std::string& key,
                                                              uint64_t version,
                                                              const std::string& value,
-                                                             const Guard& guard) {
+                                                             const Guards& guards) {
   MILLRACE_RETURN_IF_ERROR(CheckMetadataLimits(key, value));
   uint64_t written = 0;
-  MILLRACE_RETURN_IF_ERROR(Transact(guard, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+  MILLRACE_RETURN_IF_ERROR(Transact(guards, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
     MILLRACE_ASSIGN_OR_RETURN(const MetadataEntry entry, Find(key));
     if (entry.version != version) {
       return absl::AbortedError(absl::StrCat("another version is there: key=", key));
@@ -319,8 +323,8 @@ absl::StatusOr<std::vector<MetadataEntry>> SqliteMetadataStore::List(const std::
   }
 }
 
-absl::Status SqliteMetadataStore::Delete(const std::string& key, const Guard& guard) {
-  return Transact(guard, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+absl::Status SqliteMetadataStore::Delete(const std::string& key, const Guards& guards) {
+  return Transact(guards, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
     Statement statement(database_, "DELETE FROM entries WHERE key = ?");
     return statement.Bind(key).Step("cannot delete metadata").status();
   });
