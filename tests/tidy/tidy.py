@@ -34,7 +34,8 @@ MAY_INCLUDE = {
     "operators/catalog": {"runtime/base", "runtime/columns", "proto"},
     "operators": ALL_RUNTIME | {"proto"},
     "sql": {"operators/catalog", "runtime/base", "runtime/columns", "runtime/expressions", "proto"},
-    "coordinator": {"sql", "runtime/base", "runtime/checkpoint", "runtime/metrics", "proto"},
+    "coordinator": {"sql", "runtime/base", "runtime/checkpoint", "runtime/metrics",
+                    "runtime/security", "proto"},
     "worker": ALL_RUNTIME | {"operators", "proto"},
     "cli": ALL_RUNTIME | {"operators", "coordinator", "worker", "sql", "proto"},
     "benchmarks": ALL_RUNTIME | {"operators", "coordinator", "worker", "sql", "cli", "proto"},
@@ -71,6 +72,7 @@ BANNED = [
      "time comes from Env", {
          "coordinator/grpc_server_rpc.cc": "deadline of gRPC's own Shutdown",
          "operators/inference/remote/open_inference_rpc.cc": "deadlines of gRPC's calls",
+         "coordinator/metadata/etcd_metadata_store_rpc.cc": "deadlines of gRPC's calls",
          "cli/job_client_rpc.cc": "deadlines of a call that a person waits for",
          "cli/remote_commands.cc": "deadline of a call that a person waits for",
      }),
