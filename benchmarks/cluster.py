@@ -34,17 +34,19 @@ def peak_rss_mb(pid):
 
 
 class Service:
-    """A server of dev/services: the one that MILLRACE_TEST_<KIND> names, or one of its own."""
+    """A server of dev/services: the one that MILLRACE_TEST_<KIND> names, or one of its own. A
+    private one is never that of others, and leaves no data behind."""
 
-    def __init__(self, kind, name):
+    def __init__(self, kind, name, private=False):
         self.kind, self.variable = kind, f"MILLRACE_TEST_{kind.upper()}"
-        self.address = os.environ.get(self.variable)
+        self.private = private
+        self.address = None if private else os.environ.get(self.variable)
         self.own = self.address is None
         self.name = name if self.own else os.environ.get("MILLRACE_TEST_SERVICES")
 
-    def command(self, verb):
+    def command(self, verb, *flags):
         done = subprocess.run([str(ROOT / "dev" / "services"), verb, self.kind, "--name",
-                               self.name], check=True, stdout=subprocess.PIPE, text=True)
+                               self.name, *flags], check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout
 
     def __enter__(self):
@@ -55,7 +57,7 @@ class Service:
 
     def __exit__(self, *unused):
         if self.own:
-            self.command("down")
+            self.command("down", *(["--wipe"] if self.private else []))
 
 
 class Kafka(Service):
@@ -90,33 +92,37 @@ class Kafka(Service):
 
 
 class Cluster:
-    """One coordinator and some workers. Use as a context manager."""
+    """Coordinators (several need flags that name their metadata store) and workers. Use as a
+    context manager."""
 
     def __init__(self, folder, workers=1, cores=1, memory_mb=1024, environment=None,
-                 coordinator_flags=(), worker_flags=(), client_flags=()):
+                 coordinator_flags=(), worker_flags=(), client_flags=(), coordinators=1):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.count, self.cores, self.memory_mb = workers, cores, memory_mb
         self.environment = {**os.environ, **(environment or {})}
         self.coordinator_flags, self.worker_flags = coordinator_flags, worker_flags
         self.client_flags = client_flags
-        self.grpc_port, self.http_port = free_port(), free_port()
+        self.grpc_ports = [free_port() for _ in range(coordinators)]
+        self.http_ports = [free_port() for _ in range(coordinators)]
         self.worker_http_ports = [free_port() for _ in range(workers)]
-        self.coordinator = None
+        self.coordinators = [None] * coordinators
         self.workers = [None] * workers
 
     def __enter__(self):
-        self.start_coordinator()
+        for index in range(len(self.coordinators)):
+            self.start_coordinator(index)
         for index in range(self.count):
             self.start_worker(index)
         self.wait_for_workers(self.count)
         return self
 
     def __exit__(self, *unused):
-        for process in [*self.workers, self.coordinator]:
+        for process in [*self.workers, *self.coordinators]:
             if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGCONT)  # In case that a test has stopped it.
                 process.terminate()
-        for process in [*self.workers, self.coordinator]:
+        for process in [*self.workers, *self.coordinators]:
             if process is not None:
                 try:
                     process.wait(20)
@@ -129,12 +135,14 @@ class Cluster:
             return subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                     env=self.environment)
 
-    def start_coordinator(self):
-        self.coordinator = self._start("coordinator", [
+    def start_coordinator(self, index=0):
+        self.coordinators[index] = self._start(f"coordinator{index}", [
             str(BUILD / "coordinator/millrace-coordinator"), "--data-dir",
-            str(self.folder / "coordinator"), "--grpc-port", str(self.grpc_port), "--http-port",
-            str(self.http_port), *self.coordinator_flags])
-        self.wait_for_port(self.grpc_port)
+            str(self.folder / f"coordinator{index}"), "--grpc-port", str(self.grpc_ports[index]),
+            "--http-port", str(self.http_ports[index]), *self.coordinator_flags])
+        # Of several, only the leader listens.
+        alone = len(self.coordinators) == 1
+        self.wait_for_port((self.grpc_ports if alone else self.http_ports)[index])
 
     def start_worker(self, index):
         self.workers[index] = self._start(f"worker{index}", [
@@ -162,13 +170,13 @@ class Cluster:
         if code != 0:
             raise RuntimeError(f"worker {index} ended with {code} after SIGTERM")
 
-    def kill_coordinator(self):
-        self.coordinator.send_signal(signal.SIGKILL)
-        self.coordinator.wait()
+    def kill_coordinator(self, index=0):
+        self.coordinators[index].send_signal(signal.SIGKILL)
+        self.coordinators[index].wait()
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.grpc_port}"
+        return ",".join(f"127.0.0.1:{port}" for port in self.grpc_ports)
 
     @staticmethod
     def wait_for_port(port, patience=30):

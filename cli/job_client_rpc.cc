@@ -3,7 +3,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_split.h"
 #include "coordinator/rpc_status_rpc.h"
 #include "millrace/v1/job_service.grpc.pb.h"
 #include "runtime/base/status_macros.h"
@@ -15,6 +17,8 @@ namespace {
 constexpr int kMessageBytesMax = 256 << 20;
 // Stopping and savepoints wait for a checkpoint; the rest answers at once.
 constexpr absl::Duration kPatience = absl::Minutes(15);
+// For a coordinator to answer before the next one is tried.
+constexpr absl::Duration kDialPatience = absl::Seconds(2);
 // A coordinator that is just being restarted is found. Safe: changes carry a request id.
 constexpr char kRetries[] = R"({"methodConfig": [{
   "name": [{"service": "millrace.v1.JobService"}],
@@ -24,6 +28,16 @@ constexpr char kRetries[] = R"({"methodConfig": [{
 void Prepare(grpc::ClientContext& context, absl::Time deadline) {
   context.set_wait_for_ready(false);
   if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+}
+
+bool Answers(grpc::Channel& channel) {
+  const auto deadline = absl::ToChronoTime(absl::Now() + kDialPatience);
+  grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
+  while (state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_TRANSIENT_FAILURE) {
+    if (!channel.WaitForStateChange(state, deadline)) break;
+    state = channel.GetState(true);
+  }
+  return state == GRPC_CHANNEL_READY;
 }
 
 absl::Status Explain(const grpc::Status& status, const std::string& address) {
@@ -37,9 +51,21 @@ absl::Status Explain(const grpc::Status& status, const std::string& address) {
 }  // namespace
 
 struct JobClient::Stub {
-  std::string address;
-  std::unique_ptr<v1::JobService::Stub> rpc;  // Null: `unusable` says why.
+  struct Endpoint {
+    std::shared_ptr<grpc::Channel> channel;
+    std::unique_ptr<v1::JobService::Stub> rpc;
+  };
+  std::string addresses;
+  std::vector<Endpoint> endpoints;  // By address. Empty: `unusable` says why.
   absl::Status unusable;
+
+  // Only the leader of several coordinators answers. When none does, the last one says why.
+  v1::JobService::Stub& Choose() const {
+    for (const Endpoint& endpoint : endpoints) {
+      if (endpoints.size() > 1 && Answers(*endpoint.channel)) return *endpoint.rpc;
+    }
+    return *endpoints.back().rpc;
+  }
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*,
@@ -47,25 +73,29 @@ struct JobClient::Stub {
                                                                              Response*),
                                 const Request& request) {
     MILLRACE_RETURN_IF_ERROR(unusable);
+    v1::JobService::Stub& rpc = Choose();
     grpc::ClientContext context;
     Prepare(context, absl::Now() + kPatience);
     Response response;
-    const grpc::Status status = (rpc.get()->*method)(&context, request, &response);
-    if (!status.ok()) return Explain(status, address);
+    const grpc::Status status = (rpc.*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status, addresses);
     return response;
   }
 };
 
-JobClient::JobClient(const std::string& address, const ClientSecurity& security)
+JobClient::JobClient(const std::string& addresses, const ClientSecurity& security)
     : stub_(std::make_unique<Stub>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetServiceConfigJSON(kRetries);
-  stub_->address = address;
+  stub_->addresses = addresses;
   const auto credentials = MakeChannelCredentials(security, arguments);
   stub_->unusable = credentials.status();
   if (!credentials.ok()) return;
-  stub_->rpc = v1::JobService::NewStub(grpc::CreateCustomChannel(address, *credentials, arguments));
+  for (const std::string& address : std::vector<std::string>(absl::StrSplit(addresses, ','))) {
+    auto channel = grpc::CreateCustomChannel(address, *credentials, arguments);
+    stub_->endpoints.push_back({channel, v1::JobService::NewStub(channel)});
+  }
 }
 
 JobClient::~JobClient() = default;
@@ -91,9 +121,10 @@ MILLRACE_JOB_CALL(GetLogs)
 absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time deadline,
                                  const std::function<bool(const v1::Job&)>& on_job) {
   MILLRACE_RETURN_IF_ERROR(stub_->unusable);
+  v1::JobService::Stub& rpc = stub_->Choose();
   grpc::ClientContext context;
   Prepare(context, deadline);
-  auto reader = stub_->rpc->WatchJob(&context, request);
+  auto reader = rpc.WatchJob(&context, request);
   v1::WatchJobResponse response;
   while (reader->Read(&response)) {
     if (!on_job(response.job())) {
@@ -103,7 +134,7 @@ absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time 
     }
   }
   const grpc::Status status = reader->Finish();
-  return status.ok() ? absl::OkStatus() : Explain(status, stub_->address);
+  return status.ok() ? absl::OkStatus() : Explain(status, stub_->addresses);
 }
 
 }  // namespace millrace

@@ -18,8 +18,9 @@ namespace millrace {
 
 class JobClient {
  public:
-  // Does not connect yet. Security that cannot be used is told by every call.
-  JobClient(const std::string& address, const ClientSecurity& security);
+  // `addresses`: HOST:PORT, several coordinators separated by commas. Does not connect yet.
+  // Security that cannot be used is told by every call.
+  JobClient(const std::string& addresses, const ClientSecurity& security);
   ~JobClient();
 
   absl::StatusOr<v1::ValidateJobResponse> ValidateJob(const v1::ValidateJobRequest& request);

@@ -295,7 +295,8 @@ int Main(int argc, char** argv) {
   CLI::App app("Millrace: stream processing, exactly once.", "millrace");
   app.require_subcommand(1);
   app.fallthrough();
-  app.add_option("--coordinator", flags.coordinator, "HOST:PORT of the coordinator")
+  app.add_option("--coordinator", flags.coordinator,
+                 "HOST:PORT of the coordinator; of several, separated by commas")
       ->envname("MILLRACE_COORDINATOR")
       ->capture_default_str();
   ClientSecurity& security = flags.security;

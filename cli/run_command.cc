@@ -104,6 +104,7 @@ class Embedded {
     coordinator_ = std::make_unique<Coordinator>(
         CoordinatorOptions{.coordinator_id = "embedded",
                            .checkpoint_uri = "file://" + absolute(work_dir_) + "/checkpoints",
+                           .silence_timeout = absl::ZeroDuration(),
                            .registration_grace = absl::ZeroDuration()},
         env_, store_,
         [disk = &env_.disk](const v1::JobSource& job) { return CompileJob(job, *disk); }, wake);
@@ -122,9 +123,10 @@ class Embedded {
     MILLRACE_RETURN_IF_ERROR(worker_->Start());
     link_ = std::make_shared<InProcessLink>(*worker_);
     const uint64_t link_id = coordinator_->OnWorkerConnected(link_);
-    worker_->OnConnected([coordinator = coordinator_.get(), link_id](v1::ConnectRequest message) {
-      coordinator->OnWorkerMessage(link_id, std::move(message));
-    });
+    worker_->OnConnected(
+        {.send = [coordinator = coordinator_.get(), link_id](
+                     auto message) { coordinator->OnWorkerMessage(link_id, std::move(message)); },
+         .close = [] {}});
     return StartHttp();
   }
 

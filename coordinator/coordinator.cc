@@ -146,6 +146,11 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
       for (const v1::TaskProgress& progress : message.heartbeat().progress()) {
         if (JobController* job = FindAttempt(progress.attempt())) job->OnProgress(progress);
       }
+      {
+        v1::ConnectResponse ack;
+        ack.mutable_heartbeat_ack();
+        worker->link->Send(ack);
+      }
       return;
     case v1::ConnectRequest::kTaskStateChanged:
       if (JobController* job = FindAttempt(message.task_state_changed().attempt())) {
@@ -218,8 +223,12 @@ void Coordinator::HandleRegister(uint64_t link_id, const v1::RegisterWorker& reg
                                 {"cores", registration.cores()},
                                 {"running", registration.running_size()}});
   v1::ConnectResponse registered;
-  registered.mutable_registered()->set_heartbeat_interval_ms(
+  v1::Registered& answer = *registered.mutable_registered();
+  answer.set_heartbeat_interval_ms(
       static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.heartbeat_interval)));
+  answer.set_silence_timeout_ms(
+      static_cast<uint32_t>(absl::ToInt64Milliseconds(options_.silence_timeout)));
+  answer.set_term(options_.term);
   link->Send(registered);
   for (const v1::AttemptId& id : registration.running()) {
     if (jobs_.contains(id.job_id())) continue;

@@ -48,9 +48,13 @@ using CompileFunction = std::function<CompiledJob(const v1::JobSource& source)>;
 
 struct CoordinatorOptions {
   std::string coordinator_id;  // Names this incarnation.
+  uint64_t term = 0;           // Of its leadership.
   std::string checkpoint_uri;  // Each job has a folder below.
   absl::Duration heartbeat_interval = absl::Seconds(1);
   absl::Duration heartbeat_timeout = absl::Seconds(5);
+  // How long workers wait for an answer to heartbeats before they look for another coordinator;
+  // zero = for ever.
+  absl::Duration silence_timeout = absl::Seconds(3);
   absl::Duration registration_grace = absl::Seconds(5);
   absl::Duration deploy_timeout = absl::Minutes(10);
   absl::Duration sweep_interval = absl::Minutes(1);
@@ -99,6 +103,7 @@ class Coordinator final : public JobApi, private JobHost {
   void VisitJobs(const std::function<void(const JobController&)>& visit) const;
   std::vector<v1::Worker> Workers() const;
   uint64_t workers_lost() const { return workers_lost_; }
+  uint64_t term() const { return options_.term; }
   bool started() const { return started_; }
 
  private:

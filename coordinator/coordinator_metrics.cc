@@ -34,6 +34,7 @@ struct Snapshot {
   std::vector<JobView> jobs;
   std::vector<v1::Worker> workers;
   uint64_t workers_lost = 0;
+  uint64_t term = 0;
 };
 
 std::string StateLabel(v1::JobState state) {
@@ -134,6 +135,8 @@ void Write(const Snapshot& snapshot, MetricsSink& sink) {
     sink.Gauge("millrace_worker_cores", "Task threads of the worker.", labels, worker.cores());
   }
   sink.Gauge("millrace_coordinator_leader", "1 while this process leads.", {}, 1);
+  sink.Gauge("millrace_coordinator_term", "Raised by each change of the leader.", {},
+             static_cast<double>(snapshot.term));
 }
 
 }  // namespace
@@ -146,6 +149,7 @@ void ExportCoordinatorMetrics(Coordinator& coordinator, MetricsRegistry& registr
           [&](const JobController& job) { snapshot->jobs.push_back(ViewOf(job)); });
       snapshot->workers = coordinator.Workers();
       snapshot->workers_lost = coordinator.workers_lost();
+      snapshot->term = coordinator.term();
       snapshot->ready.Notify();
     });
     if (snapshot->ready.WaitForNotificationWithTimeout(absl::Seconds(2))) Write(*snapshot, sink);

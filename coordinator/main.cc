@@ -6,14 +6,18 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/access.h"
 #include "coordinator/compile_job.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/coordinator_metrics.h"
 #include "coordinator/grpc_server_rpc.h"
+#include "coordinator/leader_election.h"
+#include "coordinator/metadata/etcd_metadata_store_rpc.h"
 #include "coordinator/metadata/sqlite_metadata_store.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
@@ -36,6 +40,10 @@ struct Flags {
   std::string log_format = "text";
   TlsFiles tls;
   std::string access_file;
+  std::string metadata_store;
+  TlsFiles etcd_tls;
+  int leader_lease_ms = 5000;
+  std::string advertise;
 };
 
 int Fail(const absl::Status& status) {
@@ -49,28 +57,91 @@ std::string CheckpointUri(const Flags& flags) {
                       "/checkpoints");
 }
 
+absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const Flags& flags) {
+  if (flags.metadata_store.empty()) return OpenSqliteMetadataStore(flags.data_dir);
+  if (flags.checkpoint_storage.empty()) {
+    return absl::InvalidArgumentError(
+        "--metadata-store needs --checkpoint-storage: one that every coordinator and worker "
+        "reaches");
+  }
+  return OpenEtcdMetadataStore(flags.metadata_store, {.files = flags.etcd_tls});
+}
+
+// Nullopt: the process was asked to end before it came to lead.
+std::optional<Leadership> WaitForLeadership(LeaderElection& election, Loop& loop, Waker& waker,
+                                            const std::optional<Leadership>& elected) {
+  election.Start();
+  while (stop_requested == 0 && !elected.has_value()) {
+    if (loop.RunPosted() == 0) waker.Wait(absl::Milliseconds(200));
+  }
+  return elected;
+}
+
+// Runs letters until `done`, or for a while.
+void RunFor(Loop& loop, Waker& waker, const bool& done) {
+  constexpr int kRounds = 50;
+  for (int i = 0; i < kRounds && !done; ++i) {
+    if (loop.RunPosted() == 0) waker.Wait(absl::Milliseconds(100));
+  }
+}
+
 int Run(const Flags& flags) {
   InitLogging(LogLevel::kInfo, flags.log_format == "json");
   if (const char* failpoints = std::getenv("MILLRACE_FAILPOINTS")) {
     if (absl::Status status = Failpoints::Arm(failpoints); !status.ok()) return Fail(status);
   }
-  auto store = OpenSqliteMetadataStore(flags.data_dir);
+  auto store = OpenStore(flags);
   if (!store.ok()) return Fail(store.status());
-  RealEnv real_env({.io_threads = 4});  // After the store: its work, to the last, uses it.
+  std::optional<LeaderMetadataStore> leader_store;
+  RealEnv real_env({.io_threads = 4});  // After the stores: its work, to the last, uses them.
   Env env = real_env.env();
   auto waker = std::make_shared<Waker>();
-  std::atomic<bool> fenced{false};
+  const auto wake = [waker] { waker->Wake(); };
+  const std::string coordinator_id = absl::StrCat("c-", absl::Hex(env.random.Next()));
+  const std::string listen = absl::StrCat(flags.bind, ":", flags.grpc_port);
+  std::atomic<bool> over{false};
+
+  MetricsRegistry registry;
+  HttpServer http("millrace-coordinator", registry);
+  auto http_address = http.Start(absl::StrCat(flags.bind, ":", flags.http_port));
+  if (!http_address.ok()) return Fail(http_address.status());
+  const auto stop_http = absl::MakeCleanup([&http] { http.Stop(); });  // Pages read what follows.
+
+  std::atomic<bool> leads{false};  // From then on the coordinator itself tells.
+  registry.Add([&leads](MetricsSink& sink) {
+    if (!leads) sink.Gauge("millrace_coordinator_leader", "1 while this process leads.", {}, 0);
+  });
+  Loop loop(env, wake);
+  std::optional<Leadership> elected;
+  LeaderElection election({.coordinator_id = coordinator_id,
+                           .address = flags.advertise.empty() ? listen : flags.advertise,
+                           .lease = absl::Milliseconds(flags.leader_lease_ms)},
+                          loop, **store,
+                          {.on_elected = [&elected](const Leadership& won) { elected = won; },
+                           .on_lost = [&over](const absl::Status&) { over = true; }});
+  if ((*store)->exclusive()) {
+    auto taken = TakeExclusiveLeadership(**store, coordinator_id);
+    if (!taken.ok()) return Fail(taken.status());
+    elected = *taken;
+  } else {
+    LogInfo("coordinator stands by", {{"coordinator", coordinator_id}, {"http", *http_address}});
+    if (!WaitForLeadership(election, loop, *waker, elected)) return 0;
+  }
+  leads = true;
+  leader_store.emplace(**store, elected->guard);
+
   Coordinator coordinator(
-      {.coordinator_id = absl::StrCat("c-", absl::Hex(env.random.Next())),
+      {.coordinator_id = coordinator_id,
+       .term = elected->term,
        .checkpoint_uri = CheckpointUri(flags),
        .on_fenced =
-           [&fenced](const absl::Status& status) {
+           [&over](const absl::Status& status) {
              LogError("another coordinator controls a job of this one",
                       {{"error", status.ToString()}});
-             fenced = true;
+             over = true;
            }},
-      env, **store, [&env](const v1::JobSource& job) { return CompileJob(job, env.disk); },
-      [waker] { waker->Wake(); });
+      env, *leader_store, [&env](const v1::JobSource& job) { return CompileJob(job, env.disk); },
+      wake);
   if (absl::Status status = coordinator.Start(); !status.ok()) return Fail(status);
   ServerSecurity security{.files = flags.tls, .access = nullptr, .clock = &env.clock};
   if (!flags.access_file.empty()) {
@@ -78,24 +149,32 @@ int Run(const Flags& flags) {
     if (!access.ok()) return Fail(access.status());
     security.access = *std::move(access);
   }
-  auto server =
-      GrpcServer::Start(absl::StrCat(flags.bind, ":", flags.grpc_port), coordinator, security);
+  auto server = GrpcServer::Start(listen, coordinator, security);
   if (!server.ok()) return Fail(server.status());
-  MetricsRegistry registry;
   ExportCoordinatorMetrics(coordinator, registry);
-  HttpServer http("millrace-coordinator", registry);
-  auto http_address = http.Start(absl::StrCat(flags.bind, ":", flags.http_port));
-  if (!http_address.ok()) return Fail(http_address.status());
   LogInfo("coordinator is up", {{"grpc", (*server)->address()},
                                 {"http", *http_address},
+                                {"term", elected->term},
                                 {"checkpoints", CheckpointUri(flags)}});
-  while (stop_requested == 0 && !fenced) {
-    if (coordinator.RunPosted() == 0) waker->Wait(absl::Milliseconds(200));
+  while (stop_requested == 0 && !over) {
+    const size_t ran = loop.RunPosted() + coordinator.RunPosted();
+    // A process that was stopped for a while must not act on what it believed before.
+    if (!(*store)->exclusive() && !over && !election.holds()) {
+      LogError("leads no more", {{"reason", "the lease has run out"}});
+      over = true;
+    }
+    if (ran == 0) waker->Wait(absl::Milliseconds(200));
   }
-  LogInfo("coordinator stops; jobs go on when it is started again");
+  LogInfo("coordinator stops; jobs go on when there is one again");
   // First the calls from outside end, while the loop's owner still lives.
   (*server)->Stop();
-  return fenced ? 1 : 0;
+  if (!over && !(*store)->exclusive()) {
+    bool resigned = false;
+    election.Resign([&resigned] { resigned = true; });
+    RunFor(loop, *waker, resigned);
+  }
+  http.Stop();
+  return over ? 1 : 0;
 }
 
 }  // namespace
@@ -113,6 +192,26 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint-storage", flags.checkpoint_storage,
                  "file:///FOLDER that all workers reach; default: checkpoints/ in --data-dir")
       ->envname("MILLRACE_CHECKPOINT_STORAGE");
+  app.add_option(
+         "--metadata-store", flags.metadata_store,
+         "etcd://HOST:PORT[,HOST:PORT...]/PREFIX: metadata that several coordinators share, "
+         "of which one leads; default: a file in --data-dir")
+      ->envname("MILLRACE_METADATA_STORE");
+  app.add_option("--etcd-ca", flags.etcd_tls.ca, "PEM file with etcd's CA; turns TLS to it on")
+      ->envname("MILLRACE_ETCD_CA");
+  app.add_option("--etcd-cert", flags.etcd_tls.certificate, "PEM file with a certificate for etcd")
+      ->envname("MILLRACE_ETCD_CERT");
+  app.add_option("--etcd-key", flags.etcd_tls.key, "PEM file with its key")
+      ->envname("MILLRACE_ETCD_KEY");
+  app.add_option("--leader-lease-ms", flags.leader_lease_ms,
+                 "with --metadata-store: a leader that is silent for so long is replaced")
+      ->envname("MILLRACE_LEADER_LEASE_MS")
+      ->check(CLI::Range(1000, 600'000))
+      ->capture_default_str();
+  app.add_option("--advertise", flags.advertise,
+                 "HOST:PORT where the others may find this coordinator; default: --bind and "
+                 "--grpc-port")
+      ->envname("MILLRACE_ADVERTISE");
   app.add_option("--bind", flags.bind, "address to listen on")
       ->envname("MILLRACE_BIND")
       ->capture_default_str();

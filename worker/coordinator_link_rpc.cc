@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "millrace/v1/worker_service.grpc.pb.h"
 #include "runtime/base/log.h"
@@ -18,7 +20,7 @@ namespace millrace {
 namespace {
 
 constexpr absl::Duration kBackOffMin = absl::Milliseconds(100);
-constexpr absl::Duration kBackOffMax = absl::Seconds(3);
+constexpr absl::Duration kBackOffMax = absl::Seconds(1);
 constexpr int kMessageBytesMax = 256 << 20;
 
 }  // namespace
@@ -28,18 +30,21 @@ constexpr int kMessageBytesMax = 256 << 20;
 // one of them: a stream that has ended waits in `ended` for the next Dial or the link's end.
 struct CoordinatorLink::State {
   State(std::string to, ClientSecurity s, Worker& w, Env e)
-      : address(std::move(to)), security(std::move(s)), worker(w), env(e) {}
+      : addresses(absl::StrSplit(to, ',')), security(std::move(s)), worker(w), env(e) {}
 
-  const std::string address;
+  const std::vector<std::string> addresses;
   const ClientSecurity security;
   Worker& worker;
   Env env;
-  std::unique_ptr<v1::WorkerService::Stub> stub;  // Constant from Start to the link's end.
+  // By address. Constant from Start to the link's end.
+  std::vector<std::unique_ptr<v1::WorkerService::Stub>> stubs;
   absl::Mutex mutex;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
   std::shared_ptr<Stream> stream ABSL_GUARDED_BY(mutex);  // Until its OnDone.
   std::shared_ptr<Stream> ended ABSL_GUARDED_BY(mutex);
   absl::Duration back_off ABSL_GUARDED_BY(mutex) = kBackOffMin;
+  size_t dialled ABSL_GUARDED_BY(mutex) = 0;  // How many addresses, since the last answer.
+  size_t next ABSL_GUARDED_BY(mutex) = 0;     // The address to dial.
 
   bool Ended() ABSL_SHARED_LOCKS_REQUIRED(mutex) { return stream == nullptr; }
 };
@@ -49,16 +54,23 @@ class CoordinatorLink::Stream
     : public grpc::ClientBidiReactor<v1::ConnectRequest, v1::ConnectResponse>,
       public std::enable_shared_from_this<Stream> {
  public:
-  explicit Stream(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  Stream(std::shared_ptr<State> state, size_t address)
+      : state_(std::move(state)), address_(address) {}
 
   void Begin() {
-    state_->stub->async()->Connect(&context_, this);
+    state_->stubs[address_]->async()->Connect(&context_, this);
     StartRead(&incoming_);
     AddHold();  // For writes from outside the callbacks.
     StartCall();
-    state_->worker.OnConnected([weak = weak_from_this()](v1::ConnectRequest message) {
-      if (auto stream = weak.lock()) stream->Send(std::move(message));
-    });
+    state_->worker.OnConnected({.send =
+                                    [weak = weak_from_this()](v1::ConnectRequest message) {
+                                      if (auto stream = weak.lock())
+                                        stream->Send(std::move(message));
+                                    },
+                                .close =
+                                    [weak = weak_from_this()] {
+                                      if (auto stream = weak.lock()) stream->Cancel();
+                                    }});
   }
 
   void Cancel() { context_.TryCancel(); }
@@ -68,6 +80,7 @@ class CoordinatorLink::Stream
     {
       absl::MutexLock lock(&state_->mutex);
       state_->back_off = kBackOffMin;
+      state_->dialled = 0;
     }
     state_->worker.OnMessage(std::move(incoming_));
     incoming_.Clear();
@@ -92,13 +105,19 @@ class CoordinatorLink::Stream
     {
       absl::MutexLock lock(&state->mutex);
       again = !state->stopping;
-      back_off = state->back_off;
-      state->back_off = std::min(back_off * 2, kBackOffMax);
+      state->next = (address_ + 1) % state->addresses.size();
+      // All of them are tried before there is a pause.
+      back_off =
+          ++state->dialled < state->addresses.size() ? absl::ZeroDuration() : state->back_off;
+      if (back_off > absl::ZeroDuration()) {
+        state->dialled = 0;
+        state->back_off = std::min(back_off * 2, kBackOffMax);
+      }
       state->ended = std::move(state->stream);
     }
     if (!again) return;
     LogWarning("no connection to the coordinator; will try again",
-               {{"address", state->address}, {"error", status.error_message()}});
+               {{"address", state->addresses[address_]}, {"error", status.error_message()}});
     state->env.executor.RunAfter(back_off, [state] { Dial(state); });
   }
 
@@ -118,6 +137,7 @@ class CoordinatorLink::Stream
   }
 
   const std::shared_ptr<State> state_;
+  const size_t address_;
   grpc::ClientContext context_;
   v1::ConnectResponse incoming_;
   absl::Mutex mutex_;
@@ -125,10 +145,9 @@ class CoordinatorLink::Stream
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-CoordinatorLink::CoordinatorLink(std::string coordinator_address, ClientSecurity security,
-                                 Worker& worker, Env env)
-    : state_(std::make_shared<State>(std::move(coordinator_address), std::move(security), worker,
-                                     env)) {}
+CoordinatorLink::CoordinatorLink(std::string addresses, ClientSecurity security, Worker& worker,
+                                 Env env)
+    : state_(std::make_shared<State>(std::move(addresses), std::move(security), worker, env)) {}
 
 CoordinatorLink::~CoordinatorLink() {
   std::shared_ptr<Stream> ended;  // Goes when the lock is given back.
@@ -137,7 +156,7 @@ CoordinatorLink::~CoordinatorLink() {
   if (state_->stream != nullptr) state_->stream->Cancel();
   state_->mutex.Await(absl::Condition(state_.get(), &State::Ended));
   ended = std::move(state_->ended);
-  state_->stub = nullptr;
+  state_->stubs.clear();
 }
 
 absl::Status CoordinatorLink::Start() {
@@ -148,21 +167,24 @@ absl::Status CoordinatorLink::Start() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   MILLRACE_ASSIGN_OR_RETURN(const auto credentials,
                             MakeChannelCredentials(state_->security, arguments));
-  state_->stub = v1::WorkerService::NewStub(
-      grpc::CreateCustomChannel(state_->address, credentials, arguments));
+  for (const std::string& address : state_->addresses) {
+    state_->stubs.push_back(
+        v1::WorkerService::NewStub(grpc::CreateCustomChannel(address, credentials, arguments)));
+  }
   Dial(state_);
   return absl::OkStatus();
 }
 
 void CoordinatorLink::Dial(std::shared_ptr<State> state) {
-  auto stream = std::make_shared<Stream>(state);
+  std::shared_ptr<Stream> stream;
   std::shared_ptr<Stream> ended;  // Goes when the lock is given back.
   {
     absl::MutexLock lock(&state->mutex);
     if (state->stopping) return;
+    stream = std::make_shared<Stream>(state, state->next);
     state->stream = stream;
     ended = std::move(state->ended);
   }

@@ -1,5 +1,5 @@
-// The worker's end of the control stream: dials the coordinator, again and again with back-off, and
-// hands messages to the worker.
+// The worker's end of the control stream: dials the coordinators in turn, again and again with
+// back-off, until one answers (only the leader does), and hands messages to the worker.
 //
 // Threading: Start once; the callbacks of gRPC's threads post to the worker. The destructor ends
 // the
@@ -19,9 +19,9 @@ class Worker;
 
 class CoordinatorLink {
  public:
-  // `worker` outlives the link. `security` must hold usable files (Start says if not).
-  CoordinatorLink(std::string coordinator_address, ClientSecurity security, Worker& worker,
-                  Env env);
+  // `addresses`: HOST:PORT, several separated by commas. `worker` outlives the link. `security`
+  // must hold usable files (Start says if not).
+  CoordinatorLink(std::string addresses, ClientSecurity security, Worker& worker, Env env);
   ~CoordinatorLink();
   CoordinatorLink(const CoordinatorLink&) = delete;
   CoordinatorLink& operator=(const CoordinatorLink&) = delete;

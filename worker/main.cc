@@ -186,7 +186,8 @@ int main(int argc, char** argv) {
   app.set_config("--config", "", "YAML-like file with the same names as the flags")
       ->envname("MILLRACE_CONFIG");
   app.allow_config_extras(false);
-  app.add_option("--coordinator", flags.coordinator, "HOST:PORT of the coordinator")
+  app.add_option("--coordinator", flags.coordinator,
+                 "HOST:PORT of the coordinator; of several, separated by commas")
       ->envname("MILLRACE_COORDINATOR")
       ->capture_default_str();
   app.add_option("--data-dir", flags.data_dir, "folder for state that is larger than memory")

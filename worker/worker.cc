@@ -45,10 +45,12 @@ absl::Status Worker::Start() {
   return absl::OkStatus();
 }
 
-void Worker::OnConnected(Send send) {
-  parts_->mailbox.Post([this, send = std::move(send)]() mutable {
-    send_ = std::move(send);
+void Worker::OnConnected(Link link) {
+  parts_->mailbox.Post([this, link = std::move(link)]() mutable {
+    link_ = std::move(link);
+    heard_ns_ = parts_->env.clock.MonotonicNanos();
     Register();
+    ScheduleHeartbeat();
   });
 }
 
@@ -60,7 +62,7 @@ void Worker::Leave() {
 }
 
 void Worker::OnDisconnected() {
-  parts_->mailbox.Post([this] { send_ = nullptr; });
+  parts_->mailbox.Post([this] { link_.reset(); });
 }
 
 void Worker::OnMessage(v1::ConnectResponse message) {
@@ -70,7 +72,7 @@ void Worker::OnMessage(v1::ConnectResponse message) {
 void Worker::Report(v1::ConnectRequest message) {
   // Without a link the message is lost on purpose: the coordinator that comes back asks for states
   // anew and begins a new epoch.
-  if (send_ != nullptr) send_(std::move(message));
+  if (link_.has_value()) link_->send(std::move(message));
 }
 
 void Worker::Register() {
@@ -95,14 +97,30 @@ Attempt* Worker::Find(const v1::AttemptId& id) {
   return nullptr;
 }
 
+void Worker::CloseLink(const char* reason) {
+  LogWarning("leaves its coordinator and looks for another one", {{"reason", reason}});
+  const Link link = *std::exchange(link_, std::nullopt);
+  link.close();
+}
+
 void Worker::Handle(const v1::ConnectResponse& message) {
+  if (!link_.has_value()) return;  // What a link that was given up still brought.
+  heard_ns_ = parts_->env.clock.MonotonicNanos();
   switch (message.message_case()) {
     case v1::ConnectResponse::kRegistered:
       if (message.registered().heartbeat_interval_ms() > 0) {
         heartbeat_interval_ = absl::Milliseconds(message.registered().heartbeat_interval_ms());
       }
+      if (message.registered().term() < term_) {
+        return CloseLink("another coordinator leads since then");
+      }
+      term_ = message.registered().term();
+      silence_timeout_ = message.registered().silence_timeout_ms() == 0
+                             ? absl::InfiniteDuration()
+                             : absl::Milliseconds(message.registered().silence_timeout_ms());
       for (const auto& [key, attempt] : attempts_) attempt->ReportStates();
-      ScheduleHeartbeat();
+      return;
+    case v1::ConnectResponse::kHeartbeatAck:
       return;
     case v1::ConnectResponse::kDeploy:
       return Deploy(message.deploy());
@@ -204,7 +222,10 @@ void Worker::ScheduleHeartbeat() {
   parts_->env.executor.RunAfter(heartbeat_interval_, [this, parts = parts_] {
     parts->mailbox.Post([this] {
       heartbeat_scheduled_ = false;
-      if (send_ == nullptr) return;
+      if (!link_.has_value()) return;
+      if (absl::Nanoseconds(parts_->env.clock.MonotonicNanos() - heard_ns_) > silence_timeout_) {
+        return CloseLink("it is silent");
+      }
       SendHeartbeat();
       ScheduleHeartbeat();
     });

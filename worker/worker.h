@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,12 @@ struct WorkerParts {
 class Worker {
  public:
   using MakeRunner = std::function<std::shared_ptr<TaskRunner>()>;
-  using Send = std::function<void(v1::ConnectRequest)>;
+  // The way to a coordinator. `close` gives it up, so that another one is looked for; both may be
+  // called after it has ended.
+  struct Link {
+    std::function<void(v1::ConnectRequest)> send;
+    std::function<void()> close;
+  };
 
   // `cores` runners are made at once, one more for each blocking task. `wake`: see Mailbox; what it
   // captures must stay valid after the worker is gone.
@@ -67,7 +73,8 @@ class Worker {
   absl::Status Start();
 
   // The link to the coordinator. A worker without a link goes on processing; epochs wait.
-  void OnConnected(Send send);
+  // A coordinator that is silent for too long, or whose term is over, is given up.
+  void OnConnected(Link link);
   void OnDisconnected();
   void OnMessage(v1::ConnectResponse message);
 
@@ -83,7 +90,7 @@ class Worker {
   void VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const;
   const MemoryBudget& budget() const { return parts_->budget; }
   const std::string& worker_id() const { return parts_->options.worker_id; }
-  bool connected() const { return send_ != nullptr; }
+  bool connected() const { return link_.has_value(); }
   size_t attempt_count() const { return attempts_.size(); }
   // Letters for the loop, e.g. to visit tasks from the metrics thread.
   Mailbox& mailbox() { return parts_->mailbox; }
@@ -98,6 +105,7 @@ class Worker {
   Attempt* Find(const v1::AttemptId& id);
   std::shared_ptr<TaskRunner> RunnerFor(bool blocking);
   void Register();
+  void CloseLink(const char* reason);
   void SendHeartbeat();
   void ScheduleHeartbeat();
   void Report(v1::ConnectRequest message);
@@ -108,8 +116,11 @@ class Worker {
   size_t next_runner_ = 0;
   std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_;
   std::vector<std::weak_ptr<Attempt>> stopping_;  // On the io pool.
-  Send send_;
+  std::optional<Link> link_;
   absl::Duration heartbeat_interval_ = absl::Seconds(1);
+  absl::Duration silence_timeout_ = absl::Seconds(5);  // Infinite: for ever patient.
+  int64_t heard_ns_ = 0;                               // The last message of the coordinator.
+  uint64_t term_ = 0;                                  // The highest of a leader so far.
   bool heartbeat_scheduled_ = false;
   uint64_t dropped_messages_ = 0;  // Of lower generations.
   bool leaving_ = false;

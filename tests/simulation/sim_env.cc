@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/base/status_macros.h"
+
 namespace millrace {
 
 uint64_t SimRandom::Next() {
@@ -47,19 +49,23 @@ void SimEvents::Trace(uint64_t value) {
 
 class SimWritableFile : public WritableFile {
  public:
-  explicit SimWritableFile(std::shared_ptr<SimDisk::Content> content)
-      : content_(std::move(content)) {}
+  SimWritableFile(SimDisk& disk, std::shared_ptr<SimDisk::Content> content)
+      : disk_(disk), content_(std::move(content)) {}
   absl::Status Append(std::string_view bytes) override {
-    content_->bytes += bytes;
-    return absl::OkStatus();
+    absl::Status fault = disk_.NextFault();
+    // A part of it may have been written.
+    content_->bytes += fault.ok() ? bytes : bytes.substr(0, disk_.random_.Below(bytes.size() + 1));
+    return fault;
   }
   absl::Status Sync() override {
+    MILLRACE_RETURN_IF_ERROR(disk_.NextFault());
     content_->synced = content_->bytes.size();
     return absl::OkStatus();
   }
   absl::Status Close() override { return absl::OkStatus(); }
 
  private:
+  SimDisk& disk_;
   const std::shared_ptr<SimDisk::Content> content_;
 };
 
@@ -91,16 +97,29 @@ bool Below(const std::string& path, const std::string& folder) {
 }  // namespace
 
 absl::AnyInvocable<void() &&> SimMachine::Guarded(absl::AnyInvocable<void() &&> work) {
-  return [alive = alive_, &disk = disk_, number = number_, work = std::move(work)]() mutable {
-    if (!*alive) return;
+  return [life = life_, &disk = disk_, number = number_, work = std::move(work)]() mutable {
+    if (!life->alive) return;
+    if (life->paused) return life->held.push_back(std::move(work));
     disk.SetMachine(number);
     std::move(work)();
   };
 }
 
 void SimMachine::Crash() {
-  *alive_ = false;
+  life_->alive = false;
+  life_->held.clear();
   disk_.Crash(number_);
+}
+
+void SimMachine::Pause(absl::Duration duration) {
+  if (std::exchange(life_->paused, true)) return;
+  events_.At(duration, absl::ZeroDuration(), [this, life = life_] {
+    if (!life->alive) return;
+    life->paused = false;
+    for (auto& work : std::exchange(life->held, {})) {
+      events_.At(absl::ZeroDuration(), absl::ZeroDuration(), Guarded(std::move(work)));
+    }
+  });
 }
 
 void SimDisk::Crash(int machine) {
@@ -112,10 +131,11 @@ void SimDisk::Crash(int machine) {
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> SimDisk::Create(const std::string& path) {
+  MILLRACE_RETURN_IF_ERROR(NextFault());
   auto content = std::make_shared<Content>();
   content->machine = machine_;
   files_[path] = content;
-  return std::make_unique<SimWritableFile>(std::move(content));
+  return std::make_unique<SimWritableFile>(*this, std::move(content));
 }
 
 absl::StatusOr<std::unique_ptr<ReadableFile>> SimDisk::Open(const std::string& path) {

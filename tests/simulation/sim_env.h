@@ -88,6 +88,8 @@ class SimDisk : public Disk {
   void SetMachine(int machine) { machine_ = machine; }
   // The machine crashed: what it wrote and did not sync is gone, or a part of it.
   void Crash(int machine);
+  // Asked before each change of a file; what it returns is the error of that call.
+  void SetFaults(std::function<absl::Status()> plan) { faults_ = std::move(plan); }
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& path) override;
@@ -107,7 +109,10 @@ class SimDisk : public Disk {
     size_t synced = 0;
     int machine = 0;
   };
+  absl::Status NextFault() { return faults_ == nullptr ? absl::OkStatus() : faults_(); }
+
   SimRandom& random_;
+  std::function<absl::Status()> faults_;
   int machine_ = 0;
   std::map<std::string, std::shared_ptr<Content>> files_;
   std::set<std::string> folders_;
@@ -141,7 +146,8 @@ class SimNetwork : public Network {
   int next_port_ = 1;
 };
 
-// The executor of one machine: drops what was under way when the machine has crashed.
+// The executor of one machine: drops what was under way when the machine has crashed, and keeps it
+// while the machine is paused.
 class SimMachine : public Executor {
  public:
   SimMachine(int number, SimEvents& events, SimDisk& disk)
@@ -159,12 +165,19 @@ class SimMachine : public Executor {
   // `work`, run as this machine, if it is still alive then.
   absl::AnyInvocable<void() &&> Guarded(absl::AnyInvocable<void() &&> work);
   void Crash();
+  // Nothing of it runs for so long; what was due runs then, in order.
+  void Pause(absl::Duration duration);
 
  private:
+  struct Life {
+    bool alive = true;
+    bool paused = false;
+    std::vector<absl::AnyInvocable<void() &&>> held;
+  };
   const int number_;
   SimEvents& events_;
   SimDisk& disk_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  const std::shared_ptr<Life> life_ = std::make_shared<Life>();
 };
 
 // All of it.

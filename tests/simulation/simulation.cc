@@ -9,6 +9,8 @@
 namespace millrace {
 namespace {
 
+constexpr absl::Duration kLease = absl::Seconds(2);
+
 // Runs tasks one step at a time, whenever somebody wakes it.
 class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunner> {
  public:
@@ -65,41 +67,66 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
 
 }  // namespace
 
+// One connection between a worker and a coordinator.
+struct Simulation::Wire {
+  bool open = true;
+  bool to_worker = true;  // False: what is sent that way is lost.
+  bool to_coordinator = true;
+};
+
 struct Simulation::WorkerProcess {
   explicit WorkerProcess(std::shared_ptr<SimMachine> m) : machine(std::move(m)) {}
   std::shared_ptr<SimMachine> machine;
   std::unique_ptr<Worker> worker;
-  uint64_t link_id = 0;  // At the coordinator; 0 = not connected.
   bool leaves = false;
-  std::shared_ptr<bool> connected = std::make_shared<bool>(false);
+  std::shared_ptr<Wire> wire;                       // Null: not connected.
+  const CoordinatorProcess* coordinator = nullptr;  // Where the wire leads to.
+  std::function<void()> tell_coordinator;           // That the connection has ended.
+  size_t next_coordinator = 0;
 };
 
 struct Simulation::CoordinatorProcess {
-  explicit CoordinatorProcess(std::shared_ptr<SimMachine> m) : machine(std::move(m)) {}
+  CoordinatorProcess(std::shared_ptr<SimMachine> m, Env env, std::function<void()> wake)
+      : machine(std::move(m)), loop(env, std::move(wake)) {}
   std::shared_ptr<SimMachine> machine;
-  std::unique_ptr<Coordinator> coordinator;
+  Loop loop;  // Of the election.
+  std::unique_ptr<LeaderElection> election;
+  std::unique_ptr<LeaderMetadataStore> store;
+  std::unique_ptr<Coordinator> coordinator;  // Of the leader only.
+  bool over = false;
+
+  // As the main loop of the program.
+  void Run() {
+    loop.RunPosted();
+    if (coordinator == nullptr || over) return;
+    coordinator->RunPosted();
+    if (!election->holds()) over = true;
+  }
 };
 
 // The coordinator's way to one worker, through the network's delays, in order.
 class Simulation::Link : public WorkerLink {
  public:
-  Link(SimWorld& world, WorkerProcess& process)
-      : world_(world),
+  Link(Simulation& simulation, int number, WorkerProcess& process)
+      : simulation_(simulation),
+        number_(number),
         machine_(process.machine),
-        connected_(process.connected),
+        wire_(process.wire),
         worker_(*process.worker) {}
   void Send(const v1::ConnectResponse& message) override {
-    world_.events.At(absl::Microseconds(200), absl::ZeroDuration(),
-                     machine_->Guarded([connected = connected_, worker = &worker_, message] {
-                       if (*connected) worker->OnMessage(message);
-                     }));
+    if (!wire_->open || !wire_->to_worker) return;
+    simulation_.world_.events.At(absl::Microseconds(200), absl::ZeroDuration(),
+                                 machine_->Guarded([wire = wire_, worker = &worker_, message] {
+                                   if (wire->open) worker->OnMessage(message);
+                                 }));
   }
-  void Close() override { *connected_ = false; }
+  void Close() override { simulation_.Hangup(number_, wire_); }
 
  private:
-  SimWorld& world_;
+  Simulation& simulation_;
+  const int number_;
   const std::shared_ptr<SimMachine> machine_;
-  const std::shared_ptr<bool> connected_;
+  const std::shared_ptr<Wire> wire_;
   Worker& worker_;
 };
 
@@ -108,6 +135,7 @@ class Simulation::Watcher : public JobWatcher {
   explicit Watcher(Simulation& simulation) : simulation_(simulation) {}
   bool OnJob(const v1::Job& job) override {
     simulation_.state_ = job.state();
+    simulation_.restarts_ = job.restarts();
     if (!job.last_error().empty()) simulation_.last_error_ = job.last_error();
     return true;
   }
@@ -117,13 +145,43 @@ class Simulation::Watcher : public JobWatcher {
   Simulation& simulation_;
 };
 
+SimulationOptions MixOfFaults(uint64_t seed) {
+  SimRandom random(seed ^ 0xFA017);
+  const auto some = [&random](double most) {
+    if (random.OneIn(2)) return 0.0;
+    return most * static_cast<double>(1 + random.Below(100)) / 100;
+  };
+  return {.workers = static_cast<int>(1 + random.Below(4)),
+          .coordinators = static_cast<int>(1 + random.Below(3)),
+          .worker_crashes = some(0.6),
+          .leader_crashes = some(0.3),
+          .leader_pauses = some(0.2),
+          .cuts = some(0.5),
+          .silences = some(0.3),
+          .store_outages = some(0.1),
+          .store_unknowns = some(100),
+          .worker_pauses = some(0.2),
+          .disk_errors = some(5),
+          .worker_leaves = some(0.3),
+          .asks = random.OneIn(3)};
+}
+
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
     : options_(options),
       world_(seed),
       job_{.asks = options.asks},
       nodes_(MakeSimNodes(job_, target_, world_)) {
+  store_.SetFaults(
+      [this](MemoryMetadataStore::Call, const std::string&) { return NextStoreFault(); });
+  world_.disk.SetFaults([this] {
+    if (healthy_ || !Happens(options_.disk_errors)) return absl::OkStatus();
+    ++faults_;
+    return world_.random.OneIn(2) ? absl::ResourceExhaustedError("no space left on the device")
+                                  : absl::UnavailableError("input/output error");
+  });
   workers_.resize(static_cast<size_t>(options_.workers));
-  StartCoordinator();
+  coordinators_.resize(static_cast<size_t>(options_.coordinators));
+  for (int i = 0; i < options_.coordinators; ++i) StartCoordinator(i);
   for (int i = 0; i < options_.workers; ++i) StartWorker(i);
 }
 
@@ -132,42 +190,78 @@ Simulation::~Simulation() {
     if (process != nullptr) process->machine->Crash();
   }
   workers_.clear();
-  if (coordinator_ != nullptr) coordinator_->machine->Crash();
-  coordinator_ = nullptr;
+  for (auto& process : coordinators_) {
+    if (process != nullptr) process->machine->Crash();
+  }
+  coordinators_.clear();
   world_.events.Clear();  // What it owns reaches into disk and network.
 }
 
-void Simulation::StartCoordinator() {
-  auto process = std::make_unique<CoordinatorProcess>(
-      std::make_shared<SimMachine>(next_machine_++, world_.events, world_.disk));
-  auto wake = [weak = std::weak_ptr<SimMachine>(process->machine), p = process.get()] {
-    if (auto machine = weak.lock()) machine->Post([p] { p->coordinator->RunPosted(); });
+// ---- Coordinators.
+
+void Simulation::StartCoordinator(int number) {
+  auto machine = std::make_shared<SimMachine>(next_machine_++, world_.events, world_.disk);
+  auto& process = coordinators_[static_cast<size_t>(number)];
+  // Work of a machine that has crashed does not run: the process is there whenever it does.
+  auto wake = [weak = std::weak_ptr<SimMachine>(machine), &process] {
+    if (auto alive = weak.lock()) alive->Post([&process] { process->Run(); });
   };
-  process->coordinator = std::make_unique<Coordinator>(
-      CoordinatorOptions{.coordinator_id = absl::StrCat("c", next_machine_),
-                         .checkpoint_uri = "file:///checkpoints",
-                         .registration_grace = absl::Seconds(1)},
-      world_.env(*process->machine), store_,
-      [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, wake);
-  MILLRACE_CHECK(process->coordinator->Start().ok());
-  coordinator_ = std::move(process);
-  for (int i = 0; i < options_.workers; ++i) {
-    if (workers_[static_cast<size_t>(i)] != nullptr) Connect(i);
-  }
-  if (!job_id_.empty()) Watch();
+  process = std::make_unique<CoordinatorProcess>(machine, world_.env(*machine), wake);
+  process->election = std::make_unique<LeaderElection>(
+      LeaderElectionOptions{.coordinator_id = absl::StrCat("c", next_machine_),
+                            .address = absl::StrCat("c", next_machine_, ":1"),
+                            .lease = kLease},
+      process->loop, store_,
+      LeaderElection::Events{
+          .on_elected = [this, p = process.get()](const Leadership& won) { Lead(*p, won); },
+          .on_lost = [p = process.get()](const absl::Status&) { p->over = true; }});
+  process->election->Start();
 }
 
-void Simulation::CrashCoordinator() {
-  ++faults_;
-  coordinator_->machine->Crash();
-  coordinator_ = nullptr;
-  for (auto& process : workers_) {
-    if (process == nullptr) continue;
-    *process->connected = false;
-    process->worker->OnDisconnected();
+void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership) {
+  ++elections_;
+  process.store = std::make_unique<LeaderMetadataStore>(store_, leadership.guard);
+  auto wake = [weak = std::weak_ptr<SimMachine>(process.machine), p = &process] {
+    if (auto machine = weak.lock()) machine->Post([p] { p->Run(); });
+  };
+  process.coordinator = std::make_unique<Coordinator>(
+      CoordinatorOptions{.coordinator_id = absl::StrCat("c", next_machine_),
+                         .term = leadership.term,
+                         .checkpoint_uri = "file:///checkpoints",
+                         .registration_grace = absl::Seconds(1),
+                         .on_fenced = [p = &process](const absl::Status&) { p->over = true; }},
+      world_.env(*process.machine), *process.store,
+      [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, wake);
+  if (!process.coordinator->Start().ok()) {
+    process.over = true;
+    return;
   }
-  world_.events.At(absl::Milliseconds(50), absl::Seconds(2), [this] { StartCoordinator(); });
+  if (!job_id_.empty()) Watch(*process.coordinator);
 }
+
+void Simulation::EndCoordinator(int number) {
+  auto& process = coordinators_[static_cast<size_t>(number)];
+  process->machine->Crash();
+  for (int i = 0; i < options_.workers; ++i) {
+    WorkerProcess* worker = workers_[static_cast<size_t>(i)].get();
+    if (worker == nullptr || worker->wire == nullptr) continue;
+    if (worker->coordinator == process.get()) Hangup(i, worker->wire);
+  }
+  process = nullptr;
+  world_.events.At(absl::Milliseconds(50), absl::Seconds(2),
+                   [this, number] { StartCoordinator(number); });
+}
+
+Simulation::CoordinatorProcess* Simulation::Leader() {
+  for (const auto& process : coordinators_) {
+    if (process != nullptr && process->coordinator != nullptr && process->election->holds()) {
+      return process.get();
+    }
+  }
+  return nullptr;
+}
+
+// ---- Workers.
 
 void Simulation::StartWorker(int number) {
   auto process = std::make_unique<WorkerProcess>(
@@ -181,9 +275,14 @@ void Simulation::StartWorker(int number) {
                     .data_folder = absl::StrCat("/worker", number)},
       world_.env(*machine), *nodes_, /*cores=*/2,
       [machine = process->machine] { return std::make_shared<SimRunner>(machine); }, wake);
-  MILLRACE_CHECK(process->worker->Start().ok());
+  if (!process->worker->Start().ok()) {
+    process->machine->Crash();
+    world_.events.At(absl::Milliseconds(20), absl::Seconds(1),
+                     [this, number] { StartWorker(number); });
+    return;
+  }
   workers_[static_cast<size_t>(number)] = std::move(process);
-  Connect(number);
+  Dial(number, absl::ZeroDuration());
 }
 
 void Simulation::CrashWorker(int number) {
@@ -194,8 +293,10 @@ void Simulation::CrashWorker(int number) {
 
 void Simulation::EndWorker(int number) {
   auto& process = workers_[static_cast<size_t>(number)];
-  *process->connected = false;
-  if (coordinator_ != nullptr) coordinator_->coordinator->OnWorkerClosed(process->link_id);
+  if (process->wire != nullptr) {
+    process->wire->open = false;
+    process->tell_coordinator();
+  }
   process->machine->Crash();
   process = nullptr;
   world_.events.At(absl::Milliseconds(20), absl::Seconds(1),
@@ -216,40 +317,80 @@ void Simulation::EndThoseThatMayLeave() {
   }
 }
 
-void Simulation::Connect(int number) {
+void Simulation::Dial(int number, absl::Duration delay) {
   WorkerProcess& process = *workers_[static_cast<size_t>(number)];
-  if (coordinator_ == nullptr) return;
-  process.connected = std::make_shared<bool>(true);
-  process.link_id =
-      coordinator_->coordinator->OnWorkerConnected(std::make_shared<Link>(world_, process));
-  process.worker->OnConnected([this, connected = process.connected, link = process.link_id,
-                               weak = std::weak_ptr<SimMachine>(coordinator_->machine),
-                               p = coordinator_.get()](v1::ConnectRequest message) {
-    auto machine = weak.lock();
-    if (machine == nullptr) return;
-    world_.events.At(absl::Microseconds(200), absl::ZeroDuration(),
-                     machine->Guarded([connected, link, p, message = std::move(message)] {
-                       if (*connected) p->coordinator->OnWorkerMessage(link, message);
-                     }));
-  });
+  world_.events.At(delay, absl::Milliseconds(10), process.machine->Guarded([this, number] {
+    WorkerProcess& worker = *workers_[static_cast<size_t>(number)];
+    if (worker.wire != nullptr) return;
+    auto& to = coordinators_[worker.next_coordinator++ % coordinators_.size()];
+    if (to != nullptr && to->coordinator != nullptr && !to->over) return Connect(number, *to);
+    Dial(number, absl::Milliseconds(100));
+  }));
 }
 
+void Simulation::Connect(int number, CoordinatorProcess& to) {
+  WorkerProcess& process = *workers_[static_cast<size_t>(number)];
+  process.wire = std::make_shared<Wire>();
+  process.coordinator = &to;
+  const std::weak_ptr<SimMachine> machine = to.machine;
+  const uint64_t link =
+      to.coordinator->OnWorkerConnected(std::make_shared<Link>(*this, number, process));
+  const auto post = [this, machine, p = &to](std::function<void(Coordinator&)> what) {
+    auto alive = machine.lock();
+    if (alive == nullptr) return;
+    world_.events.At(absl::Microseconds(200), absl::ZeroDuration(),
+                     alive->Guarded([p, what = std::move(what)] { what(*p->coordinator); }));
+  };
+  process.tell_coordinator = [post, link] {
+    post([link](Coordinator& coordinator) { coordinator.OnWorkerClosed(link); });
+  };
+  process.worker->OnConnected(
+      {.send =
+           [post, link, wire = process.wire](v1::ConnectRequest message) {
+             if (!wire->open || !wire->to_coordinator) return;
+             post([link, wire, message = std::move(message)](Coordinator& coordinator) {
+               if (wire->open) coordinator.OnWorkerMessage(link, message);
+             });
+           },
+       .close = [this, number, wire = process.wire] { Hangup(number, wire); }});
+}
+
+// Either end closes the connection: both learn of it.
+void Simulation::Hangup(int number, const std::shared_ptr<Wire>& wire) {
+  if (!std::exchange(wire->open, false)) return;
+  WorkerProcess* process = workers_[static_cast<size_t>(number)].get();
+  if (process == nullptr || process->wire != wire) return;
+  process->wire = nullptr;
+  process->tell_coordinator();
+  process->worker->OnDisconnected();
+  Dial(number, absl::Milliseconds(1));
+}
+
+// ---- The job.
+
 void Simulation::Submit() {
+  healthy_ = true;
+  CoordinatorProcess* leader = nullptr;
+  while ((leader = Leader()) == nullptr ||
+         leader->coordinator->Workers().size() < workers_.size()) {
+    MILLRACE_CHECK(world_.events.RunOne());
+  }
   v1::SubmitJobRequest request;
   request.set_request_id("submit");
   request.mutable_job()->set_yaml("name: sim");
-  coordinator_->coordinator->SubmitJob(request, [this](absl::StatusOr<v1::SubmitJobResponse> r) {
-    MILLRACE_CHECK(r.ok());
-    job_id_ = r->job_id();
-    Watch();
-  });
+  leader->coordinator->SubmitJob(
+      request, [this, c = leader->coordinator.get()](absl::StatusOr<v1::SubmitJobResponse> r) {
+        MILLRACE_CHECK(r.ok());
+        job_id_ = r->job_id();
+        Watch(*c);
+      });
   while (job_id_.empty()) MILLRACE_CHECK(world_.events.RunOne());
 }
 
-void Simulation::Watch() {
+void Simulation::Watch(Coordinator& coordinator) {
   v1::WatchJobRequest watch;
   watch.set_job(job_id_);
-  coordinator_->coordinator->WatchJob(watch, std::make_shared<Watcher>(*this));
+  coordinator.WatchJob(watch, std::make_shared<Watcher>(*this));
 }
 
 std::string Simulation::Violation() const {
@@ -259,39 +400,110 @@ std::string Simulation::Violation() const {
   return "";
 }
 
+// ---- Faults.
+
+MemoryMetadataStore::Fault Simulation::NextStoreFault() {
+  using Fault = MemoryMetadataStore::Fault;
+  if (healthy_) return Fault::kNone;
+  if (store_is_away_) return Fault::kUnavailable;
+  if (!Happens(options_.store_unknowns)) return Fault::kNone;
+  ++faults_;
+  const Fault kinds[] = {Fault::kUnknownApplied, Fault::kUnknownDropped, Fault::kUnknownDelayed};
+  const Fault kind = kinds[world_.random.Below(3)];
+  if (kind == Fault::kUnknownDelayed) {
+    world_.events.At(absl::ZeroDuration(), absl::Seconds(3), [this] { store_.ApplyDelayed(); });
+  }
+  return kind;
+}
+
+bool Simulation::Happens(double per_thousand) {
+  return per_thousand > 0 &&
+         world_.random.Below(1'000'000) < static_cast<uint64_t>(per_thousand * 1000);
+}
+
+absl::Duration Simulation::SomePause() {
+  return kLease * static_cast<double>(world_.random.Below(200)) / 100.0;
+}
+
 void Simulation::InjectFaults() {
-  const auto happens = [&](double per_thousand) {
-    return world_.random.Below(1'000'000) < static_cast<uint64_t>(per_thousand * 1000);
+  const auto some = [&](const auto& of) {
+    return static_cast<int>(world_.random.Below(of.size()));
   };
-  if (happens(options_.worker_crashes)) {
-    CrashWorker(static_cast<int>(world_.random.Below(workers_.size())));
+  if (Happens(options_.worker_crashes)) CrashWorker(some(workers_));
+  if (Happens(options_.leader_crashes)) {
+    for (size_t i = 0; i < coordinators_.size(); ++i) {
+      if (coordinators_[i] == nullptr || coordinators_[i].get() != Leader()) continue;
+      ++faults_;
+      EndCoordinator(static_cast<int>(i));
+      break;
+    }
   }
-  if (coordinator_ != nullptr && happens(options_.coordinator_crashes)) CrashCoordinator();
-  if (happens(options_.worker_leaves)) {
-    AskToLeave(static_cast<int>(world_.random.Below(workers_.size())));
+  if (Happens(options_.leader_pauses) && Leader() != nullptr) {
+    ++faults_;
+    Leader()->machine->Pause(SomePause());
   }
-  if (happens(options_.cuts)) {
+  if (Happens(options_.worker_pauses)) {
+    const auto& worker = workers_[static_cast<size_t>(some(workers_))];
+    if (worker != nullptr) {
+      ++faults_;
+      worker->machine->Pause(SomePause());
+    }
+  }
+  if (Happens(options_.worker_leaves)) AskToLeave(some(workers_));
+  if (Happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();
   }
+  if (Happens(options_.silences)) {
+    const auto& worker = workers_[static_cast<size_t>(some(workers_))];
+    if (worker != nullptr && worker->wire != nullptr) {
+      ++faults_;
+      (world_.random.OneIn(2) ? worker->wire->to_worker : worker->wire->to_coordinator) = false;
+    }
+  }
+  if (!store_is_away_ && Happens(options_.store_outages)) {
+    ++faults_;
+    store_is_away_ = true;
+    world_.events.At(absl::ZeroDuration(), absl::Seconds(8), [this] { store_is_away_ = false; });
+  }
+}
+
+void Simulation::EndCoordinatorsThatAreOver() {
+  for (size_t i = 0; i < coordinators_.size(); ++i) {
+    if (coordinators_[i] != nullptr && coordinators_[i]->over) EndCoordinator(static_cast<int>(i));
+  }
+}
+
+bool Simulation::RunOne() {
+  if (!world_.events.RunOne()) return false;
+  EndThoseThatMayLeave();
+  EndCoordinatorsThatAreOver();
+  return true;
+}
+
+bool Simulation::RunUntilRunning(uint64_t events_max) {
+  for (uint64_t i = 0; i < events_max && state_ != v1::JOB_STATE_RUNNING; ++i) {
+    if (!RunOne()) return false;
+  }
+  return state_ == v1::JOB_STATE_RUNNING;
 }
 
 std::string Simulation::RunFaulty(uint64_t events) {
+  healthy_ = false;
   for (uint64_t i = 0; i < events && state_ != v1::JOB_STATE_FINISHED; ++i) {
-    if (!world_.events.RunOne()) return "nothing is going to happen any more";
+    if (!RunOne()) return "nothing is going to happen any more";
     InjectFaults();
-    EndThoseThatMayLeave();
     if (i % 256 != 0) continue;
     if (std::string violation = Violation(); !violation.empty()) return violation;
   }
+  healthy_ = true;
   return Violation();
 }
 
 bool Simulation::RunHealthy(uint64_t events_max) {
   for (uint64_t i = 0; i < events_max; ++i) {
     if (state_ == v1::JOB_STATE_FINISHED || state_ == v1::JOB_STATE_FAILED) break;
-    if (!world_.events.RunOne()) return false;
-    EndThoseThatMayLeave();
+    if (!RunOne()) return false;
   }
   return state_ == v1::JOB_STATE_FINISHED;
 }

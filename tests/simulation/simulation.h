@@ -1,4 +1,4 @@
-// A whole cluster in one thread: the real coordinator, the real workers and tasks, in a SimWorld.
+// A whole cluster in one thread: the real coordinators, the real workers and tasks, in a SimWorld.
 #pragma once
 
 #include <map>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/coordinator.h"
+#include "coordinator/leader_election.h"
 #include "coordinator/metadata/memory_metadata_store.h"
 #include "tests/simulation/sim_env.h"
 #include "tests/simulation/sim_job.h"
@@ -16,14 +17,30 @@ namespace millrace {
 
 struct SimulationOptions {
   int workers = 2;
+  int coordinators = 2;  // One leads, the others stand by.
   // Chance of each fault per thousand events.
   double worker_crashes = 0;
-  double coordinator_crashes = 0;
-  double cuts = 0;
+  double leader_crashes = 0;
+  // A leader stops for up to twice its lease and goes on as if nothing had been.
+  double leader_pauses = 0;
+  double cuts = 0;  // Of connections between workers.
+  // A connection between worker and leader loses what is sent in one direction, and stays open.
+  double silences = 0;
+  // The metadata store is away for some seconds.
+  double store_outages = 0;
+  // Chance of each call of the store, per thousand, to have an unknown outcome.
+  double store_unknowns = 0;
+  // A worker stops for up to twice the lease and goes on.
+  double worker_pauses = 0;
+  // Chance of each change of a file, per thousand, to fail.
+  double disk_errors = 0;
   // A worker is asked to end, hands its tasks over and comes back.
   double worker_leaves = 0;
   bool asks = false;  // See SimJob.
 };
+
+// Which faults, and how many of each: drawn from the seed.
+SimulationOptions MixOfFaults(uint64_t seed);
 
 class Simulation {
  public:
@@ -31,6 +48,8 @@ class Simulation {
   ~Simulation();
 
   void Submit();
+  // Runs without faults until all tasks run; false when they do not after `events_max`.
+  bool RunUntilRunning(uint64_t events_max);
   // Runs at most `events` events with faults; nothing wrong may become visible. Returns what is
   // wrong, or empty.
   std::string RunFaulty(uint64_t events);
@@ -41,11 +60,14 @@ class Simulation {
   const SimJob& job() const { return job_; }
   v1::JobState state() const { return state_; }
   std::string last_error() const { return last_error_; }
+  uint64_t restarts() const { return restarts_; }
   uint64_t trace_hash() const { return world_.events.trace_hash(); }
   int faults() const { return faults_; }
+  int elections() const { return elections_; }
   int workers_left() const { return workers_left_; }  // In peace.
 
  private:
+  struct Wire;
   struct WorkerProcess;
   struct CoordinatorProcess;
   class Link;
@@ -56,11 +78,21 @@ class Simulation {
   void EndWorker(int number);
   void AskToLeave(int number);
   void EndThoseThatMayLeave();
-  void StartCoordinator();
-  void CrashCoordinator();
-  void Connect(int number);
-  void Watch();
+  void StartCoordinator(int number);
+  void Lead(CoordinatorProcess& process, const Leadership& leadership);
+  void EndCoordinator(int number);
+  CoordinatorProcess* Leader();
+  // A worker looks for a coordinator that listens, until it has one.
+  void Dial(int number, absl::Duration delay);
+  void Connect(int number, CoordinatorProcess& process);
+  void Hangup(int number, const std::shared_ptr<Wire>& wire);
+  void Watch(Coordinator& coordinator);
+  MemoryMetadataStore::Fault NextStoreFault();
+  bool Happens(double per_thousand);
+  absl::Duration SomePause();
   void InjectFaults();
+  void EndCoordinatorsThatAreOver();
+  bool RunOne();
   std::string Violation() const;
 
   const SimulationOptions options_;
@@ -69,13 +101,17 @@ class Simulation {
   SimTarget target_{world_.random};
   MemoryMetadataStore store_;
   std::unique_ptr<NodeFactory> nodes_;
-  std::unique_ptr<CoordinatorProcess> coordinator_;
+  std::vector<std::unique_ptr<CoordinatorProcess>> coordinators_;
   std::vector<std::unique_ptr<WorkerProcess>> workers_;
   int next_machine_ = 1;
+  bool healthy_ = true;  // No fault is injected.
+  bool store_is_away_ = false;
   std::string job_id_;
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
   std::string last_error_;
+  uint64_t restarts_ = 0;
   int faults_ = 0;
+  int elections_ = 0;
   int workers_left_ = 0;
 };
 

@@ -53,7 +53,7 @@ class MetricsTest(unittest.TestCase):
         self.job = watched_job.submit(self.cluster, self.folder)
 
     def pages(self):
-        ports = [self.cluster.http_port, *self.cluster.worker_http_ports]
+        ports = [*self.cluster.http_ports, *self.cluster.worker_http_ports]
         for port in ports:
             self.cluster.wait_for_port(port)
         return [Page(page(port)) for port in ports]

@@ -50,7 +50,7 @@ class Prometheus:
         text = (PROMETHEUS / "scrape.example.yml").read_text()
         workers = [f"127.0.0.1:{port}" for port in cluster.worker_http_ports]
         text = (text.replace("15s", "1s")
-                .replace('"127.0.0.1:7071"', f'"127.0.0.1:{cluster.http_port}"')
+                .replace('"127.0.0.1:7071"', f'"127.0.0.1:{cluster.http_ports[0]}"')
                 .replace('["127.0.0.1:7081"]', json.dumps(workers)))
         (folder / "millrace.rules.yml").write_text(
             (PROMETHEUS / "millrace.rules.yml").read_text())
@@ -103,7 +103,7 @@ class LiveTest(unittest.TestCase):
             tempfile.TemporaryDirectory(prefix="millrace-observe-")))
         cls.cluster = cls.enterClassContext(Cluster(folder / "cluster", workers=2, cores=1))
         cls.job = watched_job.submit(cls.cluster, folder)
-        for port in [cls.cluster.http_port, *cls.cluster.worker_http_ports]:
+        for port in [*cls.cluster.http_ports, *cls.cluster.worker_http_ports]:
             cls.cluster.wait_for_port(port)
         (folder / "prometheus").mkdir()
         cls.prometheus = cls.enterClassContext(Prometheus(folder / "prometheus", cls.cluster))

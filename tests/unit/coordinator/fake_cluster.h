@@ -346,6 +346,8 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
       }
       return;
     }
+    case v1::ConnectResponse::kHeartbeatAck:
+      return;
     case v1::ConnectResponse::kDeploy:
       ++deploys;
       deploy_ = message.deploy();
