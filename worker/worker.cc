@@ -48,6 +48,7 @@ absl::Status Worker::Start() {
 void Worker::OnConnected(Link link) {
   parts_->mailbox.Post([this, link = std::move(link)]() mutable {
     link_ = std::move(link);
+    registered_ = false;
     heard_ns_ = parts_->env.clock.MonotonicNanos();
     Register();
     ScheduleHeartbeat();
@@ -115,6 +116,7 @@ void Worker::Handle(const v1::ConnectResponse& message) {
         return CloseLink("another coordinator leads since then");
       }
       term_ = message.registered().term();
+      registered_ = true;
       silence_timeout_ = message.registered().silence_timeout_ms() == 0
                              ? absl::InfiniteDuration()
                              : absl::Milliseconds(message.registered().silence_timeout_ms());

@@ -90,7 +90,8 @@ class Worker {
   void VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const;
   const MemoryBudget& budget() const { return parts_->budget; }
   const std::string& worker_id() const { return parts_->options.worker_id; }
-  bool connected() const { return link_.has_value(); }
+  // A coordinator has answered, and the connection has not ended since.
+  bool connected() const { return link_.has_value() && registered_; }
   size_t attempt_count() const { return attempts_.size(); }
   // Letters for the loop, e.g. to visit tasks from the metrics thread.
   Mailbox& mailbox() { return parts_->mailbox; }
@@ -117,6 +118,7 @@ class Worker {
   std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_;
   std::vector<std::weak_ptr<Attempt>> stopping_;  // On the io pool.
   std::optional<Link> link_;
+  bool registered_ = false;  // By this link.
   absl::Duration heartbeat_interval_ = absl::Seconds(1);
   absl::Duration silence_timeout_ = absl::Seconds(5);  // Infinite: for ever patient.
   int64_t heard_ns_ = 0;                               // The last message of the coordinator.
