@@ -90,6 +90,13 @@ void WriteJob(const JobView& job, MetricsSink& sink) {
                with("result", "completed"), static_cast<double>(job.counters.epochs_completed));
   sink.Counter("millrace_checkpoints_total", "Checkpoints by their end.",
                with("result", "abandoned"), static_cast<double>(job.counters.epochs_abandoned));
+  const auto checks = [&](const char* result, uint64_t count) {
+    sink.Counter("millrace_conservation_checks_total",
+                 "Checkpoints whose sums of rows were compared along the graph.",
+                 with("result", result), static_cast<double>(count));
+  };
+  checks("held", job.counters.conservation_held);
+  checks("violated", job.counters.conservation_violated);
   sink.Histogram("millrace_checkpoint_duration_seconds",
                  "From the trigger to the last acknowledgement.", id, job.counters.epochs->whole);
   const auto phase = [&](const char* name, const DurationHistogram& values) {

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "coordinator/checkpoint_decision.h"
 #include "coordinator/checkpoint_files.h"
+#include "coordinator/conservation.h"
 #include "coordinator/job_api.h"
 #include "coordinator/loop.h"
 #include "coordinator/metadata/job_metadata.h"
@@ -83,6 +84,9 @@ struct JobCounters {
   uint64_t epochs_completed = 0;
   uint64_t epochs_abandoned = 0;
   uint64_t messages_fenced = 0;  // Of other attempts: dropped.
+  // Epochs whose sums of rows were compared.
+  uint64_t conservation_held = 0;
+  uint64_t conservation_violated = 0;
   // Shared with a scrape that is under way.
   std::shared_ptr<EpochHistograms> epochs = std::make_shared<EpochHistograms>();
 };
@@ -179,6 +183,8 @@ class JobController {
     int64_t last_begin_ns = 0;
     uint64_t next_epoch = 1;
     uint64_t final_epoch = 0;  // 0 = none is recorded.
+    // What was restored; of an attempt that was adopted, what its first epoch here says.
+    std::optional<RowBalance> rows_at_begin;
   };
   struct Savepoint {
     std::string directory;
@@ -228,6 +234,7 @@ class JobController {
   void TriggerEpoch();
   bool ReserveEpochs();
   void RecordEpoch();
+  absl::Status CheckRows(const v1::Manifest& manifest);
   void OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRecord> record, bool last);
   void OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool last);
   void SendEpochCompleted(uint64_t epoch);

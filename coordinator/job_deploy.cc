@@ -69,6 +69,7 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
       PlaceTasks(plan->chains, plan->graph.max_parallelism(), workers, previous);
   const uint64_t restored = manifest->epoch();
   attempt_.next_epoch = restored + 1;
+  attempt_.rows_at_begin = BalanceRows(plan->graph, *manifest);
   status_.set_generation(attempt_.id.generation());
   status_.set_epochs_reserved(restored + kEpochsReserved);
   *status_.mutable_tasks() = {tasks.begin(), tasks.end()};

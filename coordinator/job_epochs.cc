@@ -187,7 +187,6 @@ void JobController::RecordEpoch() {
                  epoch.snapshots.size() == attempt_.tasks.size());
   absl::StatusOr<std::vector<v1::Model>> models = ModelsOfEpoch();
   if (!models.ok()) return Fail(models.status(), "model");
-  epoch.phase = EpochPhase::kRecording;
   v1::Manifest manifest;
   manifest.set_format(1);
   manifest.set_job_id(job_id());
@@ -198,6 +197,9 @@ void JobController::RecordEpoch() {
   manifest.set_created_unix_us(loop_.UnixMicros());
   manifest.set_final(epoch.drain);
   for (auto& [id, snapshot] : epoch.snapshots) *manifest.add_tasks() = std::move(snapshot);
+  // Nothing of the epoch is visible yet: rather none than wrong ones.
+  if (absl::Status status = CheckRows(manifest); !status.ok()) return Fail(status, "conservation");
+  epoch.phase = EpochPhase::kRecording;
   const uint64_t duration_us =
       static_cast<uint64_t>(loop_.env().clock.MonotonicNanos() - epoch.begin_ns) / 1000;
   loop_.RunBlocking(
@@ -212,6 +214,14 @@ void JobController::RecordEpoch() {
         }
         OnManifestStored(token, std::move(record), last);
       });
+}
+
+absl::Status JobController::CheckRows(const v1::Manifest& manifest) {
+  const RowBalance now = BalanceRows(status_.planned(), manifest);
+  if (!attempt_.rows_at_begin) attempt_.rows_at_begin = now;
+  const absl::Status status = CheckConservation(*attempt_.rows_at_begin, now);
+  ++(status.ok() ? counters_.conservation_held : counters_.conservation_violated);
+  return status;
 }
 
 void JobController::OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRecord> record,

@@ -25,7 +25,7 @@ struct TaskView {
   bool has_source;
   struct Node {
     std::string uid;
-    double rows_in, rows_out, late, dead, bytes_in, bytes_out, lag, unchanged, future;
+    double rows_in, rows_out, late, dead, skipped, bytes_in, bytes_out, lag, unchanged, future;
     double sink_errors, commits, commit_s;
     double watermark_s;
     bool is_source, is_sink;
@@ -75,6 +75,7 @@ TaskView ViewOf(const std::string& job_id, const std::string& worker_id, Task& t
          .rows_out = number(c.rows_out),
          .late = number(c.rows_late),
          .dead = number(c.rows_dead_lettered),
+         .skipped = number(c.rows_skipped),
          .bytes_in = number(c.bytes_in),
          .bytes_out = number(c.bytes_out),
          .lag = number(c.lag_rows),
@@ -160,6 +161,9 @@ void Write(const TaskView& task, MetricsSink& sink) {
         node.late);
     sink.Counter("millrace_operator_dead_letter_records_total",
                  "Records sent to the dead-letter output.", labels, node.dead);
+    sink.Counter("millrace_operator_skipped_records_total",
+                 "Rows that ended here on purpose: filtered out, messages without a row.", labels,
+                 node.skipped);
     sink.Counter("millrace_operator_unchanged_records_total",
                  "Changes that came again or changed nothing.", labels, node.unchanged);
     sink.Counter("millrace_operator_future_records_total",

@@ -2,6 +2,7 @@
 #include "operators/relational/relational.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/expression.h"
+#include "runtime/task/counters.h"
 
 namespace millrace {
 namespace {
@@ -21,10 +22,9 @@ class Filter : public Operator {
     MILLRACE_ASSIGN_OR_RETURN(Column keep, predicate_->Evaluate(batch, errors));
     rows_.clear();
     SelectTrue(keep, rows_);  // Rows in error are NULL here.
-    if (!errors.empty()) {
-      (void)DeadLetterRows(context_->node.uid(), "MR4001", batch, errors, context_->counters,
-                           context_->clock, out);  // The rest is in rows_ already.
-    }
+    const Batch good = DeadLetterRows(context_->node.uid(), "MR4001", batch, errors,
+                                      context_->counters, context_->clock, out);
+    context_->counters.rows_skipped.Add(static_cast<uint64_t>(good.rows()) - rows_.size());
     if (static_cast<int64_t>(rows_.size()) == batch.rows()) {
       out.Emit(batch);
     } else if (!rows_.empty()) {

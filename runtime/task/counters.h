@@ -23,15 +23,18 @@ class TaskCounter {
   std::atomic<uint64_t> value_{0};
 };
 
-// rows_*: since the job's first start, because they are part of the checkpoint: for every node,
-// in = processed + late + dead-lettered (operators that drop rows on purpose, as filters do, count
-// them as processed).
+// The first six count since the job's first start, because they are part of the checkpoint, whose
+// sums the coordinator compares (coordinator/conservation.h): what is emitted at a port arrives at
+// the other end of the edge; and where an operator gives one row for each, in = out + dead-lettered
+// + skipped.
 struct OperatorCounters {
   TaskCounter rows_in;
   TaskCounter rows_out;
   TaskCounter rows_late;
   TaskCounter rows_dead_lettered;
-  TaskCounter bytes_in;  // Sources: bytes read. Others: batch bytes, at the head of a chain.
+  TaskCounter rows_skipped;   // End here on purpose: filtered out, messages without a row.
+  TaskCounter truncates_out;  // Of rows_out: truncates, of which every keyed task gets one.
+  TaskCounter bytes_in;       // Sources: bytes read. Others: batch bytes, at the head of a chain.
   TaskCounter bytes_out;
   TaskCounter lag_rows;  // Sources: rows known to wait at the source; a gauge.
   TaskCounter sink_errors;

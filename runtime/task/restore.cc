@@ -35,6 +35,8 @@ void TakeNode(const v1::NodeSnapshot& from, uint32_t from_index, KeyGroupRange k
     into.rows_out += from.rows_out();
     into.rows_late += from.rows_late();
     into.rows_dead_lettered += from.rows_dead_lettered();
+    into.rows_skipped += from.rows_skipped();
+    into.truncates_out += from.truncates_out();
   }
 }
 

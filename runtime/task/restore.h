@@ -27,6 +27,8 @@ struct RestoredNode {
   uint64_t rows_out = 0;
   uint64_t rows_late = 0;
   uint64_t rows_dead_lettered = 0;
+  uint64_t rows_skipped = 0;
+  uint64_t truncates_out = 0;
 };
 
 // Looks under the node's uid, then under its former uids. An empty manifest (fresh start) gives an

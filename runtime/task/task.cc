@@ -27,6 +27,10 @@ void Task::NodeEmitter::Emit(OutputPort port, Batch batch) {
   if (batch.rows() == 0 || task_.done_) return;
   if (port == OutputPort::kMain) {
     node_.counters.rows_out.Add(static_cast<uint64_t>(batch.rows()));
+    if (const uint8_t* kinds = batch.kinds()) {
+      node_.counters.truncates_out.Add(static_cast<uint64_t>(
+          std::count(kinds, kinds + batch.rows(), static_cast<uint8_t>(RowKind::kTruncate))));
+    }
   }
   for (TaskOutput& output : node_.outputs) {
     if (output.port != port) continue;

@@ -131,6 +131,8 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   snapshot.set_rows_out(node.counters.rows_out.value());
   snapshot.set_rows_late(node.counters.rows_late.value());
   snapshot.set_rows_dead_lettered(node.counters.rows_dead_lettered.value());
+  snapshot.set_rows_skipped(node.counters.rows_skipped.value());
+  snapshot.set_truncates_out(node.counters.truncates_out.value());
   snapshot.set_watermark_us(node.watermark.us);
   return absl::OkStatus();
 }

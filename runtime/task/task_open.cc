@@ -101,6 +101,8 @@ absl::Status Task::OpenNode(Node& node) {
   node.counters.rows_out.Set(restored.rows_out);
   node.counters.rows_late.Set(restored.rows_late);
   node.counters.rows_dead_lettered.Set(restored.rows_dead_lettered);
+  node.counters.rows_skipped.Set(restored.rows_skipped);
+  node.counters.truncates_out.Set(restored.truncates_out);
   if (node.proto->has_source()) return OpenSource(node, std::move(restored.splits));
   if (node.proto->has_sink()) return OpenSink(node, std::move(restored.tokens));
 

@@ -93,7 +93,6 @@ absl::StatusOr<PollResult> PostgresCdcSource::PollSnapshot(Emitter& out) {
     }
     if (*next == PgSnapshot::Next::kNothing) break;
     any = true;
-    context_->counters.rows_in.Add(1);
     context_->counters.bytes_in.Add(row.size());
     if (!SplitCopyRow(row, columns_.size(), fields)) {
       return absl::DataLossError(Concat("malformed row of ", options_.table.Text()));
@@ -209,7 +208,6 @@ bool PostgresCdcSource::IsNewRow() {
   if (transaction_ == skip_transaction_ && transaction_rows_ <= skip_rows_) return false;
   position_.transaction = transaction_;
   position_.rows = transaction_rows_;
-  context_->counters.rows_in.Add(1);
   return true;
 }
 
@@ -332,6 +330,7 @@ void PostgresCdcSource::AppendCopied(const std::vector<PgField>& fields) {
 
 // `only_key`: of a deleted row nothing else is to be believed.
 void PostgresCdcSource::AppendRow(const PgTuple& tuple, RowKind kind, bool only_key) {
+  context_->counters.rows_in.Add(1);
   const int64_t row = builder_->rows();
   std::string unavailable((columns_.size() + 2 + 7) / 8, '\0');
   bool any_unavailable = false;
@@ -370,6 +369,7 @@ void PostgresCdcSource::AppendRow(const PgTuple& tuple, RowKind kind, bool only_
 }
 
 void PostgresCdcSource::AppendTruncate() {
+  context_->counters.rows_in.Add(1);
   for (int i = 0; i < context_->schema->size(); ++i) builder_->column(i).AppendNull();
   builder_->SetKind(RowKind::kTruncate);
 }

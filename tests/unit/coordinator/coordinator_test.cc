@@ -292,6 +292,25 @@ TEST_F(CoordinatorTest, AnEpochThatTakesTooLongIsAbandonedAndTheNextOneGoesOn) {
   EXPECT_EQ(cluster_.Job(job).restarts(), 0u);
 }
 
+TEST_F(CoordinatorTest, AnEpochThatHasLostRowsIsNotRecordedAndTheJobRestartsFromTheOneBefore) {
+  const std::string job = cluster_.Submit();
+  cluster_.Advance(absl::Seconds(1));
+  const uint64_t epoch = cluster_.Job(job).last_epoch();
+  v1::NodeSnapshot lossy;
+  lossy.set_uid("in");
+  lossy.set_rows_in(10);
+  lossy.set_rows_out(9);
+  a_->snapshot_node = lossy;
+  cluster_.Advance(absl::Seconds(1));
+  EXPECT_EQ(cluster_.Job(job).last_epoch(), epoch);
+  EXPECT_THAT(cluster_.Job(job).last_error(), HasSubstr("MR5301: rows are not conserved: in"));
+  EXPECT_EQ(cluster_.Job(job).restarts(), 1u);
+  a_->snapshot_node.reset();
+  cluster_.Advance(absl::Seconds(1));
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  EXPECT_GT(cluster_.Job(job).last_epoch(), epoch);
+}
+
 TEST_F(CoordinatorTest, ARefusedEpochIsAbandonedWithoutARestart) {
   const std::string job = cluster_.Submit();
   b_->acks_epochs = false;

@@ -31,6 +31,8 @@ class FakeWorker {
   bool becomes_ready = true;
   bool acks_epochs = true;
   bool commits = true;
+  // Of each of its tasks' snapshots.
+  std::optional<v1::NodeSnapshot> snapshot_node;
   // Its answer to PrepareModel; nothing: none at all.
   std::optional<absl::Status> prepares = absl::OkStatus();
 
@@ -321,6 +323,7 @@ inline void FakeWorker::AckEpoch(uint64_t epoch, std::optional<v1::AttemptId> at
       snapshot.set_key_group_first(task.key_group_first());
       snapshot.set_key_group_last(task.key_group_last());
       if (model_) *snapshot.add_nodes()->mutable_model() = *model_;
+      if (snapshot_node) *snapshot.add_nodes() = *snapshot_node;
     });
   }
 }
