@@ -218,6 +218,7 @@ class Command {
 
   int Get(GetKind kind) { return GetCommand(Client(), kind, flags_.job, flags_.format); }
   int Describe() { return DescribeCommand(Client(), flags_.job, flags_.format); }
+  int Why() { return WhyCommand(Client(), flags_.job, flags_.format); }
   int Wait() { return WaitCommand(Client(), flags_.job, flags_.timeout_seconds, flags_.format); }
   int Stop() {
     return StopCommand(Client(), flags_.job, flags_.drain, Absolute(flags_.savepoint), RequestId(),
@@ -370,6 +371,9 @@ int Main(int argc, char** argv) {
   AddJobName(
       on(app.add_subcommand("describe", "one job in detail"), [&] { return command.Describe(); }),
       flags);
+  AddJobName(on(app.add_subcommand("why", "what holds a job up: checkpoints, rows, watermarks"),
+                [&] { return command.Why(); }),
+             flags);
   sub =
       on(app.add_subcommand("wait", "wait until a job has ended"), [&] { return command.Wait(); });
   AddJobName(sub, flags);

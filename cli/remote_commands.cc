@@ -133,6 +133,10 @@ int DescribeCommand(JobClient& client, const std::string& job, OutputFormat form
   std::printf("Job:         %s (%s)\n", j.job_id().c_str(), j.name().c_str());
   std::printf("State:       %s since %s\n", JobStateText(j.state()).c_str(),
               TimeText(j.state_since_unix_us()).c_str());
+  if (j.stalled_since_unix_us() != 0) {
+    std::printf("Stalled:     since %s; see millrace why\n",
+                TimeText(j.stalled_since_unix_us()).c_str());
+  }
   std::printf("Created:     %s\n", TimeText(j.created_unix_us()).c_str());
   std::printf("Parallelism: %u   Generation: %llu   Attempt: %llu   Restarts: %llu\n",
               j.parallelism(), static_cast<unsigned long long>(j.generation()),
@@ -152,6 +156,31 @@ int DescribeCommand(JobClient& client, const std::string& job, OutputFormat form
                     has_watermark ? TimeText(node.watermark_us()) : "-"});
   }
   PrintTable({"NODE", "OPERATOR", "TASKS", "IN", "OUT", "LATE", "DEAD LETTERS", "WATERMARK"}, rows);
+  return kExitOk;
+}
+
+int WhyCommand(JobClient& client, const std::string& job, OutputFormat format) {
+  v1::GetJobRequest request;
+  request.set_job(job);
+  absl::StatusOr<v1::GetJobResponse> response = client.GetJob(request);
+  if (!response.ok()) return Failed(response.status());
+  if (format == OutputFormat::kJson) {
+    response->clear_graph();
+    PrintJson(*response);
+    return kExitOk;
+  }
+  const v1::Job& j = response->job();
+  std::printf("%s (%s) is %s", j.name().c_str(), j.job_id().c_str(),
+              JobStateText(j.state()).c_str());
+  if (j.stalled_since_unix_us() != 0) {
+    std::printf(", and has stood still since %s", TimeText(j.stalled_since_unix_us()).c_str());
+  }
+  std::printf("\n");
+  if (response->why().empty()) std::printf("  nothing holds it up\n");
+  for (const v1::Cause& cause : response->why()) {
+    std::printf("  %*s%s%s\n", static_cast<int>(cause.depth()) * 3, "",
+                cause.depth() == 0 ? "" : "because ", cause.text().c_str());
+  }
   return kExitOk;
 }
 

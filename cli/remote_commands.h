@@ -27,6 +27,8 @@ enum class GetKind { kJobs, kWorkers, kCheckpoints };
 int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat format);
 int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFormat format);
 int DescribeCommand(JobClient& client, const std::string& job, OutputFormat format);
+// The chains of causes that hold the job up.
+int WhyCommand(JobClient& client, const std::string& job, OutputFormat format);
 // Until the job has ended; `timeout_seconds` 0 = for ever.
 int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seconds,
                 OutputFormat format);

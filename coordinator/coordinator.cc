@@ -91,7 +91,8 @@ JobController& Coordinator::AddJob(StoredJob stored) {
                      .registration_grace = options_.registration_grace,
                      .deploy_timeout = options_.deploy_timeout,
                      .sweep_interval = options_.sweep_interval,
-                     .sweep_grace = options_.sweep_grace};
+                     .sweep_grace = options_.sweep_grace,
+                     .stall_timeout = options_.stall_timeout};
   auto& job = jobs_[job_id];
   JobHost& host = *this;
   job = std::make_unique<JobController>(std::move(options), loop_, store_, host, std::move(stored));
@@ -145,6 +146,9 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
     case v1::ConnectRequest::kHeartbeat:
       for (const v1::TaskProgress& progress : message.heartbeat().progress()) {
         if (JobController* job = FindAttempt(progress.attempt())) job->OnProgress(progress);
+      }
+      for (const v1::TaskCondition& condition : message.heartbeat().conditions()) {
+        if (JobController* job = FindAttempt(condition.attempt())) job->OnCondition(condition);
       }
       {
         v1::ConnectResponse ack;
@@ -290,6 +294,7 @@ void Coordinator::WatchHeartbeats() {
     for (const std::string& id : silent) {
       DropWorker(id, absl::DeadlineExceededError("no heartbeat"));
     }
+    for (const auto& [id, job] : jobs_) job->WatchProgress();
     WatchHeartbeats();
   });
 }

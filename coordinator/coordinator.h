@@ -59,6 +59,7 @@ struct CoordinatorOptions {
   absl::Duration deploy_timeout = absl::Minutes(10);
   absl::Duration sweep_interval = absl::Minutes(1);
   absl::Duration sweep_grace = absl::Minutes(10);
+  absl::Duration stall_timeout = absl::Minutes(1);
   // Another coordinator controls a job of this one: the process should end.
   std::function<void(const absl::Status&)> on_fenced = [](const absl::Status&) {};
 };

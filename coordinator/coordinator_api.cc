@@ -301,6 +301,7 @@ void Coordinator::GetJob(v1::GetJobRequest request, Reply<v1::GetJobResponse> re
     v1::GetJobResponse response;
     *response.mutable_job() = (*job)->Describe();
     *response.mutable_graph() = (*job)->GraphInUse();
+    for (v1::Cause& cause : (*job)->Why()) *response.add_why() = std::move(cause);
     std::move(reply)(std::move(response));
   });
 }

@@ -20,6 +20,7 @@ struct JobView {
   std::string name;
   v1::JobState state;
   bool live;
+  bool stalled;
   JobCounters counters;
   std::map<v1::JobState, absl::Duration> time_in_states;
   bool in_progress;
@@ -55,6 +56,7 @@ JobView ViewOf(const JobController& job) {
           .name = job.spec().graph().name(),
           .state = job.state(),
           .live = job.live(),
+          .stalled = job.stalled(),
           .counters = job.counters(),
           .time_in_states = job.TimeInStates(),
           .in_progress = job.epoch_in_flight(),
@@ -82,6 +84,8 @@ void WriteJob(const JobView& job, MetricsSink& sink) {
   }
   sink.Gauge("millrace_job_desired_running", "1 while the job should run.", id,
              job.state == v1::JOB_STATE_CANCELLING || job.state == v1::JOB_STATE_STOPPING ? 0 : 1);
+  sink.Gauge("millrace_job_stalled", "1 while nothing moves although something waits.", id,
+             job.stalled ? 1 : 0);
   for (const auto& [reason, count] : job.counters.restarts_by_reason) {
     sink.Counter("millrace_job_restarts_total", "Restarts of the job.", with("reason", reason),
                  static_cast<double>(count));

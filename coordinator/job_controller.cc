@@ -377,6 +377,7 @@ v1::Job JobController::Describe() const {
   job.set_attempt(status_.attempt());
   job.set_restarts(status_.restarts());
   job.set_last_error(status_.last_error());
+  job.set_stalled_since_unix_us(stalled_since_unix_us_);
   if (const v1::EpochRecord* newest = newest_epoch()) {
     job.set_last_epoch(newest->epoch());
     job.set_last_epoch_bytes(newest->bytes());

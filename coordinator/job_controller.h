@@ -23,6 +23,7 @@
 #include "coordinator/checkpoint_decision.h"
 #include "coordinator/checkpoint_files.h"
 #include "coordinator/conservation.h"
+#include "coordinator/diagnosis.h"
 #include "coordinator/job_api.h"
 #include "coordinator/loop.h"
 #include "coordinator/metadata/job_metadata.h"
@@ -60,6 +61,8 @@ struct JobOptions {
   absl::Duration deploy_timeout = absl::Minutes(10);
   absl::Duration sweep_interval = absl::Minutes(1);
   absl::Duration sweep_grace = absl::Minutes(10);
+  // Without progress for so long, although something waits, a job is stalled.
+  absl::Duration stall_timeout = absl::Minutes(1);
 };
 
 // What the store holds of one job.
@@ -115,6 +118,7 @@ class JobController {
   void OnCommitAck(const v1::CommitAck& message);
   void OnModelPrepared(const v1::ModelPrepared& message);
   void OnProgress(const v1::TaskProgress& progress);
+  void OnCondition(const v1::TaskCondition& condition);
   void OnLogLines(const std::string& worker_id, const v1::LogLines& lines);
 
   // Users.
@@ -126,6 +130,11 @@ class JobController {
   void UpdateModel(const v1::Model& model, Reply<v1::UpdateModelResponse> reply);
   // What a user said of a new version, filled in from the one in use and compared with it.
   absl::StatusOr<v1::Model> CompleteModel(v1::Model model) const;
+  // To be called every second or so.
+  void WatchProgress();
+  // What holds the job up just now; empty: nothing does.
+  std::vector<v1::Cause> Why() const;
+  bool stalled() const { return stalled_since_unix_us_ != 0; }
   void Watch(std::shared_ptr<JobWatcher> watcher);
   v1::Job Describe() const;
   std::vector<v1::EpochRecord> Checkpoints() const;
@@ -150,6 +159,7 @@ class JobController {
  private:
   struct TaskRun {
     v1::Task task;
+    std::string head_uid;  // The first node of its chain.
     bool is_source = false;
     v1::TaskStateChanged::State state = v1::TaskStateChanged::STATE_UNSPECIFIED;
     uint64_t committed_epoch = 0;
@@ -245,6 +255,10 @@ class JobController {
   void SweepFilesSometimes();
   uint64_t CommittedEpoch() const;
 
+  // job_diagnosis.cc: what holds the job up.
+  void FindSlowSplits();
+  DiagnosisView ViewForDiagnosis() const;
+
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
   void FinishUpdate(const v1::EpochRecord& record);
@@ -266,6 +280,15 @@ class JobController {
   Attempt attempt_;
   // Of the newest attempt; kept when it is over, so that an ended job still tells what it did.
   std::map<std::pair<TaskId, std::string>, v1::TaskProgress> progress_;
+  struct Told {
+    v1::TaskCondition condition;
+    int64_t heard_ns = 0;
+  };
+  std::map<TaskId, Told> conditions_;
+  std::vector<SlowSplit> slow_splits_;  // As of the newest epoch.
+  uint64_t moved_ = 0;                  // Changes whenever a row or an epoch has moved.
+  int64_t moved_ns_ = 0;
+  int64_t stalled_since_unix_us_ = 0;
   // Raised whenever the attempt changes: letters of an earlier one are ignored.
   uint64_t token_ = 0;
   uint64_t timer_ = 0;  // The newest timer; older ones are ignored.

@@ -86,10 +86,13 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
 
 void JobController::SetTasks(const std::vector<v1::Task>& tasks) {
   progress_.clear();
+  conditions_.clear();
   const absl::StatusOr<ChainPlan> plan = PlanChains(status_.planned(), 1);
   MILLRACE_CHECK(plan.ok());
+  std::map<uint32_t, std::string> heads;  // By chain.
   std::set<uint32_t> source_chains;
   for (const v1::Chain& chain : plan->chains) {
+    heads[chain.id()] = chain.uids(0);
     for (const v1::Node& node : plan->graph.nodes()) {
       if (node.uid() == chain.uids(0) && node.has_source()) source_chains.insert(chain.id());
     }
@@ -98,7 +101,9 @@ void JobController::SetTasks(const std::vector<v1::Task>& tasks) {
   attempt_.workers.clear();
   for (const v1::Task& task : tasks) {
     attempt_.tasks[{task.key().chain(), task.key().index()}] = {
-        .task = task, .is_source = source_chains.contains(task.key().chain())};
+        .task = task,
+        .head_uid = heads[task.key().chain()],
+        .is_source = source_chains.contains(task.key().chain())};
     attempt_.workers.insert(task.worker_id());
   }
 }

@@ -187,6 +187,7 @@ void JobController::RecordEpoch() {
                  epoch.snapshots.size() == attempt_.tasks.size());
   absl::StatusOr<std::vector<v1::Model>> models = ModelsOfEpoch();
   if (!models.ok()) return Fail(models.status(), "model");
+  FindSlowSplits();
   v1::Manifest manifest;
   manifest.set_format(1);
   manifest.set_job_id(job_id());

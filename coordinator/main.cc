@@ -43,6 +43,7 @@ struct Flags {
   std::string metadata_store;
   TlsFiles etcd_tls;
   int leader_lease_ms = 5000;
+  int stall_timeout_s = 60;
   std::string advertise;
 };
 
@@ -134,6 +135,7 @@ int Run(const Flags& flags) {
       {.coordinator_id = coordinator_id,
        .term = elected->term,
        .checkpoint_uri = CheckpointUri(flags),
+       .stall_timeout = absl::Seconds(flags.stall_timeout_s),
        .on_fenced =
            [&over](const absl::Status& status) {
              LogError("another coordinator controls a job of this one",
@@ -212,6 +214,12 @@ int main(int argc, char** argv) {
                  "HOST:PORT where the others may find this coordinator; default: --bind and "
                  "--grpc-port")
       ->envname("MILLRACE_ADVERTISE");
+  app.add_option("--stall-timeout", flags.stall_timeout_s,
+                 "seconds without a row or an epoch after which a job counts as stalled, if "
+                 "something waits")
+      ->envname("MILLRACE_STALL_TIMEOUT")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
   app.add_option("--bind", flags.bind, "address to listen on")
       ->envname("MILLRACE_BIND")
       ->capture_default_str();

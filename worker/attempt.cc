@@ -156,7 +156,9 @@ std::vector<TaskInput> Attempt::MakeInputs(const v1::Task& spec, const v1::Chain
       MILLRACE_CHECK(sender != nullptr);
       const ChannelKey channel{
           .edge = static_cast<uint32_t>(e), .from = from, .to = spec.key().index()};
-      TaskInput input{.input = static_cast<int>(edge.to_input()), .receiver = nullptr};
+      TaskInput input{.input = static_cast<int>(edge.to_input()),
+                      .from = {upstream.id(), from},
+                      .receiver = nullptr};
       if (sender->worker_id() == parts_->options.worker_id) {
         LocalChannel local = MakeLocalChannel(
             limits, [this, id = TaskId{upstream.id(), from}] { WakeTask(id); }, wake);
@@ -216,10 +218,16 @@ std::vector<TaskOutput> Attempt::MakeOutputs(const Hosted& hosted) {
       options.key_columns.push_back(schema->IndexOfId(id));
       MILLRACE_CHECK(options.key_columns.back() >= 0);
     }
+    const v1::Chain& to = *ChainOf(edge.to());
+    std::vector<TaskId> receivers;
+    for (uint32_t index : Receivers(options.routing, options.sender_index, to.parallelism())) {
+      receivers.push_back({to.id(), index});
+    }
     outputs.push_back(
         {.uid = edge.from(),
          .port = PortOf(edge),
-         .router = std::make_unique<Router>(std::move(options), MakeSenders(hosted, e))});
+         .router = std::make_unique<Router>(std::move(options), MakeSenders(hosted, e)),
+         .receivers = std::move(receivers)});
   }
   return outputs;
 }
@@ -283,6 +291,7 @@ void Attempt::AddProgress(v1::Heartbeat& heartbeat) const {
 }
 
 void Attempt::AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const {
+  AddCondition(hosted, *heartbeat.add_conditions());
   for (const Task::NodeView& view : hosted.task->Views()) {
     v1::TaskProgress& progress = *heartbeat.add_progress();
     *progress.mutable_attempt() = deploy_.attempt();
@@ -294,6 +303,27 @@ void Attempt::AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const 
     progress.set_rows_dead_lettered(view.counters->rows_dead_lettered.value());
     progress.set_watermark_us(static_cast<int64_t>(view.watermark_us->value()));
   }
+}
+
+void Attempt::AddCondition(const Hosted& hosted, v1::TaskCondition& out) const {
+  const TaskCondition now = hosted.task->condition();
+  const auto ms = [](int64_t ns) { return static_cast<uint64_t>(ns) / 1'000'000; };
+  const auto set = [](TaskId id, v1::TaskKey& key) {
+    key.set_chain(id.chain);
+    key.set_index(id.index);
+  };
+  *out.mutable_attempt() = deploy_.attempt();
+  *out.mutable_task() = hosted.spec->key();
+  out.set_waits_for(static_cast<v1::TaskCondition::WaitsFor>(now.waits_for));
+  out.set_waits_ms(ms(now.waits_ns));
+  if (now.waits_for == TaskCondition::WaitsFor::kCredit) set(now.receiver, *out.mutable_receiver());
+  if (now.aligning_epoch != 0) {
+    out.set_aligning_epoch(now.aligning_epoch);
+    out.set_align_ms(ms(now.align_ns));
+    set(now.missing, *out.mutable_missing());
+  }
+  out.set_snapshot_ms(ms(now.snapshot_ns));
+  out.set_commit_ms(ms(now.commit_ns));
 }
 
 void Attempt::ReportStates() const {

@@ -73,6 +73,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   const v1::Task* FindTask(uint32_t chain, uint32_t index) const;
   void Open(Hosted& hosted);
   void WakeTask(TaskId id);
+  void AddCondition(const Hosted& hosted, v1::TaskCondition& out) const;
   void AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const;
   void SetState(Hosted& hosted, v1::TaskStateChanged::State state);
   Hosted* FindHosted(TaskId id);

@@ -74,7 +74,10 @@ void Router::SendToNext(const ChannelItem& item) {
 
 bool Router::HasCredit() {
   bool credit = true;
-  for (const auto& sender : senders_) credit &= sender->HasCredit();
+  for (size_t i = 0; i < senders_.size(); ++i) {
+    if (senders_[i]->HasCredit()) continue;
+    if (std::exchange(credit, false)) full_sender_ = i;
+  }
   return credit;
 }
 

@@ -31,6 +31,8 @@ class Router {
   void SendToAll(const ChannelItem& item);   // Watermarks, idleness, barriers.
   void SendToNext(const ChannelItem& item);  // Latency marks: to one after the other.
   bool HasCredit();
+  // The first sender without credit, as HasCredit found it.
+  size_t full_sender() const { return full_sender_; }
   absl::Status status() const;
   size_t queued_bytes() const;
 
@@ -41,6 +43,7 @@ class Router {
   const std::vector<std::unique_ptr<ChannelSender>> senders_;
   size_t next_ = 0;  // kRebalance.
   size_t next_mark_ = 0;
+  size_t full_sender_ = 0;
   std::vector<uint16_t> target_of_group_;  // kHash: the sender of each key group.
   // Scratch of SendByKey.
   EncodedKeys keys_;

@@ -21,6 +21,11 @@ constexpr int64_t kLatencyMarkIntervalNs = 1'000'000'000;
 // Of one sink between two commits; more are not needed.
 constexpr size_t kLatencyMarksMax = 1000;
 
+uint64_t Packed(TaskId id) { return uint64_t{id.chain} << 32 | id.index; }
+TaskId Unpacked(uint64_t packed) {
+  return {static_cast<uint32_t>(packed >> 32), static_cast<uint32_t>(packed)};
+}
+
 }  // namespace
 
 void Task::NodeEmitter::Emit(OutputPort port, Batch batch) {
@@ -71,6 +76,43 @@ void Task::Start(std::vector<TaskOutput> outputs) {
 }
 
 Task::Step Task::RunOnce() {
+  using WaitsFor = TaskCondition::WaitsFor;
+  const Step step = RunStep();
+  if (step != Step::kBlocked) {
+    SetWait(step == Step::kIdle ? WaitsFor::kInput : WaitsFor::kNothing);
+  }
+  return step;
+}
+
+void Task::SetWait(TaskCondition::WaitsFor why) {
+  const auto number = static_cast<uint64_t>(why);
+  if (waits_for_.value() == number) return;
+  waits_for_.Set(number);
+  if (why <= TaskCondition::WaitsFor::kInput) return;
+  waits_since_ns_.Set(static_cast<uint64_t>(options_.env.clock.MonotonicNanos()));
+}
+
+TaskCondition Task::condition() const {
+  const int64_t now = options_.env.clock.MonotonicNanos();
+  const auto since = [now](const TaskCounter& began) {
+    const auto at = static_cast<int64_t>(began.value());
+    return at == 0 ? 0 : now - at;
+  };
+  TaskCondition condition;
+  condition.waits_for = static_cast<TaskCondition::WaitsFor>(waits_for_.value());
+  if (condition.waits_for > TaskCondition::WaitsFor::kInput) {
+    condition.waits_ns = since(waits_since_ns_);
+  }
+  condition.receiver = Unpacked(receiver_.value());
+  condition.aligning_epoch = aligning_epoch_.value();
+  condition.align_ns = since(align_began_ns_);
+  condition.missing = Unpacked(missing_.value());
+  condition.snapshot_ns = since(snapshot_began_ns_);
+  condition.commit_ns = since(commit_began_ns_);
+  return condition;
+}
+
+Task::Step Task::RunStep() {
   if (done_) return Step::kIdle;
   if (!started_) {
     started_ = true;
@@ -89,7 +131,7 @@ Task::Step Task::RunOnce() {
   if (done_) return Step::kIdle;
   const bool credit = HasCredit();
   if (!credit || ++steps_ % kStepsPerLook == 0) queued_bytes_.Set(QueuedBytes());
-  if (!credit) return Blocked();
+  if (!credit) return Blocked(TaskCondition::WaitsFor::kCredit);
   if (pass_.active) {
     ContinueWatermark();
     return Step::kProgress;
@@ -110,7 +152,8 @@ Task::Step Task::RunOnce() {
 }
 
 // Waits, and not for input: its sources are not idle meanwhile.
-Task::Step Task::Blocked() {
+Task::Step Task::Blocked(TaskCondition::WaitsFor why) {
+  SetWait(why);
   if (absl::Status status = EndsStatus(); !status.ok()) {
     Fail("", status);
     return Step::kIdle;
@@ -213,6 +256,8 @@ Task::Step Task::RunChannels() {
     if (!TakeEpoch(epoch)) return Step::kIdle;
     for (Channel& channel : channels_) channel.at_barrier = false;
     align_since_ns_ = 0;
+    aligning_epoch_.Set(0);
+    align_began_ns_.Set(0);
     return Step::kProgress;
   }
   bool received = false;
@@ -266,7 +311,12 @@ void Task::HandleBarrier(Channel& channel, Epoch epoch) {
   for (const Channel& one : channels_) {
     if (one.at_barrier) newest = std::max(newest, one.barrier);
   }
-  for (Channel& one : channels_) one.at_barrier = one.at_barrier && one.barrier == newest;
+  for (Channel& one : channels_) {
+    one.at_barrier = one.at_barrier && one.barrier == newest;
+    if (!one.at_barrier) missing_.Set(Packed(one.from));
+  }
+  aligning_epoch_.Set(newest.number);
+  align_began_ns_.Set(static_cast<uint64_t>(align_since_ns_));
 }
 
 void Task::AdvanceInputWatermark() {
@@ -356,7 +406,10 @@ void Task::ObserveLatency(Node& node, int64_t read_us) {
 bool Task::HasCredit() {
   for (auto& node : nodes_) {
     for (TaskOutput& output : node->outputs) {
-      if (!output.router->HasCredit()) return false;
+      if (output.router->HasCredit()) continue;
+      const size_t sender = output.router->full_sender();
+      if (sender < output.receivers.size()) receiver_.Set(Packed(output.receivers[sender]));
+      return false;
     }
   }
   return true;

@@ -77,6 +77,7 @@ struct TaskOptions {
 // A channel into the chain's first node.
 struct TaskInput {
   int input = 0;  // Which input of the node.
+  TaskId from;
   std::unique_ptr<ChannelReceiver> receiver;
 };
 
@@ -85,6 +86,27 @@ struct TaskOutput {
   std::string uid;
   OutputPort port = OutputPort::kMain;
   std::unique_ptr<Router> router;
+  std::vector<TaskId> receivers;  // By sender of the router.
+};
+
+// What a task waits for, for those who ask why a job does not move.
+struct TaskCondition {
+  enum class WaitsFor {
+    kNothing,
+    kInput,
+    kCredit,    // Of `receiver`.
+    kSnapshot,  // The one before is still being written.
+    kAnswers,   // Of an asynchronous operator's server.
+  };
+  WaitsFor waits_for = WaitsFor::kNothing;
+  int64_t waits_ns = 0;  // kCredit, kSnapshot, kAnswers: for how long.
+  TaskId receiver;
+  // A barrier has come on some inputs; `missing` is a sender whose barrier has not. 0 = none.
+  uint64_t aligning_epoch = 0;
+  int64_t align_ns = 0;
+  TaskId missing;
+  int64_t snapshot_ns = 0;  // The snapshot that is being written; 0 = none.
+  int64_t commit_ns = 0;    // The commit that is under way; 0 = none.
 };
 
 class Task : public std::enable_shared_from_this<Task> {
@@ -107,6 +129,8 @@ class Task : public std::enable_shared_from_this<Task> {
   };
   // One bounded piece of work. Task thread.
   Step RunOnce();
+  // Any thread, after Open; parts of it may be of different moments.
+  TaskCondition condition() const;
   // No RunOnce follows. Task thread, or any when there is none.
   void Stop();
 
@@ -172,7 +196,9 @@ class Task : public std::enable_shared_from_this<Task> {
 
   bool HasCredit();
   size_t QueuedBytes() const;
-  Step Blocked();
+  Step RunStep();
+  Step Blocked(TaskCondition::WaitsFor why);
+  void SetWait(TaskCondition::WaitsFor why);
   Step RunSource();
   Step RunChannels();
   Step PollSource(Node& node);
@@ -252,6 +278,11 @@ class Task : public std::enable_shared_from_this<Task> {
   TaskCounter source_rows_ns_;  // When the source last had rows, or was first polled.
   SplitCounts split_counts_;
   TaskCounter watermark_drift_us_;
+
+  // See TaskCondition; times are when it began, 0 = not.
+  TaskCounter waits_for_, waits_since_ns_, receiver_;
+  TaskCounter aligning_epoch_, align_began_ns_, missing_;
+  TaskCounter snapshot_began_ns_, commit_began_ns_;
 };
 
 }  // namespace millrace

@@ -45,7 +45,7 @@ Task::Step Task::RunAsynchronous() {
   if (idle_wanted_ && !AnyUnderWay()) SendIdle();
   if (came) return Step::kProgress;
   // A barrier asks for everything, also when nothing more fits.
-  return is_full && triggers_.empty() ? Blocked() : Step::kIdle;
+  return is_full && triggers_.empty() ? Blocked(TaskCondition::WaitsFor::kAnswers) : Step::kIdle;
 }
 
 // kIdle: nothing is under way any more.
@@ -58,7 +58,7 @@ Task::Step Task::BringOut() {
     if (done_) return Step::kIdle;
     ReleaseLatencyMark(*node);
     if (node->settled.rows != before || pass_.active) return Step::kProgress;
-    return Blocked();
+    return Blocked(TaskCondition::WaitsFor::kAnswers);
   }
   return Step::kIdle;
 }

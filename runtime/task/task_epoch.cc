@@ -36,7 +36,10 @@ void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
 }
 
 Task::Step Task::PrepareEpoch() {
-  if (snapshot_running_) return Step::kBlocked;  // Woken by the letter that ends it.
+  if (snapshot_running_) {  // Woken by the letter that ends it.
+    SetWait(TaskCondition::WaitsFor::kSnapshot);
+    return Step::kBlocked;
+  }
   return BringOut();
 }
 
@@ -68,12 +71,14 @@ bool Task::TakeEpoch(Epoch epoch) {
   TaskListener::EpochTimes times{.align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_,
                                  .sync_ns = cut - begin};
   snapshot_running_ = true;
+  snapshot_began_ns_.Set(static_cast<uint64_t>(cut));
   options_.env.executor.RunBlocking([self = shared_from_this(), job, epoch, times, cut]() mutable {
     const absl::Status status = WriteParts(*job);
     times.async_ns = self->options_.env.clock.MonotonicNanos() - cut;
     // The raw pointer is safe: letters run only while somebody holds the task.
     self->Post([task = self.get(), job, epoch, times, status] {
       task->snapshot_running_ = false;
+      task->snapshot_began_ns_.Set(0);
       if (task->done_) return;
       if (!status.ok()) {
         // The output of the epoch may be incomplete on disk: only a restart from the last complete
@@ -196,6 +201,7 @@ void Task::RunCommits() {
     return RunCommits();
   }
   commit_running_ = true;
+  commit_began_ns_.Set(static_cast<uint64_t>(options_.env.clock.MonotonicNanos()));
   options_.env.executor.RunBlocking([self = shared_from_this(), due = std::move(due), epoch] {
     absl::Status status;
     std::string uid;
@@ -211,6 +217,7 @@ void Task::RunCommits() {
     }
     self->Post([task = self.get(), epoch, status, uid] {
       task->commit_running_ = false;
+      task->commit_began_ns_.Set(0);
       if (task->done_) return;
       if (!status.ok()) {
         return task->Fail(uid,

@@ -93,6 +93,7 @@ class Task::NodeEmitter : public Emitter {
 
 struct Task::Channel {
   int input = 0;
+  TaskId from;
   std::unique_ptr<ChannelReceiver> receiver;
   EventTime watermark = EventTime::Min();
   bool idle = false;

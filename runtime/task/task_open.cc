@@ -26,6 +26,7 @@ Task::Task(TaskOptions options, std::vector<TaskInput> inputs)
   for (TaskInput& input : inputs) {
     Channel channel;
     channel.input = input.input;
+    channel.from = input.from;
     channel.receiver = std::move(input.receiver);
     channels_.push_back(std::move(channel));
   }

@@ -311,6 +311,22 @@ TEST_F(CoordinatorTest, AnEpochThatHasLostRowsIsNotRecordedAndTheJobRestartsFrom
   EXPECT_GT(cluster_.Job(job).last_epoch(), epoch);
 }
 
+TEST_F(CoordinatorTest, AJobThatStandsStillIsStalledUntilItMoves) {
+  const std::string job = cluster_.Submit();
+  cluster_.Advance(absl::Minutes(3));
+  EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0) << "epochs of an idle job go on";
+  a_->acks_epochs = false;
+  cluster_.Advance(absl::Seconds(50));
+  EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0);
+  cluster_.Advance(absl::Seconds(15));
+  EXPECT_GT(cluster_.Job(job).stalled_since_unix_us(), 0);
+  EXPECT_EQ(cluster_.StateOf(job), v1::JOB_STATE_RUNNING);
+  a_->AckEpoch(a_->triggers.back().epoch());
+  a_->acks_epochs = true;
+  cluster_.Advance(absl::Seconds(3));
+  EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0);
+}
+
 TEST_F(CoordinatorTest, ARefusedEpochIsAbandonedWithoutARestart) {
   const std::string job = cluster_.Submit();
   b_->acks_epochs = false;
