@@ -100,6 +100,7 @@ absl::StatusOr<v1::EpochRecord> StoreManifest(const std::string& uri, Disk& disk
 
 absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, Disk& disk,
                                           const v1::EpochRecord& record) {
+  MILLRACE_FAILPOINT("restore.before_manifest");
   MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
   absl::StatusOr<v1::Manifest> manifest =
       ReadManifest(*storage, record.manifest_name(), record.manifest_crc32c());
@@ -109,12 +110,14 @@ absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, Disk& disk,
                                             " is of epoch ", manifest->epoch(), ": ", uri, "/",
                                             record.manifest_name()));
   }
+  MILLRACE_FAILPOINT("restore.after_manifest");
   return manifest;
 }
 
 absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, Disk& disk,
                                             const v1::EpochRecord& record,
                                             const std::string& directory) {
+  MILLRACE_FAILPOINT("savepoint.before_export");
   const std::string target =
       absl::StrCat(DirectoryUri(directory), "/", record.job_id(), "-e", record.epoch());
   MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, LoadManifest(uri, disk, record));
@@ -124,9 +127,11 @@ absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, Disk& disk,
     for (v1::NodeSnapshot& node : *task.mutable_nodes()) node.clear_tokens();
   }
   MILLRACE_RETURN_IF_ERROR(CopySegments(*from, *to, manifest));
+  MILLRACE_FAILPOINT("savepoint.before_manifest");
   // Last: a folder without it is no savepoint.
   const absl::Status written = WriteManifest(*to, kSavepointManifest, manifest).status();
   if (!written.ok() && !absl::IsAlreadyExists(written)) return written;
+  MILLRACE_FAILPOINT("savepoint.after_manifest");
   return target;
 }
 
@@ -142,6 +147,7 @@ absl::StatusOr<v1::Manifest> ReadSavepoint(const std::string& directory, Disk& d
 absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory, Disk& disk,
                                                 const std::string& uri, const std::string& job_id,
                                                 uint64_t generation, int64_t now_unix_us) {
+  MILLRACE_FAILPOINT("savepoint.before_import");
   MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, ReadSavepoint(directory, disk));
   MILLRACE_ASSIGN_OR_RETURN(const StoragePtr from,
                             OpenCheckpointStorage(DirectoryUri(directory), disk));
@@ -190,6 +196,7 @@ SweepResult SweepFiles(const std::string& uri, Disk& disk, const std::vector<v1:
   SweepResult result;
   result.status = [&]() -> absl::Status {
     MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
+    MILLRACE_FAILPOINT("sweep.before_list");
     // Listed before the marks are read: what appears later is not judged.
     MILLRACE_ASSIGN_OR_RETURN(const std::vector<std::string> names, storage->List());
     std::vector<std::string> referenced;
@@ -203,6 +210,7 @@ SweepResult SweepFiles(const std::string& uri, Disk& disk, const std::vector<v1:
     }
     for (const std::string& name :
          FilesToRemove(names, referenced, live.back().epoch(), now, grace, unreferenced)) {
+      MILLRACE_FAILPOINT("sweep.before_remove");
       MILLRACE_RETURN_IF_ERROR(storage->Remove(name));
       ++result.removed;
     }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "coordinator/job_state.h"
+#include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 
@@ -40,6 +41,7 @@ Coordinator::~Coordinator() = default;
 // ---- Loading.
 
 absl::Status Coordinator::Start() {
+  MILLRACE_FAILPOINT("leader.before_load");
   MILLRACE_ASSIGN_OR_RETURN(const std::vector<MetadataEntry> entries, store_.List("job/"));
   std::map<std::string, std::vector<MetadataEntry>> by_job;
   for (const MetadataEntry& entry : entries) {

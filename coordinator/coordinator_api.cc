@@ -10,6 +10,7 @@
 #include "coordinator/job_state.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
@@ -136,18 +137,22 @@ absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::
     spec.mutable_graph()->set_max_parallelism(manifest.max_parallelism());
   }
   StoredJob stored;
+  MILLRACE_FAILPOINT("job.before_spec");
   absl::Status created =
       store.CreateIfAbsent(JobKey(job_id, "spec"), spec.SerializeAsString(), {}).status();
   if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
+  MILLRACE_FAILPOINT("job.after_spec");
   MILLRACE_ASSIGN_OR_RETURN(const MetadataEntry spec_entry, store.Get(JobKey(job_id, "spec")));
   if (!stored.spec.ParseFromString(spec_entry.value)) {
     return absl::DataLossError(absl::StrCat("metadata cannot be read: key=", spec_entry.key));
   }
+  MILLRACE_FAILPOINT("job.before_generation");
   created = store
                 .CreateIfAbsent(JobKey(job_id, "generation"),
                                 absl::StrCat(generation, " ", writer, " 0"), {})
                 .status();
   if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
+  MILLRACE_FAILPOINT("job.after_generation");
   if (!stored.spec.savepoint().empty()) {
     MILLRACE_ASSIGN_OR_RETURN(
         const v1::EpochRecord epoch,
@@ -162,8 +167,10 @@ absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::
   status.set_format(kFormat);
   status.set_state(v1::JOB_STATE_CREATED);
   status.set_since_unix_us(stored.spec.created_unix_us());
+  MILLRACE_FAILPOINT("job.before_state");
   created = store.CreateIfAbsent(JobKey(job_id, "state"), status.SerializeAsString(), {}).status();
   if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
+  MILLRACE_FAILPOINT("job.after_state");
   MILLRACE_ASSIGN_OR_RETURN(const MetadataEntry status_entry, store.Get(JobKey(job_id, "state")));
   MILLRACE_ASSIGN_OR_RETURN(const MetadataEntry generation_entry,
                             store.Get(JobKey(job_id, "generation")));

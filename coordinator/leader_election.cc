@@ -159,7 +159,9 @@ void LeaderElection::Renew() {
       [&store = store_, before = MetadataEntry{.key = kLeaseKey, .version = lease_version_},
        value = lease_value_, guard = leadership_.guard]() -> absl::StatusOr<uint64_t> {
         MILLRACE_FAILPOINT("leader.before_renewal");
-        return Put(store, before, value, {guard});
+        absl::StatusOr<uint64_t> version = Put(store, before, value, {guard});
+        MILLRACE_FAILPOINT("leader.after_renewal");
+        return version;
       },
       [this, begin_ns = loop_.env().clock.MonotonicNanos()](absl::StatusOr<uint64_t> version) {
         OnRenewed(std::move(version), begin_ns);

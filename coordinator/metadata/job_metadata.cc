@@ -26,6 +26,30 @@ absl::StatusOr<uint64_t> CreateEpochRecord(MetadataStore& store, const std::stri
   return version;
 }
 
+absl::StatusOr<uint64_t> SwapStatus(MetadataStore& store, const std::string& key, uint64_t version,
+                                    const std::string& value, const MetadataStore::Guards& guards) {
+  MILLRACE_FAILPOINT("metadata.before_status");
+  absl::StatusOr<uint64_t> written = SwapOrConfirm(store, key, version, value, guards);
+  MILLRACE_FAILPOINT("metadata.after_status");
+  return written;
+}
+
+absl::StatusOr<uint64_t> SwapGeneration(MetadataStore& store, const std::string& key,
+                                        uint64_t version, const std::string& value) {
+  MILLRACE_FAILPOINT("metadata.before_generation");
+  absl::StatusOr<uint64_t> written = SwapOrConfirm(store, key, version, value, {});
+  MILLRACE_FAILPOINT("metadata.after_generation");
+  return written;
+}
+
+absl::StatusOr<uint64_t> ForgetEpoch(MetadataStore& store, const std::string& key,
+                                     const MetadataStore::Guards& guards) {
+  MILLRACE_FAILPOINT("metadata.before_forget");
+  if (absl::Status status = store.Delete(key, guards); !status.ok()) return status;
+  MILLRACE_FAILPOINT("metadata.after_forget");
+  return 0;
+}
+
 }  // namespace
 
 std::string JobKey(const std::string& job_id, const std::string& part) {
@@ -92,16 +116,13 @@ void JobMetadata::RunFirst() {
             {.key = generation_key, .version = versions.generation}};
         switch (kind) {
           case Kind::kStatus:
-            return SwapOrConfirm(*store, key, versions.status, value, guards);
+            return SwapStatus(*store, key, versions.status, value, guards);
           case Kind::kGeneration:
-            return SwapOrConfirm(*store, key, versions.generation, value, {});
+            return SwapGeneration(*store, key, versions.generation, value);
           case Kind::kCreateEpoch:
             return CreateEpochRecord(*store, key, value, guards);
-          case Kind::kDeleteEpoch: {
-            const absl::Status status = store->Delete(key, guards);
-            if (!status.ok()) return status;
-            return 0;
-          }
+          case Kind::kDeleteEpoch:
+            return ForgetEpoch(*store, key, guards);
         }
         return absl::InternalError("unknown kind of write");
       },

@@ -25,6 +25,12 @@ constexpr std::string_view kFailpoints[] = {
     "checkpoint.before_completed",
     "checkpoint.before_epoch_record",
     "checkpoint.before_manifest",
+    "job.after_generation",
+    "job.after_spec",
+    "job.after_state",
+    "job.before_generation",
+    "job.before_spec",
+    "job.before_state",
     "kafka.commit.after_begin",
     "kafka.commit.after_commit",
     "kafka.commit.after_marker",
@@ -32,15 +38,41 @@ constexpr std::string_view kFailpoints[] = {
     "kafka.commit.before_begin",
     "kafka.commit.before_commit",
     "kafka.init.after_fence",
+    "leader.after_renewal",
+    "leader.after_term",
+    "leader.before_load",
+    "leader.before_renewal",
+    "leader.before_term",
+    "metadata.after_forget",
+    "metadata.after_generation",
+    "metadata.after_status",
+    "metadata.before_forget",
+    "metadata.before_generation",
+    "metadata.before_status",
     "postgres.after_commit",
     "postgres.after_slot",
     "postgres.before_commit",
     "postgres.before_marker",
     "postgres.before_slot",
+    "restore.after_manifest",
+    "restore.after_open",
+    "restore.before_manifest",
+    "restore.before_open",
+    "savepoint.after_manifest",
+    "savepoint.before_export",
+    "savepoint.before_import",
+    "savepoint.before_manifest",
+    "segment.after_link",
     "segment.after_sync",
+    "segment.before_create",
+    "segment.before_read",
     "segment.before_sync",
     "state.freeze",
+    "sweep.before_list",
+    "sweep.before_remove",
+    "task.after_commit",
     "task.after_snapshot_write",
+    "task.before_commit",
     "task.before_restored_commit",
     "task.before_snapshot_write",
 };
@@ -56,6 +88,7 @@ struct Armed {
 
 struct Registry {
   absl::Mutex mutex;
+  Failpoints::Plan plan ABSL_GUARDED_BY(mutex);
   std::map<std::string, Armed, std::less<>> armed ABSL_GUARDED_BY(mutex);
 };
 
@@ -111,6 +144,13 @@ void Failpoints::DisarmAll() {
   any_armed_.store(false, std::memory_order_relaxed);
 }
 
+void Failpoints::SetPlan(Plan plan) {
+  Registry& registry = TheRegistry();
+  absl::MutexLock lock(&registry.mutex);
+  registry.plan = std::move(plan);
+  any_armed_.store(registry.plan != nullptr || !registry.armed.empty(), std::memory_order_relaxed);
+}
+
 std::span<const std::string_view> Failpoints::Names() { return kFailpoints; }
 
 int Failpoints::Hits(std::string_view name) {
@@ -126,6 +166,7 @@ absl::Status Failpoints::Reach(std::string_view name) {
   {
     Registry& registry = TheRegistry();
     absl::MutexLock lock(&registry.mutex);
+    if (registry.plan != nullptr) return registry.plan(name);
     auto it = registry.armed.find(name);
     if (it == registry.armed.end()) return absl::OkStatus();
     Armed& armed = it->second;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,10 @@ class Failpoints {
   // kInvalidArgument names what is wrong in `specification`.
   static absl::Status Arm(std::string_view specification);
   static void DisarmAll();
+  // Decides at every failpoint what it returns, instead of what is armed; null ends that. For the
+  // simulator. Must not reach a failpoint itself.
+  using Plan = std::function<absl::Status(std::string_view name)>;
+  static void SetPlan(Plan plan);
   static std::span<const std::string_view> Names();
   // How often `name` was reached since it was armed.
   static int Hits(std::string_view name);

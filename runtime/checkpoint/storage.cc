@@ -63,6 +63,7 @@ class LocalWriter final : public CheckpointStorage::Writer {
     if (absl::Status linked = disk_.HardLink(temporary_, path); !linked.ok()) {
       return disk_.Exists(path) ? absl::AlreadyExistsError("the name is taken") : linked;
     }
+    MILLRACE_FAILPOINT("segment.after_link");
     MILLRACE_RETURN_IF_ERROR(disk_.Remove(temporary_));
     temporary_.clear();
     MILLRACE_RETURN_IF_ERROR(disk_.SyncFolder(folder_));
@@ -82,6 +83,7 @@ class LocalStorage final : public CheckpointStorage {
   LocalStorage(std::string folder, Disk& disk) : folder_(std::move(folder)), disk_(disk) {}
 
   absl::StatusOr<std::unique_ptr<Writer>> Create(const std::string& name) override {
+    MILLRACE_FAILPOINT("segment.before_create");
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
     // Relaxed: only uniqueness matters.
     std::string temporary = Concat(folder_, "/", kTemporaryPrefix, name, "-",
@@ -93,6 +95,7 @@ class LocalStorage final : public CheckpointStorage {
   }
 
   absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& name) override {
+    MILLRACE_FAILPOINT("segment.before_read");
     MILLRACE_RETURN_IF_ERROR(CheckName(name));
     absl::StatusOr<std::unique_ptr<ReadableFile>> file = disk_.Open(Concat(folder_, "/", name));
     if (!file.ok()) return Annotate(file.status(), Concat("cannot open ", name));

@@ -27,6 +27,13 @@ absl::Status WriteParts(SnapshotJob& job) {
   return absl::OkStatus();
 }
 
+absl::Status CommitToken(Sink& sink, const v1::CommitToken& token) {
+  MILLRACE_FAILPOINT("task.before_commit");
+  MILLRACE_RETURN_IF_ERROR(sink.Commit(token));
+  MILLRACE_FAILPOINT("task.after_commit");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
@@ -207,7 +214,7 @@ void Task::RunCommits() {
     std::string uid;
     for (const auto& [node, token] : due) {
       const int64_t begin = self->options_.env.clock.MonotonicNanos();
-      status = node->sink->Commit(token);
+      status = CommitToken(*node->sink, token);
       uid = node->uid;
       if (!status.ok()) break;
       // One commit runs at a time: this thread is the only writer.

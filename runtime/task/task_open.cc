@@ -35,12 +35,14 @@ Task::Task(TaskOptions options, std::vector<TaskInput> inputs)
 Task::~Task() = default;
 
 absl::Status Task::Open() {
+  MILLRACE_FAILPOINT("restore.before_open");
   MILLRACE_RETURN_IF_ERROR(MakeNodes());
   for (auto& node : nodes_) {
     if (absl::Status status = OpenNode(*node); !status.ok()) {
       return Annotate(status, absl::StrCat("uid=", node->uid));
     }
   }
+  MILLRACE_FAILPOINT("restore.after_open");
   return absl::OkStatus();
 }
 

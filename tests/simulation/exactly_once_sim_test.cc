@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 #include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "tests/simulation/simulation.h"
 
@@ -160,14 +162,26 @@ TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughAnOperatorAsksAServer) {
 // Every seed has faults of its own kinds and rates. `dev/bench simulate` runs many more of them.
 TEST_F(ExactlyOnceSim, AnyMixOfFaults) {
   int faults = 0;
-  for (const uint64_t seed : SeedsToRun(1000)) {
+  std::map<std::string, int> failed_at;  // By failpoint.
+  const std::vector<uint64_t> seeds = SeedsToRun(1000);
+  for (const uint64_t seed : seeds) {
     SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
     Simulation sim(seed, MixOfFaults(seed));
     EXPECT_EQ(Live(sim, 40'000), "");
     faults += sim.faults();
+    for (const auto& [name, times] : sim.failpoints()) failed_at[name] += times.second;
   }
   std::printf("%d faults, no violation\n", faults);
   EXPECT_GT(faults, 0);
+  if (seeds.size() < 1000) return;
+  for (const std::string_view name : Failpoints::Names()) {
+    // Other servers, and what a submit or a savepoint does, are not simulated; their own tests are
+    // in connectors and in coordinator_test.
+    const bool elsewhere = name.starts_with("kafka.") || name.starts_with("postgres.") ||
+                           name.starts_with("job.") || name.starts_with("savepoint.");
+    EXPECT_TRUE(elsewhere || failed_at[std::string(name)] > 10)
+        << name << ": " << failed_at[std::string(name)];
+  }
 }
 
 }  // namespace

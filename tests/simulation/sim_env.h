@@ -86,6 +86,7 @@ class SimDisk : public Disk {
 
   // Whoever creates a file now is this machine.
   void SetMachine(int machine) { machine_ = machine; }
+  int machine() const { return machine_; }
   // The machine crashed: what it wrote and did not sync is gone, or a part of it.
   void Crash(int machine);
   // Asked before each change of a file; what it returns is the error of that call.
@@ -162,6 +163,7 @@ class SimMachine : public Executor {
   void Post(absl::AnyInvocable<void() &&> work) {
     events_.At(absl::Microseconds(1), absl::Microseconds(20), Guarded(std::move(work)));
   }
+  int number() const { return number_; }
   // `work`, run as this machine, if it is still alive then.
   absl::AnyInvocable<void() &&> Guarded(absl::AnyInvocable<void() &&> work);
   void Crash();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/check.h"
+#include "runtime/base/failpoint.h"
 
 namespace millrace {
 namespace {
@@ -161,6 +162,7 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .store_outages = some(0.1),
           .store_unknowns = some(100),
           .worker_pauses = some(0.2),
+          .failpoints = some(10),
           .disk_errors = some(5),
           .worker_leaves = some(0.3),
           .asks = random.OneIn(3)};
@@ -179,6 +181,7 @@ Simulation::Simulation(uint64_t seed, SimulationOptions options)
     return world_.random.OneIn(2) ? absl::ResourceExhaustedError("no space left on the device")
                                   : absl::UnavailableError("input/output error");
   });
+  Failpoints::SetPlan([this](std::string_view name) { return OnFailpoint(name); });
   workers_.resize(static_cast<size_t>(options_.workers));
   coordinators_.resize(static_cast<size_t>(options_.coordinators));
   for (int i = 0; i < options_.coordinators; ++i) StartCoordinator(i);
@@ -186,6 +189,7 @@ Simulation::Simulation(uint64_t seed, SimulationOptions options)
 }
 
 Simulation::~Simulation() {
+  Failpoints::SetPlan(nullptr);
   for (auto& process : workers_) {
     if (process != nullptr) process->machine->Crash();
   }
@@ -229,6 +233,8 @@ void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership)
                          .term = leadership.term,
                          .checkpoint_uri = "file:///checkpoints",
                          .registration_grace = absl::Seconds(1),
+                         .sweep_interval = absl::Seconds(1),
+                         .sweep_grace = absl::Seconds(3),
                          .on_fenced = [p = &process](const absl::Status&) { p->over = true; }},
       world_.env(*process.machine), *process.store,
       [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, wake);
@@ -465,6 +471,34 @@ void Simulation::InjectFaults() {
     ++faults_;
     store_is_away_ = true;
     world_.events.At(absl::ZeroDuration(), absl::Seconds(8), [this] { store_is_away_ = false; });
+  }
+}
+
+absl::Status Simulation::OnFailpoint(std::string_view name) {
+  auto& [reached, failed] = failpoints_[std::string(name)];
+  ++reached;
+  // What is seldom reached fails more often when it is.
+  const double chance = options_.failpoints * (reached < 10 ? 10 : 1);
+  if (healthy_ || !Happens(chance)) return absl::OkStatus();
+  ++failed;
+  ++faults_;
+  if (world_.random.OneIn(2)) {
+    world_.events.At(absl::ZeroDuration(), absl::ZeroDuration(),
+                     [this, number = world_.disk.machine()] { CrashMachine(number); });
+  }
+  return absl::UnavailableError(absl::StrCat("failpoint ", std::string(name)));
+}
+
+void Simulation::CrashMachine(int number) {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (workers_[i] != nullptr && workers_[i]->machine->number() == number) {
+      return EndWorker(static_cast<int>(i));
+    }
+  }
+  for (size_t i = 0; i < coordinators_.size(); ++i) {
+    if (coordinators_[i] != nullptr && coordinators_[i]->machine->number() == number) {
+      return EndCoordinator(static_cast<int>(i));
+    }
   }
 }
 

@@ -32,6 +32,9 @@ struct SimulationOptions {
   double store_unknowns = 0;
   // A worker stops for up to twice the lease and goes on.
   double worker_pauses = 0;
+  // Chance of each failpoint that is reached, per thousand, to return an error; in half of the
+  // cases the machine crashes there.
+  double failpoints = 0;
   // Chance of each change of a file, per thousand, to fail.
   double disk_errors = 0;
   // A worker is asked to end, hands its tasks over and comes back.
@@ -64,6 +67,8 @@ class Simulation {
   uint64_t trace_hash() const { return world_.events.trace_hash(); }
   int faults() const { return faults_; }
   int elections() const { return elections_; }
+  // How often each failpoint was reached, and how often it did something.
+  const std::map<std::string, std::pair<int, int>>& failpoints() const { return failpoints_; }
   int workers_left() const { return workers_left_; }  // In peace.
 
  private:
@@ -91,6 +96,8 @@ class Simulation {
   bool Happens(double per_thousand);
   absl::Duration SomePause();
   void InjectFaults();
+  absl::Status OnFailpoint(std::string_view name);
+  void CrashMachine(int number);
   void EndCoordinatorsThatAreOver();
   bool RunOne();
   std::string Violation() const;
@@ -113,6 +120,7 @@ class Simulation {
   int faults_ = 0;
   int elections_ = 0;
   int workers_left_ = 0;
+  std::map<std::string, std::pair<int, int>> failpoints_;
 };
 
 }  // namespace millrace

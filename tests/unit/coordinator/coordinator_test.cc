@@ -434,6 +434,52 @@ TEST_F(CoordinatorTest, EveryFailpointOfAnEpochEndsWell) {
   }
 }
 
+TEST_F(CoordinatorTest, EveryFailpointOfASubmitIsPassedByTheSameRequestAgain) {
+  for (const std::string_view name : Failpoints::Names()) {
+    if (!name.starts_with("job.")) continue;
+    SCOPED_TRACE(name);
+    FakeCluster cluster;
+    cluster.AddWorker("a");
+    ASSERT_TRUE(Failpoints::Arm(absl::StrCat(std::string(name), "=error@1")).ok());
+    const auto submit = [&] {
+      v1::SubmitJobRequest request;
+      request.set_request_id("one");
+      *request.mutable_job()->mutable_graph() = FakeCluster::Graph();
+      return cluster.Call(&JobApi::SubmitJob, request);
+    };
+    EXPECT_TRUE(absl::IsUnavailable(submit().status()));
+    EXPECT_EQ(Failpoints::Hits(name), 1);
+    const absl::StatusOr<v1::SubmitJobResponse> again = submit();
+    ASSERT_TRUE(again.ok()) << again.status();
+    cluster.Advance(absl::Seconds(2));
+    EXPECT_EQ(cluster.StateOf(again->job_id()), v1::JOB_STATE_RUNNING);
+    Failpoints::DisarmAll();
+  }
+}
+
+TEST_F(CoordinatorTest, EveryFailpointOfASavepointLeavesTheJobRunningAndASecondTryWorks) {
+  for (const char* name :
+       {"savepoint.before_export", "savepoint.before_manifest", "savepoint.after_manifest"}) {
+    SCOPED_TRACE(name);
+    FakeCluster cluster;
+    cluster.AddWorker("a");
+    const std::string job = cluster.Submit();
+    cluster.Advance(absl::Seconds(2));
+    ASSERT_TRUE(Failpoints::Arm(absl::StrCat(name, "=error@1")).ok());
+    const auto savepoint = [&] {
+      v1::CreateSavepointRequest request;
+      request.set_job(job);
+      request.set_directory("file:///savepoints");
+      return cluster.Call(&JobApi::CreateSavepoint, request);
+    };
+    EXPECT_TRUE(absl::IsUnavailable(savepoint().status()));
+    EXPECT_EQ(cluster.StateOf(job), v1::JOB_STATE_RUNNING);
+    const absl::StatusOr<v1::CreateSavepointResponse> again = savepoint();
+    EXPECT_TRUE(again.ok()) << again.status();
+    Failpoints::DisarmAll();
+  }
+}
+
 TEST_F(CoordinatorTest, ARivalCoordinatorTakesTheJobAway) {
   const std::string job = cluster_.Submit();
   const std::string key = JobKey(job, "generation");
