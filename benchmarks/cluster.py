@@ -130,26 +130,31 @@ class Cluster:
                     process.kill()
                     process.wait()
 
-    def _start(self, name, arguments):
+    def _start(self, name, arguments, failpoints=None):
+        environment = {**self.environment, **({"MILLRACE_FAILPOINTS": failpoints} if failpoints
+                                              else {})}
         with open(self.folder / f"{name}.log", "ab") as log:
             return subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                    env=self.environment)
+                                    env=environment)
 
-    def start_coordinator(self, index=0):
+    def start_coordinator(self, index=0, failpoints=None):
+        """With failpoints it may never listen: nobody waits for it."""
         self.coordinators[index] = self._start(f"coordinator{index}", [
             str(BUILD / "coordinator/millrace-coordinator"), "--data-dir",
             str(self.folder / f"coordinator{index}"), "--grpc-port", str(self.grpc_ports[index]),
-            "--http-port", str(self.http_ports[index]), *self.coordinator_flags])
+            "--http-port", str(self.http_ports[index]), *self.coordinator_flags], failpoints)
+        if failpoints:
+            return
         # Of several, only the leader listens.
         alone = len(self.coordinators) == 1
         self.wait_for_port((self.grpc_ports if alone else self.http_ports)[index])
 
-    def start_worker(self, index):
+    def start_worker(self, index, failpoints=None):
         self.workers[index] = self._start(f"worker{index}", [
             str(BUILD / "worker/millrace-worker"), "--coordinator", self.address, "--data-dir",
             str(self.folder / f"worker{index}"), "--http-port",
             str(self.worker_http_ports[index]), "--cores", str(self.cores), "--memory-mb",
-            str(self.memory_mb), *self.worker_flags])
+            str(self.memory_mb), *self.worker_flags], failpoints)
 
     def wait_for_workers(self, count, patience=30):
         """Until so many are registered: a job is placed on the workers that are there."""

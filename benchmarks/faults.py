@@ -3,6 +3,7 @@
 them to end, and checks that a read_committed reader sees every result once.
 
     dev/bench faults [--kills 100] [--seed 1] [--all-chance 0.1] [--leave-chance 0.2]
+                     [--failpoints 36]
 
 The producer writes (seq, key, ts) to a topic. The job passes every row through to one topic and
 counts per key in tumbling windows into another. At the end the job is drained; the rows must equal
@@ -15,6 +16,8 @@ import collections
 import json
 import pathlib
 import random
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,50 @@ from cluster import ROOT, Cluster, Kafka
 WINDOW_MS = 1000
 KEYS = 50
 BASE_MS = 1_767_225_600_000  # 2026-01-01 00:00:00
+
+
+# Steps that this job takes, by who takes them.
+OF_COORDINATOR = re.compile(r"checkpoint\.|metadata\.|leader\.(before_load|.*_term)|restore\..*manifest")
+OF_WORKER = re.compile(r"kafka\.|segment\.|state\.|task\.|restore\..*open")
+
+
+def failpoints():
+    text = (ROOT / "runtime/base/failpoint.cc").read_text()
+    names = re.findall(r'^    "([a-z_.]+)",$', text, re.M)
+    return [name for name in names if OF_COORDINATOR.match(name) or OF_WORKER.match(name)]
+
+
+def crash_at(cluster, name, times):
+    """Crashes the coordinator or a worker at the failpoint `name`, when it is reached so often;
+    false when it never was. Everything runs again in the end."""
+    specification = f"{name}=crash@{times}"
+    if OF_COORDINATOR.match(name):
+        restarts = re.match(r"restore\.|metadata\..*(status|generation)", name)
+        if restarts:  # Of steps that a job takes when it restarts.
+            cluster.kill_worker(0)
+        cluster.kill_coordinator()
+        cluster.start_coordinator(failpoints=specification)
+        if restarts:
+            cluster.start_worker(0)
+        victim = cluster.coordinators[0]
+    else:
+        for index in range(2):
+            cluster.kill_worker(index)
+        # Alone, so that every task is placed there.
+        cluster.start_worker(0, failpoints=specification)
+        victim = cluster.workers[0]
+    try:
+        reached = victim.wait(15) == -signal.SIGKILL
+    except subprocess.TimeoutExpired:
+        reached = False
+    if OF_COORDINATOR.match(name):
+        cluster.kill_coordinator()
+        cluster.start_coordinator()
+    else:
+        cluster.kill_worker(0)
+        for index in range(2):
+            cluster.start_worker(index)
+    return reached
 
 
 def time_text(ms):
@@ -95,6 +142,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--failpoints", type=int, default=0,
+                        help="how many failpoints to crash at, first; each is another step")
     parser.add_argument("--rate", type=int, default=2000, help="rows a second")
     parser.add_argument("--all-chance", type=float, default=0.1,
                         help="how often everything is killed instead of one worker")
@@ -117,6 +166,16 @@ def main():
             producer = Producer(kafka, topics["in"], arguments.rate)
             producer.start()
             try:
+                names = failpoints()
+                chance.shuffle(names)
+                missed = []
+                for step in range(arguments.failpoints):
+                    name = names[step % len(names)]
+                    # Of the start, the first time; of what comes with every epoch, a later one.
+                    often = not re.match(r"leader\.|restore\.|metadata\.|kafka\.init|.*restored", name)
+                    if not crash_at(cluster, name, chance.randint(1, 3) if often else 1):
+                        missed.append(name)
+                    print(f"crash {step + 1} at {name}", flush=True)
                 for kill in range(arguments.kills):
                     time.sleep(chance.uniform(0.2, 2.0))
                     if chance.random() < arguments.all_chance:
@@ -155,7 +214,10 @@ def main():
             problems, windows = check(kafka.read_committed(topics["rows"]),
                                       kafka.read_committed(topics["counts"]), producer.rows)
         print(described)
-        print(f"{arguments.kills} kills, {producer.rows} rows, {windows} windows")
+        print(f"{arguments.kills} kills, {arguments.failpoints - len(missed)} crashes at failpoints, "
+              f"{producer.rows} rows, {windows} windows")
+        if missed:
+            print(f"not reached: {' '.join(sorted(missed))}")
         for problem in problems:
             print(f"VIOLATION: {problem}")
         if problems:
