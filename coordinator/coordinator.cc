@@ -20,6 +20,12 @@ absl::Status Unreadable(const MetadataEntry& entry) {
   return absl::DataLossError(absl::StrCat("metadata cannot be read: key=", entry.key));
 }
 
+v1::ConnectResponse HeartbeatAck() {
+  v1::ConnectResponse message;
+  message.mutable_heartbeat_ack();
+  return message;
+}
+
 absl::Status CheckFormat(const std::string& key, uint32_t format) {
   if (format <= kSpecFormat) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat("metadata has format ", format,
@@ -152,12 +158,7 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
       for (const v1::TaskCondition& condition : message.heartbeat().conditions()) {
         if (JobController* job = FindAttempt(condition.attempt())) job->OnCondition(condition);
       }
-      {
-        v1::ConnectResponse ack;
-        ack.mutable_heartbeat_ack();
-        worker->link->Send(ack);
-      }
-      return;
+      return worker->link->Send(HeartbeatAck());
     case v1::ConnectRequest::kTaskStateChanged:
       if (JobController* job = FindAttempt(message.task_state_changed().attempt())) {
         job->OnTaskState(message.task_state_changed());

@@ -31,7 +31,6 @@ struct DiagnosisView {
     bool is_open = true;
     v1::TaskCondition condition;
     absl::Duration heard;  // Since the worker last told of it.
-    uint64_t committed_epoch = 0;
   };
   v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
   std::string last_error;

@@ -54,7 +54,6 @@ DiagnosisView JobController::ViewForDiagnosis() const {
     task.name = absl::StrCat(run.head_uid, "/", id.index);
     task.worker = run.task.worker_id();
     task.is_open = run.state != v1::TaskStateChanged::STATE_UNSPECIFIED;
-    task.committed_epoch = run.committed_epoch;
     const auto told = conditions_.find(id);
     if (told == conditions_.end()) continue;
     task.condition = told->second.condition;

@@ -94,6 +94,9 @@ void LeaderElection::OnSeen(Seen seen) {
     loop_.After(retry_interval(), [this] { Look(); });
     return;
   }
+  if (lease.address() != leader_address_ && !lease.address().empty()) {
+    LogInfo("another coordinator leads", {{"address", lease.address()}, {"term", lease.term()}});
+  }
   leader_address_ = lease.address();
   // A version is never used twice: one that is seen again was not renewed in between.
   const std::pair versions(seen.term.version, seen.lease.version);
