@@ -167,7 +167,7 @@ def main():
             producer.start()
             try:
                 names = failpoints()
-                chance.shuffle(names)
+                random.Random(arguments.seed).shuffle(names)  # The kills stay those of the seed.
                 missed = []
                 for step in range(arguments.failpoints):
                     name = names[step % len(names)]

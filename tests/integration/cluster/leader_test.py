@@ -1,6 +1,5 @@
 """Several coordinators on one etcd: the leader is killed, stopped and cut off; tasks go on."""
 
-import json
 import pathlib
 import re
 import signal
@@ -13,73 +12,28 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from cluster import Cluster, Service  # noqa: E402
+from numbers_job import NumbersTest  # noqa: E402
 
-JOB = """
-name: numbers
-settings: {checkpoint_interval: 200ms}
-nodes:
-  - uid: numbers
-    source:
-      connector: datagen
-      options: {fields.n.kind: sequence, fields.n.start: 0, rows-per-second: 2000, splits: 4}
-    schema: [n BIGINT]
-  - uid: out
-    inputs: [numbers]
-    sink: {connector: file, format: json, options: {path: "${output}"}}
-"""
 LEASE_MS = 3000
-PATIENCE = 30
 
 
-class LeaderTest(unittest.TestCase):
+class LeaderTest(NumbersTest):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-leader-")))
         # It is killed.
         self.etcd = self.enterContext(Service("etcd", self.folder.name, private=True))
-        self.output = self.folder / "out"
         self.cluster = self.enterContext(Cluster(
             self.folder / "cluster", workers=2, cores=1, coordinators=2, coordinator_flags=[
                 "--metadata-store", f"etcd://{self.etcd.address}/test", "--leader-lease-ms",
                 str(LEASE_MS), "--checkpoint-storage", f"file://{self.folder}/checkpoints"]))
-        job = self.folder / "job.yaml"
-        job.write_text(JOB)
-        self.job = self.cluster.submit(job, {"output": self.output}, "--parallelism", "2")
-        self.await_that(lambda: "RUNNING" in self.describe(), "the job does not run")
+        self.submit_numbers(self.folder, interval="200ms")
         self.await_epoch_after(0)
-
-    def await_that(self, reached, message):
-        start = time.monotonic()
-        while not reached():
-            self.assertLess(time.monotonic() - start, PATIENCE, f"{message}\n{self.describe()}")
-            time.sleep(0.05)
-        return time.monotonic() - start
-
-    def describe(self):
-        return self.cluster.command("describe", self.job, check=False).stdout
-
-    def epoch(self):
-        found = re.search(r"epoch (\d+)", self.describe())
-        return int(found.group(1)) if found else 0
-
-    def await_epoch_after(self, epoch):
-        return self.await_that(lambda: self.epoch() > epoch, "no checkpoint is completed")
-
-    def rows(self):
-        return sorted(json.loads(line)["n"] for part in self.output.glob("part-*")
-                      for line in part.read_text().splitlines())
 
     def finish(self):
         """Drains the job; nothing may be lost or doubled, and no task may have restarted."""
         self.assertIn("Restarts: 0", self.describe())
-        self.cluster.command("stop", self.job, "--drain")
-        self.await_that(lambda: "STOPPED" in self.describe(), "the job does not stop")
-        rows = self.rows()
-        self.assertGreater(len(rows), 1000)
-        self.assertEqual(len(rows), len(set(rows)), "a row is there twice")
-        for split in range(4):
-            of_split = [n for n in rows if n % 4 == split]
-            self.assertEqual(of_split, list(range(split, split + 4 * len(of_split), 4)))
+        self.assertGreater(len(self.drain_and_check()), 1000)
 
     def leader(self):
         found = []

@@ -1,7 +1,6 @@
 """Jobs that are held up on purpose: `millrace why` names the cause."""
 
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from cluster import Cluster, Service  # noqa: E402
+from numbers_job import JobTest  # noqa: E402
 
 JOB = """
 name: numbers
@@ -30,7 +30,7 @@ nodes:
 """
 
 
-class WhyTest(unittest.TestCase):
+class WhyTest(JobTest):
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-why-")))
@@ -53,22 +53,12 @@ class WhyTest(unittest.TestCase):
         return subprocess.run([*self.psql_command(database), "-c", statement], check=True,
                               capture_output=True, text=True).stdout.strip()
 
-    def await_that(self, reached, message, patience=30):
-        deadline = time.monotonic() + patience
-        while not reached():
-            self.assertLess(time.monotonic(), deadline, f"{message}\n{self.why()}")
-            time.sleep(0.05)
-
     def why(self):
         return self.cluster.command("why", self.job).stdout
 
-    def rows(self):
-        return int(self.psql(self.database, "SELECT count(*) FROM numbers"))
-
     def test_a_target_that_is_locked_is_named(self):
         self.await_that(lambda: "RUNNING" in self.why(), "the job does not run")
-        self.await_that(lambda: re.search(r"epoch ([2-9]|\d\d)", self.cluster.command(
-            "describe", self.job).stdout), "no epoch")
+        self.await_epoch_after(1)
         self.assertIn("nothing holds it up", self.why())
         with subprocess.Popen(self.psql_command(self.database), stdin=subprocess.PIPE,
                               text=True) as locker:
