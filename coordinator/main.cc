@@ -31,6 +31,9 @@ namespace {
 
 volatile std::sig_atomic_t stop_requested = 0;
 
+// A leader that ends gives its lease back if it can; else the lease runs out.
+constexpr absl::Duration kResignPatience = absl::Seconds(5);
+
 struct Flags {
   std::string data_dir = "./millrace-coordinator";
   std::string checkpoint_storage;
@@ -68,20 +71,10 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const Flags& flags) {
   return OpenEtcdMetadataStore(flags.metadata_store, {.files = flags.etcd_tls});
 }
 
-// Nullopt: the process was asked to end before it came to lead.
-std::optional<Leadership> WaitForLeadership(LeaderElection& election, Loop& loop, Waker& waker,
-                                            const std::optional<Leadership>& elected) {
-  election.Start();
-  while (stop_requested == 0 && !elected.has_value()) {
-    if (loop.RunPosted() == 0) waker.Wait(absl::Milliseconds(200));
-  }
-  return elected;
-}
-
-// Runs letters until `done`, or for a while.
-void RunFor(Loop& loop, Waker& waker, const bool& done) {
-  constexpr int kRounds = 50;
-  for (int i = 0; i < kRounds && !done; ++i) {
+// Runs letters until `done` says so.
+template <typename Done>
+void RunUntil(Loop& loop, Waker& waker, Done done) {
+  while (!done()) {
     if (loop.RunPosted() == 0) waker.Wait(absl::Milliseconds(100));
   }
 }
@@ -126,7 +119,9 @@ int Run(const Flags& flags) {
     elected = *taken;
   } else {
     LogInfo("coordinator stands by", {{"coordinator", coordinator_id}, {"http", *http_address}});
-    if (!WaitForLeadership(election, loop, *waker, elected)) return 0;
+    election.Start();
+    RunUntil(loop, *waker, [&] { return stop_requested != 0 || elected.has_value(); });
+    if (!elected.has_value()) return 0;
   }
   leads = true;
   leader_store.emplace(**store, elected->guard);
@@ -173,7 +168,10 @@ int Run(const Flags& flags) {
   if (!over && !(*store)->exclusive()) {
     bool resigned = false;
     election.Resign([&resigned] { resigned = true; });
-    RunFor(loop, *waker, resigned);
+    const int64_t begin_ns = env.clock.MonotonicNanos();
+    RunUntil(loop, *waker, [&] {
+      return resigned || absl::Nanoseconds(env.clock.MonotonicNanos() - begin_ns) > kResignPatience;
+    });
   }
   http.Stop();
   return over ? 1 : 0;

@@ -50,14 +50,6 @@ absl::Status StatusOfCall(const grpc::Status& status, bool is_write) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
 }
 
-// The first key that is greater than all keys with this prefix; "\0" stands for no end.
-std::string EndOfPrefix(std::string prefix) {
-  while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xff) prefix.pop_back();
-  if (prefix.empty()) return std::string(1, '\0');
-  ++prefix.back();
-  return prefix;
-}
-
 class EtcdMetadataStore final : public MetadataStore {
  public:
   explicit EtcdMetadataStore(std::string prefix) : prefix_(std::move(prefix)) {}

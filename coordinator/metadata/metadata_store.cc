@@ -32,6 +32,12 @@ absl::Status CheckMetadataLimits(const std::string& key, const std::string& valu
   return absl::OkStatus();
 }
 
+std::string EndOfPrefix(std::string prefix) {
+  while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xff) prefix.pop_back();
+  if (!prefix.empty()) ++prefix.back();
+  return prefix;
+}
+
 absl::StatusOr<uint64_t> CreateOrConfirm(MetadataStore& store, const std::string& key,
                                          const std::string& value,
                                          const MetadataStore::Guards& guards) {

@@ -60,6 +60,9 @@ class MetadataStore {
 // OK when both are within their limits; else kInvalidArgument.
 absl::Status CheckMetadataLimits(const std::string& key, const std::string& value);
 
+// The first key that does not begin with `prefix` any more; empty = there is none.
+std::string EndOfPrefix(std::string prefix);
+
 // The second look after kUnknown, and what it may conclude: repeats the write, and when it is
 // refused compares what is there with what was meant to be written. Values must differ between
 // writers. Still kUnknown or kUnavailable: ask again later. kAborted, kAlreadyExists: somebody

@@ -115,13 +115,6 @@ class Statement {
   int bound_ = 0;
 };
 
-// The first key that does not begin with `prefix` any more; empty = there is none.
-std::string EndOfPrefix(std::string prefix) {
-  while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xff) prefix.pop_back();
-  if (!prefix.empty()) ++prefix.back();
-  return prefix;
-}
-
 class SqliteMetadataStore final : public MetadataStore {
  public:
   ~SqliteMetadataStore() override { sqlite3_close(database_); }

@@ -3,6 +3,7 @@
 // Threading: a Decoder or Encoder belongs to one task thread; it keeps scratch memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -38,6 +39,12 @@ struct NoRow {
   std::string error;  // "field 'price': expected BIGINT, found \"abc\" at byte 17"
   bool is_bad() const { return !code.empty(); }
 };
+
+// Of those, how many are not bad: they have no row by what they mean.
+inline uint64_t CountSkipped(const std::vector<NoRow>& none) {
+  return static_cast<uint64_t>(
+      std::count_if(none.begin(), none.end(), [](const NoRow& one) { return !one.is_bad(); }));
+}
 
 class Decoder {
  public:

@@ -87,8 +87,8 @@ struct Simulation::WorkerProcess {
 };
 
 struct Simulation::CoordinatorProcess {
-  CoordinatorProcess(std::shared_ptr<SimMachine> m, Env env, std::function<void()> wake)
-      : machine(std::move(m)), loop(env, std::move(wake)) {}
+  CoordinatorProcess(std::shared_ptr<SimMachine> m, Env env)
+      : machine(std::move(m)), loop(env, Wake()) {}
   std::shared_ptr<SimMachine> machine;
   Loop loop;  // Of the election.
   std::unique_ptr<LeaderElection> election;
@@ -96,6 +96,12 @@ struct Simulation::CoordinatorProcess {
   std::unique_ptr<Coordinator> coordinator;  // Of the leader only.
   bool over = false;
 
+  // Work of a machine that has crashed does not run: this is there whenever it does.
+  std::function<void()> Wake() {
+    return [weak = std::weak_ptr<SimMachine>(machine), this] {
+      if (auto alive = weak.lock()) alive->Post([this] { Run(); });
+    };
+  }
   // As the main loop of the program.
   void Run() {
     loop.RunPosted();
@@ -136,7 +142,6 @@ class Simulation::Watcher : public JobWatcher {
   explicit Watcher(Simulation& simulation) : simulation_(simulation) {}
   bool OnJob(const v1::Job& job) override {
     simulation_.state_ = job.state();
-    simulation_.restarts_ = job.restarts();
     if (!job.last_error().empty()) simulation_.last_error_ = job.last_error();
     return true;
   }
@@ -206,11 +211,7 @@ Simulation::~Simulation() {
 void Simulation::StartCoordinator(int number) {
   auto machine = std::make_shared<SimMachine>(next_machine_++, world_.events, world_.disk);
   auto& process = coordinators_[static_cast<size_t>(number)];
-  // Work of a machine that has crashed does not run: the process is there whenever it does.
-  auto wake = [weak = std::weak_ptr<SimMachine>(machine), &process] {
-    if (auto alive = weak.lock()) alive->Post([&process] { process->Run(); });
-  };
-  process = std::make_unique<CoordinatorProcess>(machine, world_.env(*machine), wake);
+  process = std::make_unique<CoordinatorProcess>(machine, world_.env(*machine));
   process->election = std::make_unique<LeaderElection>(
       LeaderElectionOptions{.coordinator_id = absl::StrCat("c", next_machine_),
                             .address = absl::StrCat("c", next_machine_, ":1"),
@@ -225,9 +226,6 @@ void Simulation::StartCoordinator(int number) {
 void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership) {
   ++elections_;
   process.store = std::make_unique<LeaderMetadataStore>(store_, leadership.guard);
-  auto wake = [weak = std::weak_ptr<SimMachine>(process.machine), p = &process] {
-    if (auto machine = weak.lock()) machine->Post([p] { p->Run(); });
-  };
   process.coordinator = std::make_unique<Coordinator>(
       CoordinatorOptions{.coordinator_id = absl::StrCat("c", next_machine_),
                          .term = leadership.term,
@@ -237,7 +235,7 @@ void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership)
                          .sweep_grace = absl::Seconds(3),
                          .on_fenced = [p = &process](const absl::Status&) { p->over = true; }},
       world_.env(*process.machine), *process.store,
-      [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, wake);
+      [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, process.Wake());
   if (!process.coordinator->Start().ok()) {
     process.over = true;
     return;

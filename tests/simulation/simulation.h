@@ -63,7 +63,6 @@ class Simulation {
   const SimJob& job() const { return job_; }
   v1::JobState state() const { return state_; }
   std::string last_error() const { return last_error_; }
-  uint64_t restarts() const { return restarts_; }
   uint64_t trace_hash() const { return world_.events.trace_hash(); }
   int faults() const { return faults_; }
   int elections() const { return elections_; }
@@ -116,7 +115,6 @@ class Simulation {
   std::string job_id_;
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
   std::string last_error_;
-  uint64_t restarts_ = 0;
   int faults_ = 0;
   int elections_ = 0;
   int workers_left_ = 0;

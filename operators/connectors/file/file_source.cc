@@ -357,8 +357,7 @@ class FileSource : public Source {
     uint64_t bytes = 0;
     for (const Message& message : messages_) bytes += message.value.size() + 1;
     context_->counters.rows_in.Add(messages_.size());
-    context_->counters.rows_skipped.Add(static_cast<uint64_t>(
-        std::count_if(none_.begin(), none_.end(), [](const NoRow& one) { return !one.is_bad(); })));
+    context_->counters.rows_skipped.Add(CountSkipped(none_));
     context_->counters.bytes_in.Add(bytes);
     const auto rows = static_cast<int64_t>(messages_.size() - none_.size());
     if (rows > 0) {

@@ -379,8 +379,7 @@ void KafkaSource::EmitRun(uint32_t index, Messages run, bool deletes, Emitter& o
     }
   }
   context_->counters.rows_in.Add(run.size());
-  context_->counters.rows_skipped.Add(static_cast<uint64_t>(
-      std::count_if(none_.begin(), none_.end(), [](const NoRow& one) { return !one.is_bad(); })));
+  context_->counters.rows_skipped.Add(CountSkipped(none_));
   context_->counters.bytes_in.Add(bytes);
   const int64_t rows = static_cast<int64_t>(run.size() - none_.size());
   if (rows > 0) {
