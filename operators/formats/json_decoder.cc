@@ -43,15 +43,6 @@ absl::StatusOr<JsonDecoderOptions> ReadOptions(const FormatOptions& options) {
   return out;
 }
 
-// Where a column is in the message: keys separated by dots; without a path, the key is the name.
-template <typename AnyField>
-std::string_view PathOf(const AnyField& field) {
-  if constexpr (requires { field.path; }) {
-    if (!field.path.empty()) return field.path;
-  }
-  return field.name;
-}
-
 // Depth of nesting; for text whose quotes are known to be paired.
 int64_t DepthOf(std::string_view text) {
   int64_t depth = 0, deepest = 0;
@@ -122,6 +113,11 @@ struct ObjectNode {
   bool seen = false;         // In the current message.
 };
 
+// What messages call the column.
+std::string_view PlaceOf(const Field& field) {
+  return field.path.empty() ? field.name : field.path;
+}
+
 // Not visible outside: the compiler then puts the walk of an object into one function.
 class JsonDecoder final : public Decoder, public JsonRowDecoder {
  public:
@@ -191,8 +187,9 @@ absl::Status JsonDecoder::Init(const std::vector<int>* only_columns) {
     const Field& field = schema_->field(column);
     if (!left_null_.empty() && left_null_[static_cast<size_t>(column)]) continue;
     std::vector<std::string> keys;
-    const std::string_view path = PathOf(field);
-    if (path == field.name) {
+    // Keys separated by dots; without a path, the key is the name, dots and all.
+    const std::string_view path = field.path;
+    if (path.empty()) {
       keys.push_back(field.name);
     } else {
       for (size_t begin = 0; begin <= path.size();) {
@@ -293,7 +290,7 @@ bool JsonDecoder::FillMissing(BatchBuilder& out) {
     const Field& field = schema_->field(i);
     const bool left_null = !left_null_.empty() && left_null_[static_cast<size_t>(i)];
     if (!left_null && (!field.nullable || options_.fail_on_missing_field)) {
-      return Fail(kMissingField, Concat("field '", PathOf(field), "' is missing; expected ",
+      return Fail(kMissingField, Concat("field '", PlaceOf(field), "' is missing; expected ",
                                         TypeName(field.type)));
     }
     out.column(i).AppendNull();
@@ -435,7 +432,7 @@ bool JsonDecoder::TakeValue(ObjectNode::Child& child, ondemand::value& value, Ba
 
 bool JsonDecoder::FailValue(const Field& field, ondemand::value& value, std::string_view expected) {
   const std::string_view token = value.raw_json_token();
-  return Fail(kBadValue, Concat("field '", PathOf(field), "': expected ", expected, ", found ",
+  return Fail(kBadValue, Concat("field '", PlaceOf(field), "': expected ", expected, ", found ",
                                 Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
 }
 
@@ -470,7 +467,7 @@ bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, Column
   if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) {
     if (!field.nullable) {
       return Fail(kMissingField,
-                  Concat("field '", PathOf(field), "' is null; expected ", TypeName(field.type)));
+                  Concat("field '", PlaceOf(field), "' is null; expected ", TypeName(field.type)));
     }
     column.AppendNull();
     return true;

@@ -42,6 +42,17 @@ TEST(JsonFormatTest, AnyOrderMissingFieldsAndNulls) {
                   "NULL, NULL, NULL, NULL", "NULL, NULL, NULL, NULL", "7, 'é\n\"', NULL, NULL"));
 }
 
+// A path is one also where the column is called the same; a name with a dot is none.
+TEST(JsonFormatTest, PathsLeadIntoObjectsWhateverTheColumnIsCalled) {
+  const Decoded decoded = DecodeText(
+      "json",
+      Schema::Make({{.id = 1, .name = "bid.price", .type = TypeKind::kInt64, .path = "bid.price"},
+                    {.id = 2, .name = "a.b", .type = TypeKind::kInt64}}),
+      {R"({"bid":{"price":7},"a":{"b":1}})", R"({"bid.price":7,"a.b":2})"});
+  EXPECT_THAT(decoded.bad, IsEmpty());
+  EXPECT_THAT(RowTexts(decoded.rows), ElementsAre("7, NULL", "NULL, 2"));
+}
+
 TEST(JsonFormatTest, BadMessagesNameTheFieldAndLeaveNoHalfRow) {
   const Decoded decoded = DecodeText(
       "json", Columns(),
