@@ -55,7 +55,7 @@ absl::StatusOr<NodeIndex> IndexNodes(const v1::JobGraph& graph) {
 }
 
 void RouteByNeed(const v1::Node& from, const v1::Node& to, v1::Edge& edge) {
-  if (std::optional<v1::Fields> keys = KeysOf(to)) {
+  if (std::optional<v1::Fields> keys = KeysOf(to, edge.to_input())) {
     *edge.mutable_hash()->mutable_keys() = *std::move(keys);
   } else if (from.parallelism() == to.parallelism()) {
     edge.mutable_forward();

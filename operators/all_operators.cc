@@ -5,6 +5,7 @@
 #include "operators/changelog/changelog.h"
 #include "operators/connectors/connector.h"
 #include "operators/inference/inference.h"
+#include "operators/joins/joins.h"
 #include "operators/node_secrets.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
@@ -40,9 +41,11 @@ constexpr OperatorEntry kOperators[] = {
     {.body = v1::Node::kGroupAggregate,
      .make = [](const v1::Node&) { return MakeGroupAggregate(); },
      .stateful = true},
+    {.body = v1::Node::kJoin, .make = [](const v1::Node&) { return MakeJoin(); }, .stateful = true},
     {.body = v1::Node::kInference,
      .make = [](const v1::Node&) { return MakeInference(); },
      .stateful = true},
+    {.body = v1::Node::kTopN, .make = [](const v1::Node&) { return MakeTopN(); }, .stateful = true},
 };
 
 const OperatorEntry* FindOperator(v1::Node::BodyCase body) {

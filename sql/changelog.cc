@@ -46,8 +46,10 @@ std::string_view ModeText(v1::ChangelogMode mode) {
 }
 
 bool CheckAccepts(const NodeContext& context, const NodeKind& kind) {
-  const v1::ChangelogMode mode = context.input->mode;
-  if ((kind.accepts & ModeBit(mode)) != 0) return true;
+  v1::ChangelogMode mode = context.input->mode;
+  const auto understands = [&] { return (kind.accepts & ModeBit(mode)) != 0; };
+  if (understands() && context.right != nullptr) mode = context.right->mode;
+  if (understands()) return true;
   const bool normalized_helps =
       mode != v1::CHANGELOG_MODE_RETRACT && (kind.accepts & kExactChanges) == kExactChanges;
   const bool has_windows = kind.accepts == kAppendOnly;
@@ -153,6 +155,7 @@ bool CheckFilteredChanges(const NodeContext& context, const v1::Expr& predicate)
   return false;
 }
 
+// The mode of both, and no key.
 bool UniteChanges(const StreamFacts& other, StreamFacts& all) {
   all.key.clear();
   if (other.mode == all.mode) return all.mode != v1::CHANGELOG_MODE_UPSERT;
@@ -160,6 +163,18 @@ bool UniteChanges(const StreamFacts& other, StreamFacts& all) {
   if ((ModeBit(other.mode) & exact) == 0 || (ModeBit(all.mode) & exact) == 0) return false;
   all.mode = v1::CHANGELOG_MODE_RETRACT;
   return true;
+}
+
+bool UniteFacts(const StreamFacts& other, StreamFacts& all) {
+  for (int i = 0; i < all.schema.fields_size(); ++i) {
+    v1::Field& a = *all.schema.mutable_fields(i);
+    const v1::Field& b = other.schema.fields(i);
+    a.set_not_null(a.not_null() && b.not_null());
+    if (!other.event_times.contains(b.id())) all.event_times.erase(a.id());
+    if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
+  }
+  all.has_watermark &= other.has_watermark;
+  return UniteChanges(other, all);
 }
 
 bool CompileSinkChanges(const NodeContext& context, SinkKey need) {

@@ -106,7 +106,7 @@ const NodeKind kNormalizeNode = {
     .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
       return "the last row of every key";
     },
-    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+    .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.normalize().key();
     },
     .reads = &ReadsOfNormalize,
@@ -124,7 +124,7 @@ const NodeKind kGroupAggregateNode = {
     .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
       return "the result of every group; every value of DISTINCT, of MIN and MAX of changes";
     },
-    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+    .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.group_aggregate().keys();
     },
     .reads = &ReadsOfGroupAggregate,

@@ -359,7 +359,7 @@ const NodeKind kSinkNode = {
     .compile = &CompileSink,
     .text = &SinkText,
     // Inserts that replace one another by key must come in one order; changes come so anyway.
-    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+    .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       if (node.key().ids_size() == 0 || node.changelog_mode() > v1::CHANGELOG_MODE_APPEND) {
         return std::nullopt;
       }

@@ -125,14 +125,17 @@ class NodesCompiler {
     v1::Node& node = *graph_.mutable_nodes(index);
     if (node.op_version() == 0) node.set_op_version(1);
     std::optional<StreamFacts>& input = inputs_[static_cast<size_t>(index)];
-    input = InputOf(index);
+    input = InputOf(index, 0);
+    const std::optional<StreamFacts> right = InputOf(index, 1);
     // Without the columns of the input there is nothing to check; what is wrong was said before.
     if (!node.has_source() && !input) return;
+    if (node.has_join() && !right) return;
     const NodeContext context{.node = node,
                               .path = NodePath(index),
                               .input = input ? &*input : nullptr,
                               .diagnostics = diagnostics_,
-                              .graph = &graph_};
+                              .graph = &graph_,
+                              .right = right ? &*right : nullptr};
     const NodeKind* const kind = FindNodeKind(node.body_case());
     std::optional<StreamFacts> output;
     if (kind != nullptr && (input == std::nullopt || CheckAccepts(context, *kind))) {
@@ -185,14 +188,17 @@ class NodesCompiler {
     }
   }
 
-  std::optional<StreamFacts> InputOf(int index) {
+  std::optional<StreamFacts> InputOf(int index, uint32_t input) {
     std::optional<StreamFacts> all;
+    int first = -1;
     for (int edge : structure_.edges_into(index)) {
+      if (graph_.edges(edge).to_input() != input) continue;
       const std::optional<StreamFacts> one = FactsOf(edge);
       if (!one) return std::nullopt;
       if (!all) {
         all = one;
-      } else if (!Unite(*one, edge, index, *all)) {
+        first = edge;
+      } else if (!Unite(*one, edge, first, *all)) {
         return std::nullopt;
       }
       if (!IsChained(edge, index)) all->chain_source.clear();
@@ -201,8 +207,8 @@ class NodesCompiler {
   }
 
   // Rows of two edges in one input: the columns are the same, and only what both promise holds.
-  bool Unite(const StreamFacts& other, int edge, int to, StreamFacts& all) {
-    const v1::Edge& first = graph_.edges(structure_.edges_into(to)[0]);
+  bool Unite(const StreamFacts& other, int edge, int first_edge, StreamFacts& all) {
+    const v1::Edge& first = graph_.edges(first_edge);
     const auto differ = [&](const std::string& what) {
       diagnostics_.Error("MR1114", graph_.edges(edge).to(), Concat("edges[", edge, "]"),
                          Concat("the columns of '", graph_.edges(edge).from(), "' and '",
@@ -215,18 +221,14 @@ class NodesCompiler {
           Concat(other.schema.fields_size(), " and ", all.schema.fields_size(), " columns"));
     }
     for (int i = 0; i < all.schema.fields_size(); ++i) {
-      v1::Field& a = *all.schema.mutable_fields(i);
+      const v1::Field& a = all.schema.fields(i);
       const v1::Field& b = other.schema.fields(i);
       if (a.name() != b.name() || a.type().kind() != b.type().kind()) {
         return differ(
             Concat(b.name(), " ", TypeText(b.type()), " and ", a.name(), " ", TypeText(a.type())));
       }
-      a.set_not_null(a.not_null() && b.not_null());
-      if (!other.event_times.contains(b.id())) all.event_times.erase(a.id());
-      if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
     }
-    all.has_watermark &= other.has_watermark;
-    if (UniteChanges(other, all)) return true;
+    if (UniteFacts(other, all)) return true;
     diagnostics_.Error("MR1420", graph_.edges(edge).to(), Concat("edges[", edge, "]"),
                        Concat(ModeText(other.mode), " of '", graph_.edges(edge).from(), "' and ",
                               ModeText(all.mode), " of '", first.from(), "' cannot be united"),
@@ -269,7 +271,7 @@ void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& 
   const std::string path = Concat("edges[", index, "]");
   if (edge.output() == v1::OUTPUT_PORT_UNSPECIFIED) edge.set_output(v1::OUTPUT_PORT_MAIN);
   const bool same = ParallelismOf(graph, from) == ParallelismOf(graph, to);
-  if (const std::optional<v1::Fields> keys = KeysOf(to)) {
+  if (const std::optional<v1::Fields> keys = KeysOf(to, edge.to_input())) {
     const bool is_hash = edge.has_hash() && (edge.hash().keys().ids_size() == 0 ||
                                              std::equal(keys->ids().begin(), keys->ids().end(),
                                                         edge.hash().keys().ids().begin(),
@@ -345,8 +347,8 @@ CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* pos
   NodesCompiler(out.graph, structure, diagnostics).Run();
   if (!diagnostics.has_errors()) RouteEdges(out.graph, structure, diagnostics);
   if (!diagnostics.has_errors()) {
-    PushDownProjections(out.graph);
     LowerComputedColumns(out.graph);
+    PushDownProjections(out.graph);
     if (disk != nullptr) PinModelFiles(out.graph, *disk, diagnostics);
   }
   out.diagnostics = diagnostics.Take();

@@ -34,6 +34,7 @@ struct Scalar {
 // An entry of `inputs`; the edge is made when all uids are known.
 struct Input {
   int to_node;
+  uint32_t position;  // In the list.
   Scalar from;
 };
 
@@ -381,9 +382,10 @@ class YamlReader {
 
   void ReadInputs(const YAML::Node& node, const std::string& path) {
     if (!Enter(node, path)) return;
-    const auto add = [this](const YAML::Node& item, const std::string& item_path) {
+    uint32_t position = 0;
+    const auto add = [&](const YAML::Node& item, const std::string& item_path) {
       std::optional<Scalar> scalar = ReadScalar(item, item_path);
-      if (scalar) inputs_.push_back({node_, *std::move(scalar)});
+      if (scalar) inputs_.push_back({node_, position++, *std::move(scalar)});
     };
     if (!node.IsSequence()) return add(node, path);
     int index = 0;
@@ -419,6 +421,8 @@ class YamlReader {
     edge.set_from(from);
     edge.set_output(port);
     edge.set_to(graph.nodes(input.to_node).uid());
+    // The two sides of a join; elsewhere all are one input.
+    if (graph.nodes(input.to_node).has_join()) edge.set_to_input(input.position);
   }
 
   const std::string_view source_;

@@ -104,6 +104,11 @@ void GraphStructure::CheckNodes(Diagnostics& diagnostics) {
   }
 }
 
+uint32_t GraphStructure::InputsOf(const v1::Node& node) {
+  const NodeKind* const kind = FindNodeKind(node.body_case());
+  return kind == nullptr ? 1 : kind->inputs;
+}
+
 void GraphStructure::UnknownNode(int edge, const char* end, const std::string& uid,
                                  Diagnostics& diagnostics) {
   std::vector<std::string_view> uids;
@@ -124,10 +129,11 @@ void GraphStructure::CheckEdge(int index, Diagnostics& diagnostics) {
   if (to < 0) UnknownNode(index, "to", edge.to(), diagnostics);
   if (from < 0 || to < 0) return;
   sender_[static_cast<size_t>(index)] = from;
-  if (edge.to_input() != 0) {
+  if (edge.to_input() >= InputsOf(graph_.nodes(to))) {
     diagnostics.Error("MR1108", edge.to(), path + ".to_input",
                       Concat("node '", edge.to(), "' has no input ", edge.to_input()),
-                      "it has one input, number 0");
+                      InputsOf(graph_.nodes(to)) == 1 ? "it has one input, number 0"
+                                                      : "a join has inputs 0 and 1");
     return;
   }
   if (graph_.nodes(to).has_source()) {
@@ -174,6 +180,17 @@ void GraphStructure::CheckInputs(Diagnostics& diagnostics) {
     if (!node.has_source() && !named) {
       diagnostics.Error("MR1108", node.uid(), NodePath(i), "the node has no input",
                         "write 'inputs: [uid]' in the node, or an edge");
+    }
+    if (named && InputsOf(node) > 1) {
+      for (uint32_t input = 0; input < InputsOf(node); ++input) {
+        const bool given =
+            std::any_of(graph_.edges().begin(), graph_.edges().end(), [&](const v1::Edge& edge) {
+              return edge.to() == node.uid() && edge.to_input() == input;
+            });
+        if (given) continue;
+        diagnostics.Error("MR1108", node.uid(), NodePath(i), Concat("input ", input, " is missing"),
+                          "name both sides: inputs: [left, right]");
+      }
     }
     const auto& out = edges_from(i);
     const bool used = std::any_of(out.begin(), out.end(), [&](int edge) {

@@ -35,6 +35,7 @@ class GraphStructure {
   void CheckEdge(int index, Diagnostics& diagnostics);
   void CheckInputs(Diagnostics& diagnostics);
   void Sort(Diagnostics& diagnostics);
+  static uint32_t InputsOf(const v1::Node& node);
   int FindNode(const std::string& uid) const;
   void UnknownNode(int edge, const char* end, const std::string& uid, Diagnostics& diagnostics);
 

@@ -19,9 +19,10 @@ namespace millrace {
 struct NodeContext {
   v1::Node& node;
   std::string path;                    // "nodes[2]".
-  const StreamFacts* input = nullptr;  // Null for sources.
+  const StreamFacts* input = nullptr;  // Input 0; null for sources.
   Diagnostics& diagnostics;
   const v1::JobGraph* graph = nullptr;  // For what belongs to the whole job: its models.
+  const StreamFacts* right = nullptr;   // Input 1 of a join.
 
   void Warning(std::string code, const std::string& at, std::string message,
                std::string hint = "") const {
@@ -46,6 +47,11 @@ extern const NodeKind kWindowTopNNode;       // window_top_n_node.cc
 extern const NodeKind kNormalizeNode;        // changelog_nodes.cc
 extern const NodeKind kGroupAggregateNode;   // changelog_nodes.cc
 extern const NodeKind kInferenceNode;        // inference_node.cc
+extern const NodeKind kJoinNode;             // join_node.cc
+extern const NodeKind kTopNNode;             // top_n_node.cc
+
+// Rows that a partition of a top_n may keep.
+inline constexpr uint64_t kTopNLimitMax = 100'000;
 
 // ---- pieces that several of them need ----
 
@@ -71,6 +77,14 @@ void AddReferences(const v1::Expr& expr, FieldIds& out);
 // Binds and names the aggregates of a node; `at` is the path of the list.
 bool CompileAggregates(const NodeContext& context, const std::string& at,
                        google::protobuf::RepeatedPtrField<v1::Aggregate>& aggregates);
+// Binds the order of a ranking node; `at` is the path of the list.
+bool CompileOrder(const NodeContext& context, const std::string& at,
+                  google::protobuf::RepeatedPtrField<v1::SortKey>& order);
+// "num DESC, price".
+std::string OrderText(const google::protobuf::RepeatedPtrField<v1::SortKey>& order,
+                      const v1::Schema& input);
+// The appended column of the number of a row; its id, which is assigned when it is 0.
+uint32_t AddRank(const std::string& name, uint32_t id, v1::Schema& schema);
 // Reports names that occur twice.
 bool CheckNames(const NodeContext& context, const std::string& at, const v1::Schema& schema);
 

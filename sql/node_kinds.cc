@@ -8,7 +8,8 @@ namespace {
 // In the order of the cases in graph.proto.
 constexpr const NodeKind* kNodeKinds[] = {
     &kSourceNode,          &kSinkNode,       &kFilterNode,    &kProjectNode,        &kWatermarkNode,
-    &kWindowAggregateNode, &kWindowTopNNode, &kNormalizeNode, &kGroupAggregateNode, &kInferenceNode,
+    &kWindowAggregateNode, &kWindowTopNNode, &kNormalizeNode, &kGroupAggregateNode, &kJoinNode,
+    &kInferenceNode,       &kTopNNode,
 };
 
 }  // namespace
@@ -20,10 +21,10 @@ const NodeKind* FindNodeKind(v1::Node::BodyCase body) {
   return nullptr;
 }
 
-std::optional<v1::Fields> KeysOf(const v1::Node& node) {
+std::optional<v1::Fields> KeysOf(const v1::Node& node, uint32_t input) {
   const NodeKind* kind = FindNodeKind(node.body_case());
   if (kind == nullptr || kind->keys == nullptr) return std::nullopt;
-  return kind->keys(node);
+  return kind->keys(node, input);
 }
 
 }  // namespace millrace

@@ -37,11 +37,12 @@ struct NodeKind {
   // What it keeps, and how much about; null: nothing. `lag_ms` is the out-of-orderness above it.
   std::string (*state_text)(const v1::Node& node, const v1::Schema& input,
                             uint64_t lag_ms) = nullptr;
-  // The columns whose key groups own its state, or its rows: they are spread by them. Null, or
-  // nothing: not keyed.
-  std::optional<v1::Fields> (*keys)(const v1::Node& node) = nullptr;
+  // The columns of input `input` whose key groups own its state, or its rows: they are spread by
+  // them. Null, or nothing: not keyed.
+  std::optional<v1::Fields> (*keys)(const v1::Node& node, uint32_t input) = nullptr;
   // Adds the columns of the input that the node itself reads. Null: it reads all.
   void (*reads)(const v1::Node& node, FieldIds& out) = nullptr;
+  uint32_t inputs = 1;
   // Its output has the columns of its input.
   bool passes_columns = false;
   // The changelog modes of the input that it understands.
@@ -52,7 +53,7 @@ struct NodeKind {
 
 // Null for a body that is not set, or newer than this program.
 const NodeKind* FindNodeKind(v1::Node::BodyCase body);
-// The columns by which the rows of a keyed node are spread; nothing for other nodes.
-std::optional<v1::Fields> KeysOf(const v1::Node& node);
+// The columns by which the rows of an input of a keyed node are spread; nothing for other nodes.
+std::optional<v1::Fields> KeysOf(const v1::Node& node, uint32_t input);
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 
 #include "runtime/base/text.h"
 #include "sql/expression_binder.h"
+#include "sql/expression_text.h"
 #include "sql/node_compiler.h"
 #include "sql/type_names.h"
 
@@ -137,6 +138,45 @@ void AddReferences(const v1::Expr& expr, FieldIds& out) {
   for (const v1::Expr& then : expr.case_when().then()) AddReferences(then, out);
   if (expr.case_when().has_otherwise()) AddReferences(expr.case_when().otherwise(), out);
   if (expr.has_cast()) AddReferences(expr.cast().input(), out);
+}
+
+bool CompileOrder(const NodeContext& context, const std::string& at,
+                  google::protobuf::RepeatedPtrField<v1::SortKey>& order) {
+  if (order.empty()) {
+    context.Error("MR1410", at, "the order is missing", "write for example: order: [num DESC]");
+    return false;
+  }
+  bool ok = true;
+  for (int i = 0; i < order.size(); ++i) {
+    v1::SortKey& key = order[i];
+    int column = -1;
+    ok &= CompileField(context, Concat(at, ".order[", i, "].field"), context.input->schema,
+                       *key.mutable_field(), &column);
+    if (!key.has_nulls_first()) key.set_nulls_first(key.descending());
+  }
+  return ok;
+}
+
+std::string OrderText(const google::protobuf::RepeatedPtrField<v1::SortKey>& order,
+                      const v1::Schema& input) {
+  std::vector<std::string> texts;
+  for (const v1::SortKey& key : order) {
+    std::string text = FieldsText(key.field(), input);
+    if (key.descending()) text += " DESC";
+    if (key.nulls_first() != key.descending()) {
+      text += key.nulls_first() ? " NULLS FIRST" : " NULLS LAST";
+    }
+    texts.push_back(std::move(text));
+  }
+  return Join(texts, ", ");
+}
+
+uint32_t AddRank(const std::string& name, uint32_t id, v1::Schema& schema) {
+  if (id == 0) id = LargestId(schema) + 1;
+  v1::Type type;
+  type.set_kind(v1::Type::KIND_INT64);
+  AddField(schema, id, name, type, true);
+  return id;
 }
 
 }  // namespace millrace

@@ -39,11 +39,13 @@ class Pushdown {
 
   void Run() {
     for (auto& [uid, node] : nodes_) {
+      if (node->has_project()) PruneProject(*node);
+    }
+    for (auto& [uid, node] : nodes_) {
       if (!node->has_source() || !CanLeaveColumnsOut(node->source())) continue;
       const FieldIds needed = NeededOutput(*node);
       FieldIds kept = needed;
       for (const v1::Field& field : node->schema().fields()) {
-        if (needed.contains(field.id())) AddReferences(field.computed(), kept);
         if (IsCaptureColumn(field)) kept.insert(field.id());
       }
       Prune(kept, *node);
@@ -58,6 +60,7 @@ class Pushdown {
     for (const v1::Edge* edge : out_[node.uid()]) {
       if (edge->output() == v1::OUTPUT_PORT_DEAD_LETTER) continue;
       if (edge->output() == v1::OUTPUT_PORT_LATE) continue;  // Asked for by NeededInput.
+      AddFields(edge->hash().keys(), needed);
       needed.merge(NeededInput(*nodes_.at(edge->to()), node.schema()));
     }
     return needed;
@@ -70,6 +73,14 @@ class Pushdown {
     const NodeKind* const kind = FindNodeKind(node.body_case());
     if (kind == nullptr || kind->reads == nullptr) return AllOf(schema);
     FieldIds needed;
+    if (node.has_project()) {
+      FieldIds read = NeededOutput(node);
+      AddFields(node.key(), read);
+      for (const v1::NamedExpr& column : node.project().columns()) {
+        if (read.contains(column.id())) AddReferences(column.expr(), needed);
+      }
+      return needed;
+    }
     if (kind->passes_columns) needed = NeededOutput(node);
     kind->reads(node, needed);
     return needed;
@@ -88,16 +99,25 @@ class Pushdown {
     for (const v1::Field& field : node.schema().fields()) {
       if (kept.contains(field.id())) *schema.add_fields() = field;
     }
-    if (schema.fields_size() == 0) *schema.add_fields() = PlainestOf(node.schema());
+    if (schema.fields_size() == 0) *schema.add_fields() = node.schema().fields(0);
     *node.mutable_schema() = std::move(schema);
   }
 
-  // A column that needs no other one.
-  static const v1::Field& PlainestOf(const v1::Schema& schema) {
-    for (const v1::Field& field : schema.fields()) {
-      if (!field.has_computed()) return field;
+  // Leaves out the columns of a projection that nobody reads.
+  void PruneProject(v1::Node& node) {
+    FieldIds needed = NeededOutput(node);
+    AddFields(node.key(), needed);  // By which its changes are told apart.
+    v1::Project project;
+    for (const v1::NamedExpr& column : node.project().columns()) {
+      if (needed.contains(column.id())) *project.add_columns() = column;
     }
-    return schema.fields(0);
+    if (project.columns_size() == 0) *project.add_columns() = node.project().columns(0);
+    if (project.columns_size() == node.project().columns_size()) return;
+    FieldIds kept;
+    for (const v1::NamedExpr& column : project.columns()) kept.insert(column.id());
+    *node.mutable_project() = std::move(project);
+    Prune(kept, node);
+    Narrow(node);
   }
 
   // Nodes that pass rows on have the columns of their input.

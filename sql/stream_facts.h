@@ -29,4 +29,8 @@ struct StreamFacts {
   std::vector<uint32_t> key;
 };
 
+// Rows of two edges in one input, with the same columns: only what both promise holds. False: the
+// changes of the two cannot be united.
+bool UniteFacts(const StreamFacts& other, StreamFacts& all);
+
 }  // namespace millrace

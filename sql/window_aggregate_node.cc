@@ -33,6 +33,12 @@ bool CompileWindowTime(const NodeContext& context, v1::Window& window) {
                   "put a watermark node behind the source");
     return false;
   }
+  const bool attached = window.kind() == v1::Window::KIND_ATTACHED;
+  if (attached && !input.window_ends.contains(field.id())) {
+    context.Error("MR1405", at, Concat("column '", field.name(), "' is not the end of a window"),
+                  "an attached window is that of a window_aggregate before");
+    return false;
+  }
   if (input.event_times.contains(field.id()) || input.window_ends.contains(field.id())) return true;
   std::vector<std::string> names;
   for (const v1::Field& one : input.schema.fields()) {
@@ -51,8 +57,12 @@ SqlProblem CheckLengths(const v1::Window& window) {
   const bool cumulate = window.kind() == v1::Window::KIND_CUMULATE;
   const std::string gap = window.kind() == v1::Window::KIND_SESSION ? "gap" : "size";
   if (window.kind() == v1::Window::KIND_UNSPECIFIED) {
-    return {"MR1406", "the kind of the window is missing", "kinds: tumble, hop, cumulate, session",
-            -1};
+    return {"MR1406", "the kind of the window is missing",
+            "kinds: tumble, hop, cumulate, session, attached", -1};
+  }
+  if (window.kind() == v1::Window::KIND_ATTACHED) {
+    if (size == 0 && slide == 0 && window.offset_ms() == 0) return {};
+    return {"MR1406", "an attached window has no lengths of its own", "leave them out", -1};
   }
   if (size == 0) {
     return {"MR1406", Concat("the ", gap, " of the window must be greater than 0"),
@@ -186,9 +196,10 @@ StreamFacts OutputOf(const StreamFacts& input, v1::WindowAggregate& body) {
   v1::Type timestamp;
   timestamp.set_kind(v1::Type::KIND_TIMESTAMP);
   timestamp.set_precision(FieldById(input.schema, body.window().time().ids(0))->type().precision());
-  body.set_window_start_id(fresh(body.window_start_id()));
+  const bool has_start = body.window().kind() != v1::Window::KIND_ATTACHED;
+  if (has_start) body.set_window_start_id(fresh(body.window_start_id()));
   body.set_window_end_id(fresh(body.window_end_id()));
-  AddField(out.schema, body.window_start_id(), "window_start", timestamp, true);
+  if (has_start) AddField(out.schema, body.window_start_id(), "window_start", timestamp, true);
   AddField(out.schema, body.window_end_id(), "window_end", timestamp, true);
   for (uint32_t id : body.keys().ids()) {
     const v1::Field& key = *FieldById(input.schema, id);
@@ -233,6 +244,8 @@ std::string WindowText(const v1::Window& window, const v1::Schema& input) {
       text = Concat("cumulate(", time, ", step ", DurationText(window.slide_ms()), ", size ",
                     DurationText(window.size_ms()));
       break;
+    case v1::Window::KIND_ATTACHED:
+      return Concat("of ", time);
     default:
       text = Concat("session(", time, ", gap ", DurationText(window.size_ms()));
   }
@@ -274,6 +287,9 @@ std::string WindowAggregateState(const v1::Node& node, const v1::Schema& input, 
   if (body.window().kind() == v1::Window::KIND_SESSION) {
     return Concat("about ", bytes, " bytes per key and open session", values);
   }
+  if (body.window().kind() == v1::Window::KIND_ATTACHED) {
+    return Concat("about ", bytes, " bytes per key and open window", values);
+  }
   const uint64_t size = body.window().size_ms();
   const uint64_t slide =
       body.window().kind() == v1::Window::KIND_TUMBLE ? size : body.window().slide_ms();
@@ -291,7 +307,7 @@ const NodeKind kWindowAggregateNode = {
     .compile = &CompileWindowAggregate,
     .text = &WindowAggregateText,
     .state_text = &WindowAggregateState,
-    .keys = [](const v1::Node& node) -> std::optional<v1::Fields> {
+    .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.window_aggregate().keys();
     },
     .reads =

@@ -12,23 +12,6 @@ void EraseId(uint32_t id, v1::Fields& fields) {
   ids.erase(std::remove(ids.begin(), ids.end(), id), ids.end());
 }
 
-bool CompileOrder(const NodeContext& context, v1::WindowTopN& body) {
-  bool ok = true;
-  if (body.order_size() == 0) {
-    context.Error("MR1410", ".window_top_n", "the order is missing",
-                  "write for example: order: [num DESC]");
-    return false;
-  }
-  for (int i = 0; i < body.order_size(); ++i) {
-    v1::SortKey& key = *body.mutable_order(i);
-    int column = -1;
-    ok &= CompileField(context, Concat(".window_top_n.order[", i, "].field"), context.input->schema,
-                       *key.mutable_field(), &column);
-    if (!key.has_nulls_first()) key.set_nulls_first(key.descending());
-  }
-  return ok;
-}
-
 bool CompileWindowEnd(const NodeContext& context, v1::WindowTopN& body) {
   const StreamFacts& input = *context.input;
   const std::string at = ".window_top_n.window_end";
@@ -66,7 +49,7 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
                       *body.mutable_partition(), &partition);
   // Rows are split by window end in any case.
   if (ok) EraseId(body.window_end().ids(0), *body.mutable_partition());
-  ok &= CompileOrder(context, body);
+  ok &= CompileOrder(context, ".window_top_n", *body.mutable_order());
   if (body.limit() == 0) {
     context.Error("MR1410", ".window_top_n", "the limit must be greater than 0",
                   "write for example limit: 1");
@@ -81,10 +64,7 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
   // The rows of a window come when the watermark has passed their event times.
   out.event_times.clear();
   if (!body.rank_name().empty()) {
-    if (body.rank_id() == 0) body.set_rank_id(LargestId(out.schema) + 1);
-    v1::Type type;
-    type.set_kind(v1::Type::KIND_INT64);
-    AddField(out.schema, body.rank_id(), body.rank_name(), type, true);
+    body.set_rank_id(AddRank(body.rank_name(), body.rank_id(), out.schema));
   }
   if (!CheckNames(context, ".window_top_n", out.schema)) return std::nullopt;
   return out;
@@ -94,18 +74,9 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
 
 std::string WindowTopNText(const v1::Node& node, const v1::Schema& input) {
   const v1::WindowTopN& body = node.window_top_n();
-  std::vector<std::string> order;
-  for (const v1::SortKey& key : body.order()) {
-    std::string text = FieldsText(key.field(), input);
-    if (key.descending()) text += " DESC";
-    if (key.nulls_first() != key.descending()) {
-      text += key.nulls_first() ? " NULLS FIRST" : " NULLS LAST";
-    }
-    order.push_back(std::move(text));
-  }
   std::string text =
       Concat("window top ", body.limit(), body.with_ties() ? " with ties" : "", " by ",
-             Join(order, ", "), " per ", FieldsText(body.window_end(), input));
+             OrderText(body.order(), input), " per ", FieldsText(body.window_end(), input));
   if (body.partition().ids_size() > 0) text += Concat(", ", FieldsText(body.partition(), input));
   return text;
 }
@@ -117,7 +88,7 @@ std::string WindowTopNState(const v1::Node& node, const v1::Schema&, uint64_t) {
 }
 
 // By window end too: one window's rows without a partition would all be on one task otherwise.
-std::optional<v1::Fields> WindowTopNKeys(const v1::Node& node) {
+std::optional<v1::Fields> WindowTopNKeys(const v1::Node& node, uint32_t) {
   v1::Fields keys = node.window_top_n().window_end();
   keys.MergeFrom(node.window_top_n().partition());
   return keys;

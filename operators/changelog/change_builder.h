@@ -12,12 +12,14 @@ namespace millrace {
 
 class ChangeBuilder {
  public:
-  ChangeBuilder(const SchemaPtr& schema, Emitter& out) : builder_(schema), out_(out) {}
+  // `inserts_only`: the rows of an append-only edge, which have no kinds.
+  ChangeBuilder(const SchemaPtr& schema, Emitter& out, bool inserts_only = false)
+      : builder_(schema), out_(out), inserts_only_(inserts_only) {}
 
   // The builder of a row; Add ends it.
   BatchBuilder& row() { return builder_; }
   void Add(RowKind kind) {
-    builder_.SetKind(kind);
+    if (!inserts_only_) builder_.SetKind(kind);
     // The rows of an update stay together.
     if (builder_.rows() >= kRowsMax && kind != RowKind::kUpdateBefore) Flush();
   }
@@ -30,6 +32,7 @@ class ChangeBuilder {
 
   BatchBuilder builder_;
   Emitter& out_;
+  const bool inserts_only_;
 };
 
 }  // namespace millrace

@@ -11,4 +11,7 @@ namespace millrace {
 // emitted when the watermark reaches the window's end. Rows of a window that was emitted are late.
 std::unique_ptr<Operator> MakeWindowTopN();
 
+// The first `limit` rows by `order` of each partition of all rows so far; a changelog.
+std::unique_ptr<Operator> MakeTopN();
+
 }  // namespace millrace

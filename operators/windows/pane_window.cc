@@ -26,6 +26,7 @@ class PaneWindow : public Operator {
     MILLRACE_ASSIGN_OR_RETURN(WindowAssigner assigner, WindowAssigner::Make(node.window()));
     assigner_ = assigner;
     time_column_ = input.IndexOfId(node.window().time().ids(0));
+    has_start_ = node.window().kind() != v1::Window::KIND_ATTACHED;
     for (uint32_t id : node.keys().ids()) key_columns_.push_back(input.IndexOfId(id));
     MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node.aggregates()));
     MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
@@ -151,14 +152,15 @@ class PaneWindow : public Operator {
   absl::Status EmitRows(Emitter& out) {
     BatchBuilder builder(context_->output_schema, static_cast<int64_t>(merged_.rows()));
     std::vector<ColumnBuilder*> keys;
+    const int end_column = has_start_ ? 1 : 0;
     for (size_t k = 0; k < key_columns_.size(); ++k) {
-      keys.push_back(&builder.column(static_cast<int>(2 + k)));
+      keys.push_back(&builder.column(end_column + 1 + static_cast<int>(k)));
     }
-    const int first_aggregate = static_cast<int>(2 + key_columns_.size());
+    const int first_aggregate = end_column + 1 + static_cast<int>(key_columns_.size());
     RowErrors errors;
     for (size_t i = 0; i < merged_.rows(); ++i) {
-      builder.column(0).AppendInt64(window_.start_us);
-      builder.column(1).AppendInt64(window_.end_us);
+      if (has_start_) builder.column(0).AppendInt64(window_.start_us);
+      builder.column(end_column).AppendInt64(window_.end_us);
       std::string_view key = merged_.key(i);
       const std::string_view whole_key = key;
       MILLRACE_RETURN_IF_ERROR(DecodeKey(key, keys));
@@ -195,6 +197,7 @@ class PaneWindow : public Operator {
   OperatorContext* context_ = nullptr;
   std::optional<WindowAssigner> assigner_;
   int time_column_ = -1;
+  bool has_start_ = true;  // The output has a column window_start.
   std::vector<int> key_columns_;
   std::shared_ptr<const AggregateLayout> layout_;
   std::optional<AggregateInputs> inputs_;

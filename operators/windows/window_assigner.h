@@ -21,7 +21,7 @@ struct WindowBounds {
 
 class WindowAssigner {
  public:
-  // TUMBLE, HOP, CUMULATE; kInvalidArgument for others and for sizes that make no sense.
+  // TUMBLE, HOP, CUMULATE, ATTACHED; kInvalidArgument for others and for sizes that make no sense.
   static absl::StatusOr<WindowAssigner> Make(const v1::Window& window);
 
   int64_t pane_us() const { return pane_us_; }
@@ -42,6 +42,7 @@ class WindowAssigner {
   int64_t offset_us_ = 0;
   int64_t pane_us_ = 0;
   bool cumulate_ = false;
+  bool attached_ = false;  // A row's time is the end of its window, the pane the window itself.
 };
 
 }  // namespace millrace

@@ -83,7 +83,8 @@ v1::JobGraph Compile(const OperatorHarness::Job& job, Disk& disk) {
   yaml += "      options: {topic: t, properties.bootstrap.servers: \"h:1\"}\n    schema:\n";
   for (const std::string& column : job.columns) yaml += "      - " + column + "\n";
   yaml += job.before;
-  yaml += "  - uid: op\n    inputs: [" + job.input + "]\n" + Indented(job.node);
+  yaml += "  - uid: op\n    inputs: [" + job.input + (job.right.empty() ? "" : ", " + job.right) +
+          "]\n" + Indented(job.node);
   yaml += "  - uid: out\n    inputs: [op]\n    sink: {connector: blackhole}\n";
   const CompiledGraph compiled = CompileYaml(yaml, {}, &disk);
   for (const v1::Diagnostic& d : compiled.diagnostics) ADD_FAILURE() << d.ShortDebugString();
@@ -142,16 +143,24 @@ OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode, MakeIt make)
       node_(Find(graph_, "op")),
       storage_(OpenTestStorage(env_.disk)),
       budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
-  const v1::Node* input = Find(graph_, job.input);
-  if (node_ == nullptr || input == nullptr) return;
-  v1::Schema input_schema = input->schema();
-  if (job.captured) AddCaptureColumns(input_schema);
-  input_schema_ = Schema::FromProto(input_schema);
+  if (node_ == nullptr || Find(graph_, job.input) == nullptr) return;
   output_schema_ = Schema::FromProto(node_->schema());
-  if (const auto keys = KeysOf(*node_)) {
-    for (uint32_t id : keys->ids()) key_columns_.push_back(input_schema_->IndexOfId(id));
-  }
+  AddInput(job.input, job.captured);
+  if (!job.right.empty()) AddInput(job.right, false);
   Open(1, {});
+}
+
+void OperatorHarness::AddInput(const std::string& uid, bool captured) {
+  v1::Schema schema = Find(graph_, uid)->schema();
+  if (captured) AddCaptureColumns(schema);
+  const auto input = static_cast<uint32_t>(input_schemas_.size());
+  input_schemas_.push_back(Schema::FromProto(schema));
+  key_columns_.emplace_back();
+  if (const auto keys = KeysOf(*node_, input)) {
+    for (uint32_t id : keys->ids()) {
+      key_columns_.back().push_back(input_schemas_.back()->IndexOfId(id));
+    }
+  }
 }
 
 OperatorHarness::~OperatorHarness() = default;
@@ -173,7 +182,7 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
     ASSERT_TRUE(state.ok()) << state.status();
     instance->state = *std::move(state);
     instance->context.reset(new OperatorContext{.node = *node_,
-                                                .input_schemas = {input_schema_},
+                                                .input_schemas = input_schemas_,
                                                 .output_schema = output_schema_,
                                                 .key_groups = instance->range,
                                                 .max_parallelism = kMaxParallelism,
@@ -198,10 +207,10 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
   }
 }
 
-Batch OperatorHarness::ToBatch(const std::vector<TextRow>& rows) const {
-  BatchBuilder builder(input_schema_);
+Batch OperatorHarness::ToBatch(const std::vector<TextRow>& rows, const SchemaPtr& schema) const {
+  BatchBuilder builder(schema);
   for (const TextRow& row : rows) {
-    const auto width = static_cast<size_t>(input_schema_->size());
+    const auto width = static_cast<size_t>(schema->size());
     const bool has_kind = row.size() == width + 1;
     EXPECT_EQ(row.size(), width + (has_kind ? 1 : 0));
     for (size_t i = 0; i < width; ++i) {
@@ -212,11 +221,12 @@ Batch OperatorHarness::ToBatch(const std::vector<TextRow>& rows) const {
   return builder.Finish();
 }
 
-void OperatorHarness::Push(const std::vector<TextRow>& rows) {
+void OperatorHarness::Push(const std::vector<TextRow>& rows, int input) {
   if (instances_.empty() || rows.empty()) return;
-  const Batch batch = ToBatch(rows);
+  const auto at = static_cast<size_t>(input);
+  const Batch batch = ToBatch(rows, input_schemas_[at]);
   EncodedKeys keys;
-  EncodeKeys(batch, key_columns_, keys);
+  EncodeKeys(batch, key_columns_[at], keys);
   for (const auto& instance : instances_) {
     std::vector<int32_t> own;
     for (int32_t row = 0; row < batch.rows(); ++row) {
@@ -227,7 +237,7 @@ void OperatorHarness::Push(const std::vector<TextRow>& rows) {
     }
     if (own.empty()) continue;
     Collector out(*this, mode_ == HarnessMode::kFullOutput);
-    const absl::Status status = instance->op->Process(0, millrace::Take(batch, own), out);
+    const absl::Status status = instance->op->Process(input, millrace::Take(batch, own), out);
     ASSERT_TRUE(status.ok()) << status;
     instance->rows_given += own.size();
   }

@@ -42,6 +42,8 @@ class OperatorHarness {
     std::string node;
     std::string before;
     std::string input = "in";
+    // The node that is input 1 of a join.
+    std::string right = {};
     // The rows have the columns of captured changes, `$sequence` and `$unavailable`, at their end.
     bool captured = false;
     // The models of the graph, as whole YAML list items, and files by path.
@@ -54,7 +56,7 @@ class OperatorHarness {
   ~OperatorHarness();
 
   // Each is a step: afterwards the mode does what it does.
-  void Push(const std::vector<TextRow>& rows);
+  void Push(const std::vector<TextRow>& rows, int input = 0);
   void Watermark(int64_t ms);
   void End();
 
@@ -79,15 +81,17 @@ class OperatorHarness {
   // All rows that an asynchronous operator has under way; its timers run.
   void BringOut(Instance& instance);
   void Deliver(EventTime watermark);
-  Batch ToBatch(const std::vector<TextRow>& rows) const;
+  void AddInput(const std::string& uid, bool captured);
+  Batch ToBatch(const std::vector<TextRow>& rows, const SchemaPtr& schema) const;
 
   const HarnessMode mode_;
   const MakeIt make_;
   StateTestEnv env_;
   v1::JobGraph graph_;
   const v1::Node* node_ = nullptr;
-  SchemaPtr input_schema_, output_schema_;
-  std::vector<int> key_columns_;
+  std::vector<SchemaPtr> input_schemas_;
+  SchemaPtr output_schema_;
+  std::vector<std::vector<int>> key_columns_;  // Of each input.
 
   std::unique_ptr<CheckpointStorage> storage_;
   MemoryBudget budget_;

@@ -1,0 +1,340 @@
+// Joins of two streams of inserts or exact changes. A row that comes in meets the rows of the other
+// side that are there; so every pair is made once, by the later of the two.
+//
+// Joins with times forget rows when no partner can come any more, and only then give rows without
+// one: their output is inserts only. Joins without times give such a row at once and take it back
+// when its first partner comes.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "millrace/v1/graph.pb.h"
+#include "operators/changelog/change_builder.h"
+#include "operators/joins/join_side.h"
+#include "operators/joins/joins.h"
+#include "runtime/base/check.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/expressions/expression.h"
+#include "runtime/task/counters.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kExpiredRowsMax = 4096;
+
+class JoinOperator : public Operator {
+ public:
+  absl::Status Open(OperatorContext& context) override {
+    context_ = &context;
+    const v1::Join& join = context.node.join();
+    kind_ = join.kind();
+    timed_ = join.left_time().ids_size() > 0;
+    appends_ = context.node.changelog_mode() <= v1::CHANGELOG_MODE_APPEND;
+    MILLRACE_RETURN_IF_ERROR(OpenSide(0, join));
+    MILLRACE_RETURN_IF_ERROR(OpenSide(1, join));
+    std::vector<Field> fields = context.input_schemas[0]->fields();
+    for (Field field : context.input_schemas[1]->fields()) {
+      field.id += join.right_id_offset();
+      fields.push_back(std::move(field));
+    }
+    pair_schema_ = Schema::Make(std::move(fields));
+    left_columns_ = context.input_schemas[0]->size();
+    lower_us_ = join.lower_ms() * 1000;
+    upper_us_ = join.upper_ms() * 1000;
+    if (join.has_condition()) {
+      MILLRACE_ASSIGN_OR_RETURN(condition_, BindExpression(join.condition(), *pair_schema_));
+    }
+    watermark_ = context.restored_watermark;
+    return absl::OkStatus();
+  }
+
+  absl::Status Process(int input, const Batch& batch, Emitter& out) override {
+    JoinSide& side = *sides_[input];
+    side.Begin(batch);
+    MILLRACE_RETURN_IF_ERROR(FindPairs(input, batch, out));
+    ChangeBuilder changes(context_->output_schema, out, appends_);
+    RowErrors errors;
+    size_t next = 0;
+    for (int32_t row = 0; row < batch.rows(); ++row) {
+      const size_t first = next;
+      while (next < pairs_.size() && pairs_[next].row == row) ++next;
+      if (timed_ && side.DeadlineOf(row) <= watermark_.us) {
+        context_->counters.rows_late.Add(1);
+        continue;
+      }
+      const std::span<const Pair> pairs(pairs_.data() + first, next - first);
+      MILLRACE_ASSIGN_OR_RETURN(const bool known, ProcessRow(input, batch, row, pairs, changes));
+      if (!known) errors.entries.push_back({row, "a row is taken back that was never there"});
+    }
+    changes.Flush();
+    if (!errors.empty()) {
+      (void)DeadLetterRows(context_->node.uid(), "MR4007", batch, errors, context_->counters,
+                           context_->clock, out);  // The other rows are joined already.
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
+    for (int input = 0; timed_ && input < 2; ++input) {
+      bool more = true;
+      while (more) {
+        if (out.full()) return Progress::kAgain;
+        BatchBuilder builder(context_->input_schemas[static_cast<size_t>(input)]);
+        std::vector<JoinRow> rows;
+        MILLRACE_ASSIGN_OR_RETURN(
+            more, sides_[input]->TakeExpired(watermark, kExpiredRowsMax, builder, rows));
+        ChangeBuilder changes(context_->output_schema, out, appends_);
+        const Batch expired = builder.Finish();
+        for (size_t i = 0; i < rows.size(); ++i) {
+          if (!EmitsAlone(input) || rows[i].partners > 0) continue;
+          EmitAlone(input, expired, static_cast<int64_t>(i), 1, rows[i].count, changes);
+        }
+        changes.Flush();
+      }
+    }
+    watermark_ = std::max(watermark_, watermark);
+    return Progress::kDone;
+  }
+
+ private:
+  // Row `row` of the batch and a row of the other side that fulfil the condition.
+  struct Pair {
+    int32_t row;
+    int64_t at;         // In found_.
+    std::string other;  // State key.
+    int64_t count;
+  };
+
+  absl::Status OpenSide(int input, const v1::Join& join) {
+    const bool left = input == 0;
+    const Schema& schema = *context_->input_schemas[static_cast<size_t>(input)];
+    JoinSide::Options options{.name = left ? "left" : "right",
+                              .schema = context_->input_schemas[static_cast<size_t>(input)],
+                              .keys = {},
+                              .tracks_partners = EmitsAlone(input) || (left && IsSemi())};
+    for (const uint32_t id : (left ? join.left_keys() : join.right_keys()).ids()) {
+      options.keys.push_back(schema.IndexOfId(id));
+    }
+    if (timed_) {
+      options.time = schema.IndexOfId((left ? join.left_time() : join.right_time()).ids(0));
+      // Windows are complete when the watermark is at their end, rows of a time when it is past it.
+      const bool other_is_end = left ? join.right_time_is_end() : join.left_time_is_end();
+      options.partner_lag_us =
+          (left ? join.upper_ms() : -join.lower_ms()) * 1000 + (other_is_end ? 0 : 1);
+    }
+    MILLRACE_ASSIGN_OR_RETURN(JoinSide side, JoinSide::Open(std::move(options), *context_));
+    sides_[input].emplace(std::move(side));
+    return absl::OkStatus();
+  }
+
+  bool IsSemi() const { return kind_ == v1::Join::KIND_SEMI; }
+  // Rows of the side without a partner come with NULLs, or, of an anti join, as they are.
+  bool EmitsAlone(int input) const {
+    switch (kind_) {
+      case v1::Join::KIND_LEFT:
+      case v1::Join::KIND_ANTI:
+        return input == 0;
+      case v1::Join::KIND_RIGHT:
+        return input == 1;
+      default:
+        return kind_ == v1::Join::KIND_FULL;
+    }
+  }
+  bool EmitsPairs() const { return !IsSemi() && kind_ != v1::Join::KIND_ANTI; }
+
+  // Fills pairs_, in the order of the rows, and found_.
+  absl::Status FindPairs(int input, const Batch& batch, Emitter& out) {
+    JoinSide& side = *sides_[input];
+    JoinSide& other = *sides_[1 - input];
+    std::vector<Pair> candidates;
+    std::vector<int32_t> rows;
+    BatchBuilder builder(context_->input_schemas[static_cast<size_t>(1 - input)]);
+    absl::Status status;
+    for (int32_t row = 0; row < batch.rows(); ++row) {
+      if (side.HasNullKey(row)) continue;
+      const size_t key_bytes = side.key(row).size();
+      MILLRACE_RETURN_IF_ERROR(other.ForEach(
+          side.key_group(row), side.key(row), [&](std::string_view state_key, const JoinRow& one) {
+            if (status.ok()) status = other.Decode(state_key, key_bytes, builder);
+            rows.push_back(row);
+            candidates.push_back({.row = row,
+                                  .at = static_cast<int64_t>(candidates.size()),
+                                  .other = std::string(state_key),
+                                  .count = one.count});
+          }));
+      MILLRACE_RETURN_IF_ERROR(status);
+    }
+    pairs_.clear();
+    if (candidates.empty()) return absl::OkStatus();
+    found_ = PairBatch(input, Take(batch, rows), builder.Finish());
+    std::vector<bool> fits(candidates.size(), true);
+    MILLRACE_RETURN_IF_ERROR(CheckCondition(fits, out));
+    CheckTimes(fits);
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (fits[i]) pairs_.push_back(std::move(candidates[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  // Rows of both sides, side by side.
+  Batch PairBatch(int input, const Batch& mine, const Batch& others) const {
+    std::vector<Column> columns = (input == 0 ? mine : others).columns();
+    const std::vector<Column>& right = (input == 0 ? others : mine).columns();
+    columns.insert(columns.end(), right.begin(), right.end());
+    return Batch(pair_schema_, mine.rows(), std::move(columns));
+  }
+
+  absl::Status CheckCondition(std::vector<bool>& fits, Emitter& out) {
+    if (condition_ == nullptr) return absl::OkStatus();
+    RowErrors errors;
+    MILLRACE_ASSIGN_OR_RETURN(const Column holds, condition_->Evaluate(found_, errors));
+    for (size_t i = 0; i < fits.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      fits[i] = !holds.IsNull(at) && holds.BoolAt(at);
+    }
+    if (!errors.empty()) {
+      for (const RowErrors::Entry& error : errors.entries) {
+        fits[static_cast<size_t>(error.row)] = false;
+      }
+      (void)DeadLetterRows(context_->node.uid(), "MR4001", found_, errors, context_->counters,
+                           context_->clock, out);  // Pairs, not rows: nothing else becomes of them.
+    }
+    return absl::OkStatus();
+  }
+
+  void CheckTimes(std::vector<bool>& fits) const {
+    if (!timed_) return;
+    const Column& left = found_.column(sides_[0]->options().time);
+    const Column& right = found_.column(left_columns_ + sides_[1]->options().time);
+    for (size_t i = 0; i < fits.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      const int64_t apart = right.values<int64_t>()[at] - left.values<int64_t>()[at];
+      fits[i] = fits[i] && apart >= lower_us_ && apart <= upper_us_;
+    }
+  }
+
+  // False: the row takes one back that is not there.
+  absl::StatusOr<bool> ProcessRow(int input, const Batch& batch, int32_t row,
+                                  std::span<const Pair> pairs, ChangeBuilder& changes) {
+    JoinSide& side = *sides_[input];
+    const int64_t weight = IsRetraction(batch.kind(row)) ? -1 : 1;
+    const bool keeps = !side.HasNullKey(row);
+    const uint32_t group = side.key_group(row);
+    const std::string state_key = keeps ? side.StateKey(row) : "";
+    JoinRow stored;
+    if (keeps) {
+      MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> before, side.Find(group, state_key));
+      stored = before.value_or(JoinRow{});
+      if (stored.count + weight < 0) return false;
+    }
+    int64_t partners = 0;
+    for (const Pair& pair : pairs) {
+      partners += pair.count;
+      MILLRACE_RETURN_IF_ERROR(ProcessPair(input, weight, group, pair, changes));
+    }
+    if (partners == 0 && EmitsAlone(input) && (!timed_ || !keeps)) {
+      EmitAlone(input, batch, row, weight, 1, changes);
+    }
+    if (input == 0 && IsSemi() && partners > 0) {
+      EmitLeft(batch, row, weight, 1, changes);
+    }
+    if (!keeps) return true;
+    stored.count += weight;
+    stored.partners = partners;
+    MILLRACE_RETURN_IF_ERROR(side.Store(group, state_key, stored));
+    if (timed_) MILLRACE_RETURN_IF_ERROR(side.StoreDeadline(row, state_key));
+    return true;
+  }
+
+  absl::Status ProcessPair(int input, int64_t weight, uint32_t group, const Pair& pair,
+                           ChangeBuilder& changes) {
+    const int other = 1 - input;
+    bool first = false, last = false;
+    if (sides_[other]->options().tracks_partners) {
+      MILLRACE_ASSIGN_OR_RETURN(std::optional<JoinRow> row, sides_[other]->Find(group, pair.other));
+      MILLRACE_CHECK(row.has_value());
+      first = row->partners == 0 && weight > 0;
+      row->partners += weight;
+      last = row->partners == 0 && weight < 0;
+      MILLRACE_RETURN_IF_ERROR(sides_[other]->Store(group, pair.other, *row));
+    }
+    const bool alone = EmitsAlone(other) && !timed_;
+    if (alone && first) EmitAlone(other, Found(other), pair.at, -1, pair.count, changes);
+    if (EmitsPairs()) {
+      Repeat(weight, pair.count, changes, [&](BatchBuilder& row) {
+        for (int i = 0; i < found_.column_count(); ++i) {
+          row.column(i).AppendFrom(found_.column(i), pair.at);
+        }
+      });
+    }
+    if (other == 0 && IsSemi() && (first || last)) {
+      EmitLeft(Found(0), pair.at, weight, pair.count, changes);
+    }
+    if (alone && last) EmitAlone(other, Found(other), pair.at, 1, pair.count, changes);
+    return absl::OkStatus();
+  }
+
+  // The columns of one side of found_.
+  Batch Found(int input) const {
+    const std::vector<Column>& all = found_.columns();
+    const auto middle = all.begin() + left_columns_;
+    return Batch(context_->input_schemas[static_cast<size_t>(input)], found_.rows(),
+                 input == 0 ? std::vector<Column>(all.begin(), middle)
+                            : std::vector<Column>(middle, all.end()));
+  }
+
+  template <typename AppendRow>
+  static void Repeat(int64_t weight, int64_t count, ChangeBuilder& changes,
+                     const AppendRow& append) {
+    for (int64_t i = 0; i < count; ++i) {
+      append(changes.row());
+      changes.Add(weight > 0 ? RowKind::kInsert : RowKind::kDelete);
+    }
+  }
+
+  static void EmitLeft(const Batch& left, int64_t row, int64_t weight, int64_t count,
+                       ChangeBuilder& changes) {
+    Repeat(weight, count, changes, [&](BatchBuilder& out) { out.AppendRow(left, row); });
+  }
+
+  // A row of one side without a partner.
+  void EmitAlone(int input, const Batch& rows, int64_t row, int64_t weight, int64_t count,
+                 ChangeBuilder& changes) const {
+    if (!EmitsPairs()) return EmitLeft(rows, row, weight, count, changes);
+    Repeat(weight, count, changes, [&](BatchBuilder& out) {
+      for (int i = 0; i < pair_schema_->size(); ++i) {
+        const bool mine = (i < left_columns_) == (input == 0);
+        const int at = input == 0 ? i : i - left_columns_;
+        if (mine) {
+          out.column(i).AppendFrom(rows.column(at), row);
+        } else {
+          out.column(i).AppendNull();
+        }
+      }
+    });
+  }
+
+  OperatorContext* context_ = nullptr;
+  v1::Join::Kind kind_ = v1::Join::KIND_INNER;
+  bool timed_ = false;
+  bool appends_ = false;  // The output is inserts only.
+  int64_t lower_us_ = 0, upper_us_ = 0;
+  SchemaPtr pair_schema_;
+  int left_columns_ = 0;
+  std::unique_ptr<Expression> condition_;
+  std::optional<JoinSide> sides_[2];
+  EventTime watermark_ = EventTime::Min();
+  // Of one batch.
+  Batch found_;
+  std::vector<Pair> pairs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> MakeJoin() { return std::make_unique<JoinOperator>(); }
+
+}  // namespace millrace

@@ -1,0 +1,96 @@
+// The rows of one input of a join, as state: how often each is there, with how many rows of the
+// other side it goes together, and until when it is of use.
+//
+// State: "<side>": join key, row -> JoinRow. "<side>_ends" (joins with times): deadline, join key,
+// row -> nothing.
+//
+// Threading: the task thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/columns/keys.h"
+#include "runtime/columns/row_codec.h"
+#include "runtime/state/state_store.h"
+#include "runtime/task/operator.h"
+
+namespace millrace {
+
+struct JoinRow {
+  int64_t count = 0;     // How often this very row is there.
+  int64_t partners = 0;  // Of sides that track them: rows of the other side that go with it.
+};
+
+class JoinSide {
+ public:
+  struct Options {
+    std::string name;  // Of the tables.
+    SchemaPtr schema;
+    std::vector<int> keys;
+    // Partners are counted: rows without one matter.
+    bool tracks_partners = false;
+    // The event time, -1: none. The latest partner is at time + partner_lag_us; it has come when
+    // the watermark is there.
+    int time = -1;
+    int64_t partner_lag_us = 0;
+  };
+  static absl::StatusOr<JoinSide> Open(Options options, OperatorContext& context);
+
+  const Options& options() const { return options_; }
+
+  // The rows of the batch are addressed by their number from here on.
+  void Begin(const Batch& batch);
+  bool HasNullKey(int64_t row) const;
+  std::string_view key(int64_t row) const { return keys_.key(row); }
+  uint32_t key_group(int64_t row) const;
+  // No partner comes after this; only with a time.
+  int64_t DeadlineOf(int64_t row) const;
+  // The state key of a row.
+  std::string StateKey(int64_t row) const;
+
+  // The row with this state key; nothing when it is not there.
+  absl::StatusOr<std::optional<JoinRow>> Find(uint32_t key_group, std::string_view state_key);
+  // A count of 0 removes the row.
+  absl::Status Store(uint32_t key_group, std::string_view state_key, const JoinRow& row);
+  absl::Status StoreDeadline(int64_t row, std::string_view state_key);
+  // Calls `row` for every row with this join key.
+  using RowFn = std::function<void(std::string_view state_key, const JoinRow& row)>;
+  absl::Status ForEach(uint32_t key_group, std::string_view key, const RowFn& row);
+
+  // Appends the columns of a stored row to a builder of the side's schema.
+  absl::Status Decode(std::string_view state_key, size_t key_bytes, BatchBuilder& out) const;
+
+  // Takes rows whose deadline is at or before the watermark out of the state, at most `rows_max`,
+  // and appends them to `out` and `rows`. False: there are no more.
+  absl::StatusOr<bool> TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
+                                   std::vector<JoinRow>& rows);
+
+ private:
+  JoinSide(Options options, OperatorContext& context);
+  absl::Status TakeExpiredOf(uint32_t key_group, int64_t watermark_us, size_t rows_max,
+                             BatchBuilder& out, std::vector<JoinRow>& rows);
+  int64_t& FirstDeadline(uint32_t key_group) {
+    return first_deadline_[key_group - key_groups_.first];
+  }
+
+  Options options_;
+  RowCodec codec_;
+  std::vector<int> columns_;  // 0, 1, 2, ...
+  KeyGroupRange key_groups_;
+  uint32_t max_parallelism_;
+  KeyedTable* rows_ = nullptr;
+  KeyedTable* deadlines_ = nullptr;
+  std::vector<int64_t> first_deadline_;  // Of each key group; a lower bound.
+
+  Batch batch_;
+  EncodedKeys keys_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,201 @@
+// Joins under inserts, retractions and watermarks, against a nested loop over what is left.
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "tests/unit/operators/operator_harness.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr char kRight[] =
+    "  - uid: other\n"
+    "    source: {connector: kafka, format: csv,\n"
+    "             options: {topic: o, properties.bootstrap.servers: \"h:1\"}}\n"
+    "    schema: [c BIGINT, d STRING]\n";
+constexpr char kNormalized[] =
+    "  - {uid: left, inputs: [in], normalize: {key: [b]}}\n"
+    "  - {uid: right, inputs: [other], normalize: {key: [d]}}\n";
+
+OperatorHarness::Job Inserts(const std::string& kind, const std::string& more = "") {
+  return {
+      .columns = {"a BIGINT", "b STRING"},
+      .node = absl::StrCat("join: {kind: ", kind, ", left_keys: [a], right_keys: [c]", more, "}"),
+      .before = kRight,
+      .right = "other"};
+}
+OperatorHarness::Job Changes(const std::string& kind, const std::string& more = "") {
+  OperatorHarness::Job job = Inserts(kind, more);
+  job.before += kNormalized;
+  job.input = "left";
+  job.right = "right";
+  return job;
+}
+OperatorHarness::Job Timed(const std::string& kind) {
+  return {.columns = {"a BIGINT", "t TIMESTAMP(3)"},
+          .node = absl::StrCat("join: {kind: ", kind,
+                               ", left_keys: [a], right_keys: [c], left_time: t, right_time: u, "
+                               "lower_ms: 0, upper_ms: 10}"),
+          .before =
+              "  - uid: other\n"
+              "    source: {connector: kafka, format: csv,\n"
+              "             options: {topic: o, properties.bootstrap.servers: \"h:1\"}}\n"
+              "    schema: [c BIGINT, u TIMESTAMP(3)]\n"
+              "  - {uid: left, inputs: [in], watermark: {time: t}}\n"
+              "  - {uid: right, inputs: [other], watermark: {time: u}}\n",
+          .input = "left",
+          .right = "right"};
+}
+
+class JoinTest : public ::testing::TestWithParam<HarnessMode> {};
+INSTANTIATE_TEST_SUITE_P(Modes, JoinTest, ::testing::ValuesIn(kAllModes),
+                         [](const auto& info) { return ModeName(info.param); });
+
+TEST_P(JoinTest, MakesEveryPairOnce) {
+  OperatorHarness op(Inserts("INNER"), GetParam());
+  op.Push({{"1", "x"}, {"2", "y"}, {"1", "x"}});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Push({{"1", "p"}, {"3", "q"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | x | 1 | p", "1 | x | 1 | p"));
+  op.Push({{"3", "z"}, {"NULL", "n"}});
+  op.Push({{"NULL", "n"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("3 | z | 3 | q"));
+}
+
+TEST_P(JoinTest, LooksAtTheCondition) {
+  OperatorHarness op(Inserts("INNER", ", condition: b < d"), GetParam());
+  op.Push({{"1", "m"}});
+  op.Push({{"1", "a"}, {"1", "z"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | m | 1 | z"));
+}
+
+TEST_P(JoinTest, APairThatCannotBeComparedIsADeadLetter) {
+  OperatorHarness op(Inserts("INNER", ", condition: CAST(b AS BIGINT) > 0"), GetParam());
+  op.Push({{"1", "7"}, {"1", "seven"}});
+  op.Push({{"1", "p"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 7 | 1 | p"));
+  EXPECT_EQ(op.rows_dead_lettered(), 1);
+}
+
+TEST_P(JoinTest, ARowWithoutPartnerIsTakenBackWhenOneComes) {
+  OperatorHarness op(Inserts("LEFT"), GetParam());
+  op.Push({{"1", "x"}, {"NULL", "n"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("+I | 1 | x | NULL | NULL", "+I | NULL | n | NULL | NULL"));
+  op.Push({{"1", "p"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x | 1 | p", "-D | 1 | x | NULL | NULL"));
+  op.Push({{"1", "q"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x | 1 | q"));
+}
+
+TEST_P(JoinTest, ARowThatWasNeverThereCannotBeTakenBack) {
+  OperatorHarness op(Changes("INNER"), GetParam());
+  op.Push({{"-D", "1", "x"}});
+  EXPECT_EQ(op.rows_dead_lettered(), 1);
+}
+
+TEST_P(JoinTest, TimesBoundThePairsAndTheState) {
+  OperatorHarness op(Timed("INNER"), GetParam());
+  op.Push({{"1", "100"}});
+  op.Push({{"1", "99"}, {"1", "100"}, {"1", "110"}, {"1", "111"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | 1 | 100", "1 | 100 | 1 | 110"));
+  // Until 110 the left row may have a partner.
+  op.Watermark(110);
+  op.Push({{"1", "110"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | 1 | 110"));
+  op.Watermark(111);
+  op.Push({{"1", "110"}}, 1);
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  EXPECT_EQ(op.rows_late(), 1);
+}
+
+TEST_P(JoinTest, ARowWithTimesIsAloneWhenNoPartnerCanCome) {
+  OperatorHarness op(Timed("LEFT"), GetParam());
+  op.Push({{"1", "100"}, {"2", "100"}});
+  op.Push({{"1", "105"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | 1 | 105"));
+  op.Watermark(110);
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Watermark(111);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | NULL | NULL"));
+  op.End();
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+}
+
+// A random changelog in; what comes out adds up to the answer of a nested loop.
+TEST_P(JoinTest, ChangesAddUpToTheBatchAnswer) {
+  for (const std::string kind : {"INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI"}) {
+    OperatorHarness op(Changes(kind, ", condition: b <> d"), GetParam());
+    std::mt19937 random(7);
+    std::multiset<TextRow> sides[2];
+    std::map<std::string, int> table;
+    for (int step = 0; step < 60; ++step) {
+      const int input = static_cast<int>(random() % 2);
+      std::vector<TextRow> rows;
+      for (int i = 0; i < 6; ++i) {
+        std::multiset<TextRow>& side = sides[input];
+        if (!side.empty() && random() % 3 == 0) {
+          auto it = side.begin();
+          std::advance(it, random() % side.size());
+          rows.push_back({"-D", (*it)[0], (*it)[1]});
+          side.erase(it);
+          continue;
+        }
+        const int key = static_cast<int>(random() % 5);
+        TextRow row = {key == 4 ? "NULL" : absl::StrCat(key),
+                       std::string(1, static_cast<char>('a' + random() % 3))};
+        rows.push_back({"+I", row[0], row[1]});
+        side.insert(std::move(row));
+      }
+      op.Push(rows, input);
+      for (const std::string& line : op.TakeMain()) {
+        const std::vector<std::string> values = absl::StrSplit(line, " | ");
+        const bool has_kind = values[0] == "+I" || values[0] == "-D";
+        const std::string row =
+            absl::StrJoin(values.begin() + (has_kind ? 1 : 0), values.end(), " | ");
+        table[row] += values[0] == "-D" ? -1 : 1;
+      }
+    }
+    std::map<std::string, int> expected;
+    const auto goes_with = [](const TextRow& l, const TextRow& r) {
+      return l[0] != "NULL" && l[0] == r[0] && l[1] != r[1];
+    };
+    const bool pairs = kind != "SEMI" && kind != "ANTI";
+    for (const TextRow& l : sides[0]) {
+      bool any = false;
+      for (const TextRow& r : sides[1]) {
+        if (!goes_with(l, r)) continue;
+        any = true;
+        if (pairs) ++expected[absl::StrCat(l[0], " | ", l[1], " | ", r[0], " | ", r[1])];
+      }
+      if (!any && (kind == "LEFT" || kind == "FULL")) {
+        ++expected[absl::StrCat(l[0], " | ", l[1], " | NULL | NULL")];
+      }
+      if ((any && kind == "SEMI") || (!any && kind == "ANTI")) {
+        ++expected[absl::StrCat(l[0], " | ", l[1])];
+      }
+    }
+    for (const TextRow& r : sides[1]) {
+      const bool any = std::any_of(sides[0].begin(), sides[0].end(),
+                                   [&](const TextRow& l) { return goes_with(l, r); });
+      if (!any && (kind == "RIGHT" || kind == "FULL")) {
+        ++expected[absl::StrCat("NULL | NULL | ", r[0], " | ", r[1])];
+      }
+    }
+    std::erase_if(table, [](const auto& one) { return one.second == 0; });
+    EXPECT_EQ(table, expected) << kind;
+    EXPECT_GE(expected.size(), 3) << kind;
+    EXPECT_EQ(op.rows_dead_lettered(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace millrace

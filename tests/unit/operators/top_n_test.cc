@@ -1,0 +1,122 @@
+// The first rows of partitions under inserts and retractions, against a sort of what is left.
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "tests/unit/operators/operator_harness.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+OperatorHarness::Job Inserts(const std::string& body) {
+  return {.columns = {"k STRING", "v BIGINT"}, .node = "top_n: {" + body + "}"};
+}
+OperatorHarness::Job Changes(const std::string& body) {
+  return {.columns = {"id BIGINT", "k STRING", "v BIGINT"},
+          .node = "top_n: {" + body + "}",
+          .before = "  - {uid: norm, inputs: [in], normalize: {key: [id]}}\n",
+          .input = "norm"};
+}
+
+class TopNTest : public ::testing::TestWithParam<HarnessMode> {};
+INSTANTIATE_TEST_SUITE_P(Modes, TopNTest, ::testing::ValuesIn(kAllModes),
+                         [](const auto& info) { return ModeName(info.param); });
+
+TEST_P(TopNTest, KeepsTheFirstRows) {
+  OperatorHarness op(Inserts("partition: [k], order: [v DESC], limit: 2"), GetParam());
+  op.Push({{"a", "1"}, {"a", "3"}, {"b", "5"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 1", "+I | a | 3", "+I | b | 5"));
+  op.Push({{"a", "2"}, {"a", "0"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 2", "-D | a | 1"));
+  op.Push({{"a", "1"}});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+}
+
+TEST_P(TopNTest, TheLastRowOfAKeyReplacesTheOneBefore) {
+  OperatorHarness op(Inserts("partition: [k], order: [v DESC], limit: 1"), GetParam());
+  op.Push({{"a", "1"}});
+  (void)op.TakeMain();
+  op.Push({{"a", "4"}, {"a", "2"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+U | a | 4", "-U | a | 1"));
+}
+
+TEST_P(TopNTest, NumbersShift) {
+  OperatorHarness op(Inserts("partition: [k], order: [v], limit: 2, rank_name: rn"), GetParam());
+  op.Push({{"a", "5"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5 | 1"));
+  op.Push({{"a", "4"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5 | 2", "+U | a | 4 | 1", "-U | a | 5 | 1"));
+}
+
+TEST_P(TopNTest, NullsStandWhereTheOrderSays) {
+  OperatorHarness first(Inserts("order: [v NULLS FIRST], limit: 1"), GetParam());
+  first.Push({{"a", "1"}, {"b", "NULL"}});
+  EXPECT_THAT(first.TakeMain(), ElementsAre("+I | b | NULL"));
+  OperatorHarness last(Inserts("order: [v], limit: 1"), GetParam());
+  last.Push({{"a", "1"}, {"b", "NULL"}});
+  EXPECT_THAT(last.TakeMain(), ElementsAre("+I | a | 1"));
+}
+
+TEST_P(TopNTest, ARowThatWasNeverThereCannotBeTakenBack) {
+  OperatorHarness op(Changes("order: [v], limit: 1"), GetParam());
+  op.Push({{"-D", "1", "a", "5"}});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  EXPECT_EQ(op.rows_dead_lettered(), 1);
+}
+
+TEST_P(TopNTest, ChangesAddUpToTheBatchAnswer) {
+  OperatorHarness op(Changes("partition: [k], order: [v DESC, id], limit: 3, rank_name: rn"),
+                     GetParam());
+  std::mt19937 random(11);
+  std::set<TextRow> all;
+  std::map<std::string, int> table;
+  for (int step = 0; step < 80; ++step) {
+    std::vector<TextRow> rows;
+    for (int i = 0; i < 5; ++i) {
+      if (!all.empty() && random() % 3 == 0) {
+        auto it = all.begin();
+        std::advance(it, random() % all.size());
+        rows.push_back({"-D", (*it)[0], (*it)[1], (*it)[2]});
+        all.erase(it);
+        continue;
+      }
+      const TextRow row = {absl::StrCat(step * 5 + i), std::string(1, "abc"[random() % 3]),
+                           absl::StrCat(random() % 4)};
+      rows.push_back({"+I", row[0], row[1], row[2]});
+      all.insert(row);
+    }
+    op.Push(rows);
+    for (const std::string& line : op.TakeMain()) {
+      table[line.substr(5)] += line[0] == '+' ? 1 : -1;
+    }
+  }
+  const auto number = [](const std::string& text) {
+    int64_t value = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(text, &value));
+    return value;
+  };
+  std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> groups;
+  for (const TextRow& row : all) groups[row[1]].emplace_back(-number(row[2]), number(row[0]));
+  std::map<std::string, int> expected;
+  for (auto& [key, rows] : groups) {
+    std::sort(rows.begin(), rows.end());
+    for (size_t i = 0; i < std::min<size_t>(rows.size(), 3); ++i) {
+      ++expected[absl::StrCat(rows[i].second, " | ", key, " | ", -rows[i].first, " | ", i + 1)];
+    }
+  }
+  std::erase_if(table, [](const auto& one) { return one.second == 0; });
+  EXPECT_EQ(table, expected);
+  EXPECT_GT(expected.size(), 3);
+}
+
+}  // namespace
+}  // namespace millrace
