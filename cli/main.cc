@@ -242,10 +242,9 @@ class Command {
  private:
   bool ReadSource(v1::JobSource& source) {
     std::map<std::string, std::string> variables;
-    if (!ReadJob(flags_.file, *source.mutable_yaml()) ||
-        !ParseSettings(flags_.settings, variables)) {
-      return false;
-    }
+    std::string text;
+    if (!ReadJob(flags_.file, text) || !ParseSettings(flags_.settings, variables)) return false;
+    SetJobText(text, source);
     source.mutable_variables()->insert(variables.begin(), variables.end());
     return true;
   }
@@ -269,7 +268,8 @@ class Command {
 };
 
 void AddJobFile(CLI::App* command, Flags& flags) {
-  command->add_option("JOB", flags.file, "job file (.yaml), or - for standard input")->required();
+  command->add_option("JOB", flags.file, "job file (.sql or .yaml), or - for standard input")
+      ->required();
   command->add_option("--set", flags.settings, "name=value for ${name} in the job file");
 }
 

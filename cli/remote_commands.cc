@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "coordinator/compile_job.h"
 
 namespace millrace {
 namespace {
@@ -59,7 +60,7 @@ int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
 int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat format) {
   v1::SubmitJobRequest request;
   request.set_request_id(options.request_id);
-  request.mutable_job()->set_yaml(options.job_text);
+  SetJobText(options.job_text, *request.mutable_job());
   for (const auto& [name, value] : options.variables) {
     (*request.mutable_job()->mutable_variables())[name] = value;
   }

@@ -73,7 +73,7 @@ std::string VariablesText(const RunOptions& options) {
 
 absl::Status UseFolder(const std::string& work_dir, const RunOptions& options, Disk& disk) {
   MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(work_dir));
-  const std::string job = work_dir + "/job.yaml";
+  const std::string job = work_dir + "/job.text";
   const std::string variables = work_dir + "/job.variables";
   if (!disk.Exists(job)) {
     MILLRACE_RETURN_IF_ERROR(disk.WriteAtomically(variables, VariablesText(options)));
@@ -206,7 +206,7 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   v1::SubmitJobRequest request;
   request.set_request_id("run");
   request.set_parallelism(options.parallelism);
-  request.mutable_job()->set_yaml(options.job_text);
+  SetJobText(options.job_text, *request.mutable_job());
   for (const auto& [name, value] : options.variables) {
     (*request.mutable_job()->mutable_variables())[name] = value;
   }
@@ -265,7 +265,7 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options);
   if (!job_id.ok()) {
     // Nothing runs in the folder yet: it may be used for the corrected job.
-    (void)env.disk.Remove(work_dir + "/job.yaml");
+    (void)env.disk.Remove(work_dir + "/job.text");
     return ReportFailure(job_id.status(), options.file);
   }
   auto last = std::make_shared<LastState>();

@@ -13,7 +13,7 @@
 namespace millrace {
 
 struct RunOptions {
-  std::string job_text;  // YAML.
+  std::string job_text;  // A SQL script, or YAML.
   std::string file;      // As messages name it.
   std::string job_name;  // Of the file; names the default folder.
   std::map<std::string, std::string> variables;

@@ -4,6 +4,7 @@
 
 #include "sql/explain.h"
 #include "sql/graph_compiler.h"
+#include "sql/query/sql_compiler.h"
 
 namespace millrace {
 
@@ -11,6 +12,9 @@ CompiledJob CompileJob(const v1::JobSource& source, Disk& disk) {
   CompiledGraph compiled;
   if (source.has_graph()) {
     compiled = CompileGraph(source.graph(), nullptr, &disk);
+  } else if (!source.sql().empty()) {
+    compiled = CompileSql(source.sql(),
+                          Variables(source.variables().begin(), source.variables().end()), &disk);
   } else {
     compiled = CompileYaml(source.yaml(),
                            Variables(source.variables().begin(), source.variables().end()), &disk);
@@ -22,6 +26,14 @@ CompiledJob CompileJob(const v1::JobSource& source, Disk& disk) {
   job.graph = std::move(compiled.graph);
   job.explanation = ExplainGraph(job.graph);
   return job;
+}
+
+void SetJobText(const std::string& text, v1::JobSource& source) {
+  if (LooksLikeSql(text)) {
+    source.set_sql(text);
+  } else {
+    source.set_yaml(text);
+  }
 }
 
 }  // namespace millrace

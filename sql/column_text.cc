@@ -26,12 +26,7 @@ bool ReadFrom(const SqlText& text, size_t* at, std::string* out, SqlProblem* pro
                 PlaceOf(text, *at)};
     return false;
   }
-  const std::string_view quoted = text.token_text(text.tokens[(*at)++]);
-  out->clear();
-  for (size_t i = 1; i + 1 < quoted.size(); ++i) {
-    *out += quoted[i];
-    if (quoted[i] == '\'') ++i;
-  }
+  *out = TextOfString(text.token_text(text.tokens[(*at)++]));
   return true;
 }
 

@@ -20,6 +20,7 @@
 #include "sql/expression_parser.h"
 #include "sql/sql_text.h"
 #include "sql/time_literals.h"
+#include "sql/tree_binder.h"
 #include "sql/type_names.h"
 
 namespace millrace {
@@ -141,8 +142,8 @@ constexpr Unsupported kUnsupported[] = {
 
 class Binder {
  public:
-  Binder(const ParsedExpression& parsed, const v1::Schema& schema, SqlProblem* problem)
-      : parsed_(parsed), schema_(schema), problem_(problem) {}
+  Binder(const SqlTree& tree, const ExpressionScope& scope, SqlProblem* problem)
+      : tree_(tree), scope_(scope), problem_(problem) {}
 
   Bound Bind(const json& node) {
     if (depth_ > 3 * kExprDepthMax) return TooDeep(0);
@@ -153,16 +154,17 @@ class Binder {
   }
 
   // A whole expression: the type is known and the tree not too deep.
-  Bound BindRoot() {
-    Bound bound = Bind(parsed_.tree);
+  Bound BindRoot(const json& root) {
+    Bound bound = Bind(root);
     if (!bound) return std::nullopt;
     if (IsUntypedNull(*bound)) {
-      return Fail(0, "MR1211", "the type of NULL is unknown here", "write CAST(NULL AS BIGINT)");
+      return Fail(std::max<int64_t>(PlaceOf(root), 0), "MR1211", "the type of NULL is unknown here",
+                  "write CAST(NULL AS BIGINT)");
     }
     return CheckDepth(*std::move(bound));
   }
 
-  bool BindAggregate(v1::Aggregate* out);
+  bool BindAggregate(const json& node, v1::Aggregate* out);
 
  private:
   // ---- problems ----
@@ -181,7 +183,7 @@ class Binder {
   }
   int64_t OffsetOf(const json& body) const {
     const int64_t location = body.value("location", int64_t{-1});
-    const int64_t offset = location + ParsedExpression::kLocationBase;
+    const int64_t offset = location + tree_.location_base;
     return location < 0 || offset < 0 ? -1 : offset;
   }
   // The first place that is known in the tree below.
@@ -197,6 +199,16 @@ class Binder {
 
   Bound BindNode(const json& node) {
     if (!node.is_object() || node.size() != 1) return Fail(0, "MR1202", "unsupported syntax");
+    v1::Expr replaced;
+    switch (scope_.Replace(node, &replaced, problem_)) {
+      case ExpressionScope::Replacement::kDone:
+        return replaced;
+      case ExpressionScope::Replacement::kProblem:
+        if (problem_->offset < 0) problem_->offset = PlaceOf(node);
+        return std::nullopt;
+      default:
+        break;
+    }
     const std::string& kind = node.begin().key();
     const json& body = node.begin().value();
     if (kind == "ColumnRef") return BindColumn(body);
@@ -236,28 +248,15 @@ class Binder {
 
   Bound BindColumn(const json& body) {
     const int64_t offset = std::max<int64_t>(OffsetOf(body), 0);
-    const json& parts = body["fields"];
-    if (parts.empty() || !parts.back().contains("String")) {
+    const std::vector<NamePart> parts = NamePartsOf(tree_, body);
+    if (parts.empty()) {
       return Fail(offset, "MR1202", "'*' is not supported in expressions",
                   "name the columns; COUNT(*) counts rows");
     }
-    if (parts.size() > 1) {
-      return Fail(offset, "MR1203", "a column is named without a table in front",
-                  "nested values are columns of their own: auction BIGINT FROM 'bid.auction'");
-    }
-    std::string name = parts[0]["String"].value("sval", "");
-    const bool quoted = parsed_.text.text[static_cast<size_t>(offset)] == '"';
-    // PostgreSQL has folded the case; the text still has it.
-    if (!quoted) name = parsed_.text.text.substr(static_cast<size_t>(offset), name.size());
-    const int column = FindColumn(schema_, name, quoted, problem_);
-    if (column < 0) {
-      problem_->offset = offset;
-      return std::nullopt;
-    }
     v1::Expr expr;
-    *expr.mutable_type() = schema_.fields(column).type();
-    expr.set_field_id(schema_.fields(column).id());
-    return expr;
+    if (scope_.FindColumn(parts, &expr, problem_)) return expr;
+    problem_->offset = offset;
+    return std::nullopt;
   }
 
   Bound BindConstant(const json& body) {
@@ -300,7 +299,7 @@ class Binder {
   // bits are text in it anyway. Signs and parentheses in front were folded into the constant.
   Bound BindNumber(int64_t offset) {
     if (offset < 0) return Fail(offset, "MR1207", "a number has no place in the text");
-    const std::string& text = parsed_.text.text;
+    const std::string& text = tree_.text.text;
     size_t at = static_cast<size_t>(offset);
     bool negative = false;
     for (; at < text.size() && std::string_view("-( \t\r\n\f").find(text[at]) != std::string::npos;
@@ -308,13 +307,13 @@ class Binder {
       negative ^= text[at] == '-';
     }
     const auto token =
-        std::lower_bound(parsed_.text.tokens.begin(), parsed_.text.tokens.end(), at,
+        std::lower_bound(tree_.text.tokens.begin(), tree_.text.tokens.end(), at,
                          [](const SqlToken& t, size_t position) { return t.begin < position; });
-    if (token == parsed_.text.tokens.end() || token->begin != at ||
+    if (token == tree_.text.tokens.end() || token->begin != at ||
         token->kind != SqlToken::Kind::kNumber) {
       return Fail(offset, "MR1207", "this is not a number");
     }
-    const std::string digits = (negative ? "-" : "") + std::string(parsed_.text.token_text(*token));
+    const std::string digits = (negative ? "-" : "") + std::string(tree_.text.token_text(*token));
     int64_t whole = 0;
     if (ParseNumber(digits, whole)) {
       const bool small = whole >= std::numeric_limits<int32_t>::min() &&
@@ -576,8 +575,8 @@ class Binder {
     if (!input) return std::nullopt;
     int64_t offset = OffsetOf(body);
     const bool is_try =
-        offset >= 0 && std::find(parsed_.text.try_casts.begin(), parsed_.text.try_casts.end(),
-                                 static_cast<size_t>(offset)) != parsed_.text.try_casts.end();
+        offset >= 0 && std::find(tree_.text.try_casts.begin(), tree_.text.try_casts.end(),
+                                 static_cast<size_t>(offset)) != tree_.text.try_casts.end();
     if (offset < 0) offset = OffsetOf(body["typeName"]);
     const auto to = static_cast<TypeKind>(type.kind());
     if (input->has_literal() && input->literal().is_null()) {
@@ -653,11 +652,11 @@ class Binder {
     std::string name = FunctionName(body);
     if (body.contains("over")) {
       return Fail(offset, "MR1202", "window functions (OVER) are not supported in expressions",
-                  "use a window_aggregate or window_top_n node");
+                  "only ROW_NUMBER() in a SELECT list, with its limit in the query around it");
     }
     if (IsAggregate(name)) {
       return Fail(offset, "MR1210", Concat("aggregate ", name, "() has no place here"),
-                  "aggregates belong into a window_aggregate node");
+                  "aggregates stand in SELECT and HAVING, or in the list of an aggregating node");
     }
     if (body.contains("agg_filter") || body.contains("agg_order") ||
         body.value("agg_distinct", false) || body.value("agg_star", false) ||
@@ -772,19 +771,19 @@ class Binder {
     return expr;
   }
 
-  const ParsedExpression& parsed_;
-  const v1::Schema& schema_;
+  const SqlTree tree_;
+  const ExpressionScope& scope_;
   SqlProblem* problem_;
   int depth_ = 0;
 };
 
-bool Binder::BindAggregate(v1::Aggregate* out) {
+bool Binder::BindAggregate(const json& node, v1::Aggregate* out) {
   const std::string hint = "write count(*), sum(x), min(x), max(x) or avg(x)";
-  if (!parsed_.tree.contains("FuncCall")) {
-    Fail(std::max<int64_t>(PlaceOf(parsed_.tree), 0), "MR1210", "this is not an aggregate", hint);
+  if (!node.contains("FuncCall")) {
+    Fail(std::max<int64_t>(PlaceOf(node), 0), "MR1210", "this is not an aggregate", hint);
     return false;
   }
-  const json& body = parsed_.tree["FuncCall"];
+  const json& body = node["FuncCall"];
   const int64_t offset = OffsetOf(body);
   const std::string name = FunctionName(body);
   if (!IsAggregate(name)) {
@@ -837,7 +836,74 @@ bool Binder::BindAggregate(v1::Aggregate* out) {
   return false;
 }
 
+// The columns of one schema; names have no table in front.
+class SchemaScope : public ExpressionScope {
+ public:
+  explicit SchemaScope(const v1::Schema& schema) : schema_(schema) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override {
+    if (parts.size() > 1) {
+      *problem = {"MR1203", "a column is named without a table in front",
+                  "nested values are columns of their own: auction BIGINT FROM 'bid.auction'", -1};
+      return false;
+    }
+    const int column = millrace::FindColumn(schema_, parts[0].name, parts[0].quoted, problem);
+    if (column < 0) return false;
+    *out->mutable_type() = schema_.fields(column).type();
+    out->set_field_id(schema_.fields(column).id());
+    return true;
+  }
+
+ private:
+  const v1::Schema& schema_;
+};
+
+SqlTree TreeOf(const ParsedExpression& parsed) {
+  return {.text = parsed.text, .location_base = ParsedExpression::kLocationBase};
+}
+
 }  // namespace
+
+std::vector<NamePart> NamePartsOf(const SqlTree& tree, const json& column_ref) {
+  const json& fields = column_ref["fields"];
+  if (fields.empty() || !fields.back().contains("String")) return {};
+  const int64_t begin = column_ref.value("location", int64_t{0}) + tree.location_base;
+  const std::vector<SqlToken>& tokens = tree.text.tokens;
+  auto token = std::lower_bound(
+      tokens.begin(), tokens.end(), static_cast<size_t>(std::max<int64_t>(begin, 0)),
+      [](const SqlToken& one, size_t position) { return one.begin < position; });
+  // PostgreSQL has folded the case; the text still has it. Parts have a dot between them.
+  std::vector<NamePart> parts;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    NamePart& part = parts.emplace_back();
+    part.name = fields[i]["String"].value("sval", "");
+    if (tokens.end() - token <= static_cast<ptrdiff_t>(2 * i)) continue;
+    const SqlToken& spelled = *(token + static_cast<ptrdiff_t>(2 * i));
+    part.name = NameOfToken(tree.text, spelled);
+    part.quoted = spelled.kind == SqlToken::Kind::kQuotedName;
+  }
+  return parts;
+}
+
+bool IsAggregateCall(const json& node) {
+  if (!node.contains("FuncCall") || node["FuncCall"].contains("over")) return false;
+  const json& names = node["FuncCall"]["funcname"];
+  return !names.empty() && IsAggregate(names.back()["String"].value("sval", ""));
+}
+
+bool BindTree(const SqlTree& tree, const json& node, const ExpressionScope& scope, v1::Expr* out,
+              SqlProblem* problem) {
+  Bound bound = Binder(tree, scope, problem).BindRoot(node);
+  if (!bound) return false;
+  *out = *std::move(bound);
+  return true;
+}
+
+bool BindAggregateTree(const SqlTree& tree, const json& node, const ExpressionScope& scope,
+                       v1::Aggregate* out, SqlProblem* problem) {
+  return Binder(tree, scope, problem).BindAggregate(node, out);
+}
 
 bool SameType(const v1::Type& a, const v1::Type& b) { return a.kind() == b.kind(); }
 
@@ -873,17 +939,14 @@ bool BindExpressionText(std::string_view text, const v1::Schema& schema, v1::Exp
                         SqlProblem* problem) {
   ParsedExpression parsed;
   if (!ParseExpression(text, &parsed, problem)) return false;
-  Bound bound = Binder(parsed, schema, problem).BindRoot();
-  if (!bound) return false;
-  *out = *std::move(bound);
-  return true;
+  return BindTree(TreeOf(parsed), parsed.tree, SchemaScope(schema), out, problem);
 }
 
 bool BindAggregateText(std::string_view text, const v1::Schema& schema, v1::Aggregate* out,
                        SqlProblem* problem) {
   ParsedExpression parsed;
   return ParseExpression(text, &parsed, problem) &&
-         Binder(parsed, schema, problem).BindAggregate(out);
+         BindAggregateTree(TreeOf(parsed), parsed.tree, SchemaScope(schema), out, problem);
 }
 
 bool AggregateType(std::string_view function, const v1::Expr* argument, v1::Type* out,

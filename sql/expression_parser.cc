@@ -9,16 +9,6 @@
 namespace millrace {
 namespace {
 
-// Byte offset of the `characters`-th character (1-based, as PostgreSQL counts).
-int64_t ByteOfCharacter(std::string_view text, int64_t character) {
-  size_t at = 0;
-  for (int64_t i = 1; i < character && at < text.size(); ++i) {
-    ++at;
-    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
-  }
-  return static_cast<int64_t>(at);
-}
-
 // The last word before or at a syntax error may be a keyword that was meant as a column.
 std::string ReservedHint(const SqlText& text, int64_t offset) {
   for (const SqlToken& token : text.tokens) {
@@ -80,6 +70,15 @@ bool TakeExpression(nlohmann::json& tree, ParsedExpression* out, SqlProblem* pro
 }
 
 }  // namespace
+
+int64_t ByteOfCharacter(std::string_view text, int64_t character) {
+  size_t at = 0;
+  for (int64_t i = 1; i < character && at < text.size(); ++i) {
+    ++at;
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  }
+  return static_cast<int64_t>(at);
+}
 
 bool ParseExpression(std::string_view text, ParsedExpression* out, SqlProblem* problem) {
   if (!PrepareSqlText(text, &out->text, problem)) return false;

@@ -20,6 +20,9 @@ struct ParsedExpression {
   static constexpr int64_t kLocationBase = -7;  // "SELECT "
 };
 
+// Byte offset of a character of the text, 1-based, as PostgreSQL counts.
+int64_t ByteOfCharacter(std::string_view text, int64_t character);
+
 // Nothing but one expression is accepted: no alias, no list, no clauses.
 bool ParseExpression(std::string_view text, ParsedExpression* out, SqlProblem* problem);
 

@@ -13,8 +13,8 @@
 
 namespace millrace {
 
-// `graph` is compiled (ids, types, schemas), its computed columns are lowered. Changes the schemas of sources and of the nodes behind
-// them that pass rows on.
+// `graph` is compiled (ids, types, schemas), its computed columns are lowered. Changes the schemas
+// of sources and of the nodes behind them that pass rows on.
 void PushDownProjections(v1::JobGraph& graph);
 
 }  // namespace millrace

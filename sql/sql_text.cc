@@ -38,7 +38,8 @@ bool IsUtf8(std::string_view text) {
 
 class Lexer {
  public:
-  Lexer(SqlText& out, SqlProblem& problem) : text_(out.text), out_(out), problem_(problem) {}
+  Lexer(SqlText& out, SqlProblem& problem, int tokens_max)
+      : text_(out.text), out_(out), problem_(problem), tokens_max_(tokens_max) {}
 
   bool Run() {
     while (true) {
@@ -152,9 +153,8 @@ class Lexer {
     out_.tokens.push_back({kind, begin, at_});
     const bool counts =
         kind != SqlToken::Kind::kString && kind != SqlToken::Kind::kNumber && text_[begin] != ',';
-    if (counts && ++counted_ > kSqlTokensMax) {
-      problem_ = {"MR1208",
-                  Concat("the expression has more than ", kSqlTokensMax, " names and operators"),
+    if (counts && ++counted_ > tokens_max_) {
+      problem_ = {"MR1208", Concat("the text has more than ", tokens_max_, " names and operators"),
                   "split it over several project nodes", static_cast<int64_t>(begin)};
       return false;
     }
@@ -164,6 +164,7 @@ class Lexer {
   std::string& text_;
   SqlText& out_;
   SqlProblem& problem_;
+  const int tokens_max_;
   size_t at_ = 0;
   int counted_ = 0;
 };
@@ -210,10 +211,11 @@ bool SqlText::IsSymbol(size_t token, char symbol) const {
          text[tokens[token].begin] == symbol;
 }
 
-bool PrepareSqlText(std::string_view original, SqlText* out, SqlProblem* problem) {
+bool PrepareSqlText(std::string_view original, SqlText* out, SqlProblem* problem,
+                    SqlLimits limits) {
   *out = {};
-  if (original.size() > kSqlTextBytesMax) {
-    *problem = {"MR1208", Concat("the text is longer than ", kSqlTextBytesMax, " bytes"), "", -1};
+  if (original.size() > limits.bytes_max) {
+    *problem = {"MR1208", Concat("the text is longer than ", limits.bytes_max, " bytes"), "", -1};
     return false;
   }
   if (!IsUtf8(original)) {
@@ -221,7 +223,7 @@ bool PrepareSqlText(std::string_view original, SqlText* out, SqlProblem* problem
     return false;
   }
   out->text = std::string(original);
-  if (!Lexer(*out, *problem).Run()) return false;
+  if (!Lexer(*out, *problem, limits.tokens_max).Run()) return false;
   for (size_t i = 0; i + 1 < out->tokens.size(); ++i) {
     if (!out->IsWord(i, "TRY_CAST") || !out->IsSymbol(i + 1, '(')) continue;
     SqlToken& token = out->tokens[i];
@@ -240,6 +242,15 @@ bool SplitAlias(const SqlText& text, size_t* expression_end, std::string* name) 
   *expression_end = text.tokens[count - 2].begin;
   *name = NameOfToken(text, last);
   return true;
+}
+
+std::string TextOfString(std::string_view quoted) {
+  std::string text;
+  for (size_t i = 1; i + 1 < quoted.size(); ++i) {
+    text += quoted[i];
+    if (quoted[i] == '\'') ++i;
+  }
+  return text;
 }
 
 std::string NameOfToken(const SqlText& text, const SqlToken& token) {

@@ -18,6 +18,11 @@ inline constexpr size_t kSqlTextBytesMax = 64 * 1024;
 // Names, keywords and operators of one expression; constants and commas do not count.
 inline constexpr int kSqlTokensMax = 2000;
 
+struct SqlLimits {
+  size_t bytes_max = kSqlTextBytesMax;
+  int tokens_max = kSqlTokensMax;
+};
+
 struct SqlToken {
   enum class Kind { kWord, kQuotedName, kString, kNumber, kSymbol };
   Kind kind;
@@ -42,7 +47,10 @@ struct SqlText {
 
 // Splits into tokens, checks limits, rewrites. Refuses what would be misread: INTERVAL '1' MINUTES,
 // parameters.
-bool PrepareSqlText(std::string_view original, SqlText* out, SqlProblem* problem);
+bool PrepareSqlText(std::string_view original, SqlText* out, SqlProblem* problem,
+                    SqlLimits limits = {});
+// 'it''s' → it's; for kString tokens without an E in front.
+std::string TextOfString(std::string_view quoted);
 
 // "expression AS name" → the offset where AS begins, and the name; false when the text does not end
 // so.

@@ -7,6 +7,7 @@
 
 #include "sql/diagnostics.h"
 #include "sql/explain.h"
+#include "sql/query/sql_compiler.h"
 #include "tests/unit/sql/golden_cases.h"
 
 namespace millrace {
@@ -136,12 +137,14 @@ TEST_P(ExamplesTest, Compiles) {
           text.append(buffer, n);
         }
         std::fclose(file);
-        const CompiledGraph compiled = CompileYaml(text, {{"brokers", "localhost:9092"},
-                                                          {"input", "/in"},
-                                                          {"output", "/out"},
-                                                          {"host", "db"},
-                                                          {"user", "me"},
-                                                          {"database", "shop"}});
+        const Variables variables = {{"brokers", "localhost:9092"},
+                                     {"input", "/in"},
+                                     {"output", "/out"},
+                                     {"host", "db"},
+                                     {"user", "me"},
+                                     {"database", "shop"}};
+        const CompiledGraph compiled =
+            path.ends_with(".sql") ? CompileSql(text, variables) : CompileYaml(text, variables);
         return DiagnosticsText(compiled.diagnostics) + ExplainGraph(compiled.graph);
       },
       1);
@@ -151,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(All, ExamplesTest,
                          testing::Values("hot_items", "hot_items_embedded", "filter_project",
                                          "sessions", "late_and_dead_letters", "customer_totals",
                                          "fraud_scoring", "debezium", "postgres_cdc",
-                                         "upsert_topics"),
+                                         "upsert_topics", "hot_items_sql"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

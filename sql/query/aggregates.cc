@@ -1,0 +1,255 @@
+// GROUP BY, with and without windows, HAVING and DISTINCT.
+#include <algorithm>
+#include <utility>
+
+#include "runtime/base/text.h"
+#include "sql/node_compiler.h"
+#include "sql/query/query_planner.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kGroupingForms[] = {"GroupingSet"};
+
+}  // namespace
+
+struct QueryPlanner::Grouping {
+  Relation input;
+  std::vector<v1::Expr> keys;     // Over the input.
+  std::vector<v1::Expr> outputs;  // What stands for each key behind the node.
+  std::vector<v1::Aggregate> aggregates;
+  uint32_t next_id = 0;
+
+  uint32_t Fresh() { return ++next_id; }
+};
+
+namespace {
+
+// What can be seen behind a GROUP BY: keys and aggregates; the latter are collected as they come.
+class GroupScope : public ExpressionScope {
+ public:
+  GroupScope(const SqlTree& tree, const std::vector<RelationColumn>& columns,
+             const std::vector<v1::Expr>& keys, const std::vector<v1::Expr>& outputs,
+             std::vector<v1::Aggregate>& aggregates, uint32_t& next_id)
+      : tree_(tree),
+        input_(columns),
+        keys_(keys),
+        outputs_(outputs),
+        aggregates_(aggregates),
+        next_id_(next_id) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override {
+    return input_.FindColumn(parts, out, problem);
+  }
+
+  Replacement Replace(const json& node, v1::Expr* out, SqlProblem* problem) const override {
+    if (IsAggregateCall(node)) return ReplaceAggregate(node, out, problem);
+    if (node.contains("A_Const")) return Replacement::kNone;
+    v1::Expr bound;
+    SqlProblem ignored;  // Aggregates within: looked at piece by piece.
+    if (!BindTree(tree_, node, input_, &bound, &ignored)) return Replacement::kNone;
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      if (!SameExpr(keys_[i], bound)) continue;
+      *out = outputs_[i];
+      return Replacement::kDone;
+    }
+    if (!node.contains("ColumnRef")) return Replacement::kNone;
+    std::vector<std::string> names;
+    for (const NamePart& part : NamePartsOf(tree_, node["ColumnRef"])) names.push_back(part.name);
+    *problem = {
+        "MR1213",
+        Concat("column '", Join(names, "."), "' is neither in GROUP BY nor in an aggregate"),
+        "add it to GROUP BY", -1};
+    return Replacement::kProblem;
+  }
+
+ private:
+  Replacement ReplaceAggregate(const json& node, v1::Expr* out, SqlProblem* problem) const {
+    v1::Aggregate aggregate;
+    if (!BindAggregateTree(tree_, node, input_, &aggregate, problem)) return Replacement::kProblem;
+    *out->mutable_type() = aggregate.type();
+    for (const v1::Aggregate& known : aggregates_) {
+      v1::Aggregate plain = known;
+      plain.clear_id();
+      plain.clear_name();
+      if (plain.SerializeAsString() != aggregate.SerializeAsString()) continue;
+      out->set_field_id(known.id());
+      return Replacement::kDone;
+    }
+    aggregate.set_id(++next_id_);
+    aggregate.set_name(Concat(aggregate.function(), "$", aggregates_.size()));
+    out->set_field_id(aggregate.id());
+    aggregates_.push_back(std::move(aggregate));
+    return Replacement::kDone;
+  }
+
+  const SqlTree tree_;
+  const RelationScope input_;
+  const std::vector<v1::Expr>& keys_;
+  const std::vector<v1::Expr>& outputs_;
+  std::vector<v1::Aggregate>& aggregates_;
+  uint32_t& next_id_;
+};
+
+}  // namespace
+
+QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation input,
+                                                  std::vector<Target>* targets,
+                                                  const Block& block) {
+  const size_t place = PlaceOf(block, body["targetList"]);
+  Grouping grouping{.input = std::move(input), .keys = {}, .outputs = {}, .aggregates = {}};
+  grouping.next_id = LargestId(grouping.input.facts.schema);
+  const std::vector<RelationColumn> columns = grouping.input.columns;
+  const RelationScope scope(columns);
+  const Json none = Json::array();
+  for (const Json& node : body.contains("groupClause") ? body["groupClause"] : none) {
+    if (node.contains(std::string(kGroupingForms[0]))) {
+      return Problem("MR1202", "GROUPING SETS, CUBE and ROLLUP are not supported", "",
+                     static_cast<int64_t>(PlaceOf(block, node)));
+    }
+    const Json* key = &node;
+    if (node.contains("A_Const") && node["A_Const"].contains("ival")) {
+      const int64_t number = node["A_Const"]["ival"].value("ival", int64_t{0});
+      if (number < 1 || number > static_cast<int64_t>(targets->size()) ||
+          (*targets)[static_cast<size_t>(number - 1)].node == nullptr) {
+        return Problem("MR1213", Concat("there is no column ", number, " in the SELECT"), "",
+                       static_cast<int64_t>(PlaceOf(block, node)));
+      }
+      key = (*targets)[static_cast<size_t>(number - 1)].node;
+    }
+    SqlProblem problem;
+    v1::Expr bound;
+    if (!BindTree(block.tree, *key, scope, &bound, &problem)) return Report(problem);
+    if (std::any_of(grouping.keys.begin(), grouping.keys.end(),
+                    [&](const v1::Expr& one) { return SameExpr(one, bound); })) {
+      continue;
+    }
+    grouping.keys.push_back(bound);
+    v1::Expr output;
+    *output.mutable_type() = bound.type();
+    // The window's columns and values that are computed get columns of their own.
+    const bool is_column = bound.has_field_id() && bound.field_id() < kRowNumberId;
+    output.set_field_id(is_column ? bound.field_id() : grouping.Fresh());
+    grouping.outputs.push_back(std::move(output));
+  }
+  const GroupScope behind(block.tree, columns, grouping.keys, grouping.outputs, grouping.aggregates,
+                          grouping.next_id);
+  bool ok = true;
+  for (Target& target : *targets) {
+    if (target.node == nullptr) {
+      return Problem("MR1213", "'*' cannot stand beside GROUP BY", "name the columns",
+                     static_cast<int64_t>(place));
+    }
+    if (target.is_row_number) continue;
+    SqlProblem problem;
+    if (BindTree(block.tree, *target.node, behind, &target.expr, &problem)) continue;
+    Report(problem);
+    ok = false;
+  }
+  v1::Expr having;
+  if (body.contains("havingClause")) {
+    SqlProblem problem;
+    if (!BindTree(block.tree, body["havingClause"], behind, &having, &problem)) {
+      Report(problem);
+      ok = false;
+    }
+  }
+  if (!ok) return std::nullopt;
+  Planned result = AddAggregateNode(grouping, block, place);
+  if (!result || !body.contains("havingClause")) return result;
+  return PlanFilter(*result, {having}, block, PlaceOf(block, body["havingClause"]));
+}
+
+QueryPlanner::Planned QueryPlanner::AddAggregateNode(Grouping& grouping, const Block& block,
+                                                     size_t place) {
+  Relation& input = grouping.input;
+  // Keys that are computed become columns first.
+  std::vector<Target> columns;
+  for (const v1::Field& field : input.facts.schema.fields()) {
+    v1::Expr expr;
+    *expr.mutable_type() = field.type();
+    expr.set_field_id(field.id());
+    columns.push_back({.name = field.name(), .expr = std::move(expr), .id = field.id()});
+  }
+  const size_t bare = columns.size();
+  v1::Fields keys;
+  uint32_t window_start = 0, window_end = 0, attached = 0;
+  for (size_t i = 0; i < grouping.keys.size(); ++i) {
+    const v1::Expr& key = grouping.keys[i];
+    const uint32_t id = grouping.outputs[i].field_id();
+    if (key.field_id() == kWindowStartId) {
+      window_start = id;
+    } else if (key.field_id() == kWindowEndId) {
+      window_end = id;
+    } else if (key.has_field_id() && attached == 0 && !input.window &&
+               input.facts.window_ends.contains(id) &&
+               input.facts.mode == v1::CHANGELOG_MODE_APPEND) {
+      attached = id;
+    } else {
+      if (!key.has_field_id()) {
+        columns.push_back({.name = Concat("key$", id), .expr = key, .id = id});
+      }
+      keys.add_ids(id);
+    }
+  }
+  if (input.window && window_start == 0 && window_end == 0) {
+    return Problem("MR1214", "the rows of a window function are grouped without their window",
+                   "GROUP BY window_start, window_end", static_cast<int64_t>(place));
+  }
+  if (columns.size() > bare) {
+    Planned with_keys = PlanProject(input, columns, block, place);
+    if (!with_keys) return std::nullopt;
+    with_keys->window = input.window;
+    input = *std::move(with_keys);
+  }
+  if (grouping.aggregates.empty()) {
+    v1::Aggregate& rows = grouping.aggregates.emplace_back();
+    rows.set_function("count");
+    rows.set_name("rows$");
+    rows.set_id(grouping.Fresh());
+    rows.mutable_type()->set_kind(v1::Type::KIND_INT64);
+  }
+  v1::Node node;
+  std::string role = "group-aggregate";
+  const auto add = [&grouping](auto& body) {
+    for (const v1::Aggregate& one : grouping.aggregates) *body.add_aggregates() = one;
+  };
+  if (input.window || attached != 0) {
+    role = "window-aggregate";
+    v1::WindowAggregate& body = *node.mutable_window_aggregate();
+    if (input.window) {
+      *body.mutable_window() = *input.window;
+      body.set_window_start_id(window_start != 0 ? window_start : grouping.Fresh());
+      body.set_window_end_id(window_end != 0 ? window_end : grouping.Fresh());
+    } else {
+      body.mutable_window()->set_kind(v1::Window::KIND_ATTACHED);
+      body.mutable_window()->mutable_time()->add_ids(attached);
+      body.set_window_end_id(attached);
+    }
+    *body.mutable_keys() = keys;
+    add(body);
+  } else {
+    *node.mutable_group_aggregate()->mutable_keys() = keys;
+    add(*node.mutable_group_aggregate());
+  }
+  return assembler_.Add(block.object, role, std::move(node), {&input}, place);
+}
+
+QueryPlanner::Planned QueryPlanner::PlanDistinct(Relation input, const Block& block, size_t place) {
+  Grouping grouping{.input = std::move(input), .keys = {}, .outputs = {}, .aggregates = {}};
+  grouping.next_id = LargestId(grouping.input.facts.schema);
+  std::vector<Target> columns;
+  for (const RelationColumn& column : grouping.input.columns) {
+    grouping.keys.push_back(ColumnExpr(column));
+    grouping.outputs.push_back(ColumnExpr(column));
+    columns.push_back({.name = Join(column.names, "."), .expr = ColumnExpr(column)});
+  }
+  Planned distinct = AddAggregateNode(grouping, block, place);
+  if (!distinct) return std::nullopt;
+  return PlanProject(*distinct, columns, block, place);
+}
+
+}  // namespace millrace

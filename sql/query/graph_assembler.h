@@ -1,0 +1,56 @@
+// Builds a job graph node by node; each node is compiled as it is added, so that the planner knows
+// the columns, the watermark and the changes of what it has.
+//
+// Threading: one thread.
+// Errors:    diagnostics, with the place of the statement's part that the node comes from.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "millrace/v1/graph.pb.h"
+#include "sql/diagnostics.h"
+#include "sql/query/relation.h"
+#include "sql/source_positions.h"
+
+namespace millrace {
+
+class GraphAssembler {
+ public:
+  // `script` must outlive this.
+  explicit GraphAssembler(std::string_view script) : script_(script) {}
+
+  // Adds `node` (its body and, of sources, its schema), called "<object>.<role>", with a number
+  // where that is taken. Its inputs are `inputs`, one relation each; `united` comes into input 0
+  // too, whose relation then has what is known of both. A node that is there already, with the same
+  // inputs, serves again. Nothing: reported.
+  std::optional<Relation> Add(const std::string& object, std::string_view role, v1::Node node,
+                              const std::vector<const Relation*>& inputs, size_t offset,
+                              const Relation* united = nullptr);
+
+  // A problem of the script's text.
+  void Report(const SqlProblem& problem);
+  bool has_errors() const { return diagnostics_.has_errors() || problems_has_errors_; }
+  std::vector<v1::Diagnostic> TakeDiagnostics();
+
+  v1::JobGraph& graph() { return graph_; }
+  const SourcePositions& positions() const { return positions_; }
+
+ private:
+  std::string FreshUid(const std::string& object, std::string_view role);
+
+  const std::string_view script_;
+  v1::JobGraph graph_;
+  SourcePositions positions_;
+  Diagnostics diagnostics_{&positions_};
+  std::vector<v1::Diagnostic> problems_;
+  bool problems_has_errors_ = false;
+  std::set<std::string> uids_;
+  std::map<std::string, Relation> added_;  // By what the node is and reads.
+};
+
+}  // namespace millrace

@@ -1,0 +1,614 @@
+// FROM: tables, subqueries, window functions, and joins of them.
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <utility>
+
+#include "runtime/base/text.h"
+#include "sql/node_compiler.h"
+#include "sql/query/query_planner.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+// Ids of the columns of one item of FROM are moved apart by this, so that all can be told in what
+// they make together.
+constexpr uint32_t kIdStride = 10'000;
+
+uint32_t OffsetAfter(const v1::Schema& schema) {
+  return (LargestId(schema) / kIdStride + 1) * kIdStride;
+}
+
+bool Intersects(const std::set<uint32_t>& ids, const std::vector<RelationColumn>& columns) {
+  return std::any_of(columns.begin(), columns.end(),
+                     [&](const RelationColumn& one) { return ids.contains(one.id); });
+}
+
+// A column and a constant length of time.
+struct Moment {
+  uint32_t id = 0;
+  int64_t us = 0;
+};
+std::optional<Moment> MomentOf(const v1::Expr& expr) {
+  if (expr.has_field_id()) return Moment{.id = expr.field_id()};
+  if (!expr.has_call() || expr.call().arguments_size() != 2) return std::nullopt;
+  const bool plus = expr.call().function() == "add";
+  if (!plus && expr.call().function() != "subtract") return std::nullopt;
+  const v1::Expr& column = expr.call().arguments(0);
+  const v1::Expr& length = expr.call().arguments(1);
+  if (!column.has_field_id() || !length.has_literal() ||
+      length.type().kind() != v1::Type::KIND_INTERVAL) {
+    return std::nullopt;
+  }
+  const int64_t us = length.literal().int_value();
+  return Moment{.id = column.field_id(), .us = plus ? us : -us};
+}
+
+int64_t FloorMs(int64_t us) { return us >= 0 ? us / 1000 : -((-us + 999) / 1000); }
+int64_t CeilMs(int64_t us) { return -FloorMs(-us); }
+
+// What comparisons of the two sides' times say about how far they are apart.
+struct TimeBounds {
+  uint32_t left = 0, right = 0;  // 0: none found yet.
+  std::optional<int64_t> lower_us, upper_us;
+
+  // right - left is at least (most) `us`.
+  void Bound(bool at_least, int64_t us) {
+    if (at_least) {
+      lower_us = std::max(lower_us.value_or(us), us);
+    } else {
+      upper_us = std::min(upper_us.value_or(us), us);
+    }
+  }
+  bool complete() const { return lower_us && upper_us && *lower_us <= *upper_us; }
+};
+
+std::set<uint32_t> TimesOf(const StreamFacts& facts) {
+  std::set<uint32_t> times = facts.window_ends;
+  if (facts.has_watermark) times.insert(facts.event_times.begin(), facts.event_times.end());
+  return times;
+}
+
+void NoteBounds(const v1::Expr& condition, const std::set<uint32_t>& left_times,
+                const std::set<uint32_t>& right_times, TimeBounds* bounds) {
+  if (!condition.has_call() || condition.call().arguments_size() != 2) return;
+  const std::string& function = condition.call().function();
+  const bool at_least = function == "ge" || function == "gt";
+  const bool equal = function == "eq";
+  if (!at_least && !equal && function != "le" && function != "lt") return;
+  std::optional<Moment> a = MomentOf(condition.call().arguments(0));
+  std::optional<Moment> b = MomentOf(condition.call().arguments(1));
+  if (!a || !b) return;
+  const bool turned = left_times.contains(a->id) && right_times.contains(b->id);
+  if (turned) std::swap(a, b);
+  if (!right_times.contains(a->id) || !left_times.contains(b->id)) return;
+  if (bounds->left != 0 && (bounds->left != b->id || bounds->right != a->id)) return;
+  bounds->left = b->id;
+  bounds->right = a->id;
+  // right + a.us (at least | at most) left + b.us.
+  const int64_t apart = b->us - a->us;
+  if (equal || at_least != turned) bounds->Bound(true, apart);
+  if (equal || at_least == turned) bounds->Bound(false, apart);
+}
+
+}  // namespace
+
+void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
+                                   const Block& block, std::set<uint32_t>* out) const {
+  if (node.is_array()) {
+    for (const Json& one : node) AddReferencesOf(one, columns, block, out);
+    return;
+  }
+  if (!node.is_object()) return;
+  if (node.contains("ColumnRef") && node["ColumnRef"].contains("fields")) {
+    const std::vector<NamePart> parts = NamePartsOf(block.tree, node["ColumnRef"]);
+    if (parts.empty()) {
+      for (const RelationColumn& column : columns) out->insert(column.id);
+      return;
+    }
+    v1::Expr expr;
+    SqlProblem ignored;  // Told when the reference is bound.
+    if (RelationScope(columns).FindColumn(parts, &expr, &ignored)) out->insert(expr.field_id());
+    return;
+  }
+  for (const auto& [key, value] : node.items()) {
+    if (key != "fromClause") AddReferencesOf(value, columns, block, out);
+  }
+}
+
+QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json* where,
+                                             const Json& select, const Block& block) {
+  std::vector<Relation> items;
+  std::vector<const Json*> texts;
+  for (const Json& node : from_clause) {
+    if (!Flatten(node, block, &items, &texts)) return std::nullopt;
+  }
+  if (where != nullptr) texts.push_back(where);
+  // Every item's columns under the ids that they will have behind the joins.
+  std::vector<uint32_t> offsets;
+  std::vector<RelationColumn> columns;
+  uint32_t next = 0;
+  std::set<std::string> tables;
+  for (const Relation& item : items) {
+    offsets.push_back(next);
+    for (RelationColumn column : item.columns) {
+      if (items.size() > 1 && column.id >= kRowNumberId) {
+        if (item.window) {
+          return Problem("MR1214", "a window function cannot be joined before it is aggregated",
+                         "aggregate it in a subquery: GROUP BY window_start, window_end",
+                         static_cast<int64_t>(PlaceOf(block, from_clause)));
+        }
+        continue;
+      }
+      column.id += next;
+      columns.push_back(std::move(column));
+    }
+    next += OffsetAfter(item.facts.schema);
+  }
+  const size_t place = PlaceOf(block, from_clause);
+  std::vector<v1::Expr> conditions;
+  const RelationScope scope(columns);
+  bool ok = true;
+  for (const Json* text : texts) {
+    SqlProblem problem;
+    v1::Expr bound;
+    if (!BindTree(block.tree, *text, scope, &bound, &problem)) {
+      Report(problem);
+      ok = false;
+    } else if (bound.type().kind() != v1::Type::KIND_BOOL) {
+      Problem("MR1402", "the condition is not a BOOLEAN", "compare the value with something",
+              static_cast<int64_t>(PlaceOf(block, *text)));
+      ok = false;
+    } else {
+      AddConjuncts(bound, &conditions);
+    }
+  }
+  if (!ok) return std::nullopt;
+  std::set<uint32_t> read;
+  for (const auto& [key, value] : select.items()) {
+    if (key != "fromClause" && key != "whereClause") AddReferencesOf(value, columns, block, &read);
+  }
+  if (select.empty()) {
+    for (const RelationColumn& column : columns) read.insert(column.id);
+  }
+  for (const Relation& item : items) {
+    if (!item.rank || items.size() == 1) continue;
+    return Problem("MR1217", "ROW_NUMBER() needs a limit before its rows are joined",
+                   Concat("write a subquery with WHERE ", item.rank->name, " <= 10"),
+                   static_cast<int64_t>(item.rank->offset));
+  }
+  if (items.size() == 1 && items[0].rank) {
+    return ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place);
+  }
+  // Conditions on one item filter it; the others belong to the first join that has their columns.
+  std::vector<v1::Expr> across;
+  std::vector<std::vector<v1::Expr>> own(items.size());
+  for (const v1::Expr& condition : conditions) {
+    const std::set<uint32_t> ids = ColumnIdsOf(condition);
+    size_t touched = 0, last = 0;
+    for (size_t i = 0; i < items.size(); ++i) {
+      const bool here = std::any_of(ids.begin(), ids.end(), [&](uint32_t id) {
+        return id > offsets[i] && (i + 1 == items.size() || id <= offsets[i + 1]);
+      });
+      touched += here ? 1 : 0;
+      if (here) last = i;
+    }
+    if (touched <= 1) {
+      own[last].push_back(MoveIds(condition, -offsets[last]));
+    } else {
+      across.push_back(condition);
+      read.insert(ids.begin(), ids.end());
+    }
+  }
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].window && std::any_of(own[i].begin(), own[i].end(), [](const v1::Expr& one) {
+          const std::set<uint32_t> ids = ColumnIdsOf(one);
+          return ids.contains(kWindowStartId) || ids.contains(kWindowEndId);
+        })) {
+      return Problem("MR1214", "WHERE cannot look at the window before it is aggregated",
+                     "use HAVING", static_cast<int64_t>(place));
+    }
+    Planned filtered = PlanFilter(items[i], own[i], block, place);
+    if (!filtered) return std::nullopt;
+    items[i] = *std::move(filtered);
+    if (items.size() == 1) continue;
+    // What a join keeps should be no more than what is read.
+    std::vector<Target> kept;
+    std::vector<RelationColumn> seen;
+    for (const RelationColumn& column : items[i].columns) {
+      if (!read.contains(column.id + offsets[i])) continue;
+      kept.push_back(
+          {.name = Join(column.names, "."), .expr = ColumnExpr(column), .id = column.id});
+      seen.push_back(column);
+    }
+    if (kept.empty()) {
+      kept.push_back({.name = "any", .expr = ColumnExpr(items[i].columns.front())});
+    }
+    Planned narrow = PlanProject(items[i], kept, block, place);
+    if (!narrow) return std::nullopt;
+    items[i] = *std::move(narrow);
+    items[i].columns = std::move(seen);
+  }
+  Relation joined = std::move(items[0]);
+  for (size_t i = 1; i < items.size(); ++i) {
+    std::vector<v1::Expr> here, later;
+    for (v1::Expr& condition : across) {
+      const std::set<uint32_t> ids = ColumnIdsOf(condition);
+      const bool fits = i + 1 == items.size() || *ids.rbegin() <= offsets[i + 1];
+      (fits ? here : later).push_back(std::move(condition));
+    }
+    across = std::move(later);
+    Planned next_joined = PlanJoin(v1::Join::KIND_INNER, std::move(joined), std::move(items[i]),
+                                   offsets[i], std::move(here), block, place);
+    if (!next_joined) return std::nullopt;
+    joined = *std::move(next_joined);
+  }
+  return joined;
+}
+
+// Inner joins and commas become one list; other joins are items of it.
+bool QueryPlanner::Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
+                           std::vector<const Json*>* conditions) {
+  if (node.contains("JoinExpr") &&
+      node["JoinExpr"].value("jointype", "JOIN_INNER") == "JOIN_INNER") {
+    const Json& join = node["JoinExpr"];
+    if (join.contains("usingClause") || join.value("isNatural", false)) {
+      Problem("MR1202", "USING and NATURAL are not supported", "write ON a.id = b.id",
+              static_cast<int64_t>(PlaceOf(block, node)));
+      return false;
+    }
+    if (!Flatten(join["larg"], block, items, conditions) ||
+        !Flatten(join["rarg"], block, items, conditions)) {
+      return false;
+    }
+    if (join.contains("quals")) conditions->push_back(&join["quals"]);
+    return true;
+  }
+  Planned item = PlanItem(node, block);
+  if (!item) return false;
+  items->push_back(*std::move(item));
+  return true;
+}
+
+QueryPlanner::Planned QueryPlanner::PlanItem(const Json& node, const Block& block) {
+  const auto alias_of = [](const Json& body, const std::string& otherwise) {
+    return body.contains("alias") ? body["alias"].value("aliasname", "") : otherwise;
+  };
+  Planned item;
+  std::string name;
+  if (node.contains("RangeVar")) {
+    const Json& body = node["RangeVar"];
+    const int64_t offset = OffsetOf(block, body);
+    if (block.notes.as_of.contains(static_cast<size_t>(offset))) {
+      return Problem("MR1202", "FOR SYSTEM_TIME AS OF is not supported yet", "", offset);
+    }
+    name = alias_of(body, body.value("relname", ""));
+    item = ReadTable(body.value("relname", ""), block, offset);
+  } else if (node.contains("RangeSubselect")) {
+    const Json& body = node["RangeSubselect"];
+    name = alias_of(body, "");
+    item = PlanQuery(body["subquery"]["SelectStmt"], block);
+  } else if (node.contains("RangeFunction")) {
+    const Json& body = node["RangeFunction"];
+    name = alias_of(body, "");
+    item = PlanTableFunction(body, block);
+    if (name.empty()) return item;  // The columns keep the name of the table.
+  } else if (node.contains("JoinExpr")) {
+    return PlanOuterJoin(node["JoinExpr"], block);
+  } else {
+    return Problem("MR1202", "this form of FROM is not supported", "",
+                   static_cast<int64_t>(PlaceOf(block, node)));
+  }
+  if (!item) return std::nullopt;
+  for (RelationColumn& column : item->columns) column.table = name;
+  return item;
+}
+
+QueryPlanner::Planned QueryPlanner::PlanOuterJoin(const Json& body, const Block& block) {
+  const std::string type = body.value("jointype", "");
+  const v1::Join::Kind kind = type == "JOIN_LEFT"    ? v1::Join::KIND_LEFT
+                              : type == "JOIN_RIGHT" ? v1::Join::KIND_RIGHT
+                                                     : v1::Join::KIND_FULL;
+  const size_t place = PlaceOf(block, body);
+  if (!body.contains("quals")) {
+    return Problem("MR1202", "an outer join needs ON", "write ON a.id = b.id",
+                   static_cast<int64_t>(place));
+  }
+  Planned left = PlanFrom(Json::array({body["larg"]}), nullptr, Json::object(), block);
+  Planned right = PlanFrom(Json::array({body["rarg"]}), nullptr, Json::object(), block);
+  if (!left || !right) return std::nullopt;
+  const uint32_t offset = OffsetAfter(left->facts.schema);
+  std::vector<RelationColumn> columns = left->columns;
+  for (RelationColumn column : right->columns) {
+    column.id += offset;
+    columns.push_back(std::move(column));
+  }
+  SqlProblem problem;
+  v1::Expr bound;
+  if (!BindTree(block.tree, body["quals"], RelationScope(columns), &bound, &problem)) {
+    return Report(problem);
+  }
+  std::vector<v1::Expr> conditions;
+  AddConjuncts(bound, &conditions);
+  return PlanJoin(kind, *std::move(left), *std::move(right), offset, std::move(conditions), block,
+                  place);
+}
+
+// The column with the value of `key`: one that is there, or a new one. Nothing: reported.
+QueryPlanner::Planned QueryPlanner::KeyColumn(Relation side, const v1::Expr& key, uint32_t* id,
+                                              const Block& block, size_t place) {
+  if (key.has_field_id()) {
+    *id = key.field_id();
+    return side;
+  }
+  std::vector<Target> columns;
+  for (const v1::Field& field : side.facts.schema.fields()) {
+    v1::Expr expr;
+    *expr.mutable_type() = field.type();
+    expr.set_field_id(field.id());
+    columns.push_back({.name = field.name(), .expr = std::move(expr), .id = field.id()});
+  }
+  *id = LargestId(side.facts.schema) + 1;
+  columns.push_back({.name = Concat("key$", *id), .expr = key, .id = *id});
+  Planned with_key = PlanProject(side, columns, block, place);
+  if (with_key) with_key->columns = std::move(side.columns);
+  return with_key;
+}
+
+QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left, Relation right,
+                                             uint32_t offset, std::vector<v1::Expr> conditions,
+                                             const Block& block, size_t place) {
+  std::vector<RelationColumn> right_columns = right.columns;
+  for (RelationColumn& column : right_columns) column.id += offset;
+  v1::Node node;
+  v1::Join& join = *node.mutable_join();
+  join.set_kind(kind);
+  join.set_right_id_offset(offset);
+  const std::set<uint32_t> left_times = TimesOf(left.facts);
+  std::set<uint32_t> right_times;
+  for (const uint32_t id : TimesOf(right.facts)) right_times.insert(id + offset);
+  TimeBounds bounds;
+  std::vector<v1::Expr> rest;
+  for (const v1::Expr& condition : conditions) {
+    NoteBounds(condition, left_times, right_times, &bounds);
+    const bool equals = condition.has_call() && condition.call().function() == "eq";
+    bool is_key = false;
+    for (int turn = 0; equals && !is_key && turn < 2; ++turn) {
+      const v1::Expr& a = condition.call().arguments(turn);
+      const v1::Expr& b = condition.call().arguments(1 - turn);
+      const std::set<uint32_t> a_ids = ColumnIdsOf(a), b_ids = ColumnIdsOf(b);
+      if (a_ids.empty() || b_ids.empty() || Intersects(a_ids, right_columns) ||
+          Intersects(b_ids, left.columns)) {
+        continue;
+      }
+      uint32_t left_id = 0, right_id = 0;
+      Planned left_side = KeyColumn(std::move(left), a, &left_id, block, place);
+      Planned right_side =
+          KeyColumn(std::move(right), MoveIds(b, -offset), &right_id, block, place);
+      if (!left_side || !right_side) return std::nullopt;
+      left = *std::move(left_side);
+      right = *std::move(right_side);
+      join.mutable_left_keys()->add_ids(left_id);
+      join.mutable_right_keys()->add_ids(right_id);
+      is_key = true;
+    }
+    if (!is_key) rest.push_back(condition);
+  }
+  if (!rest.empty()) *join.mutable_condition() = Conjunction(rest);
+  const bool appends =
+      left.facts.mode == v1::CHANGELOG_MODE_APPEND && right.facts.mode == v1::CHANGELOG_MODE_APPEND;
+  if (bounds.complete() && appends) {
+    join.mutable_left_time()->add_ids(bounds.left);
+    join.mutable_right_time()->add_ids(bounds.right - offset);
+    join.set_lower_ms(FloorMs(*bounds.lower_us));
+    join.set_upper_ms(CeilMs(*bounds.upper_us));
+  }
+  // Names must differ; queries see the columns by their table.
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(left.facts.schema.fields().begin(), left.facts.schema.fields().end(),
+                       [&](const v1::Field& field) { return field.name() == name; });
+  };
+  std::string prefix;
+  for (const v1::Field& field : right.facts.schema.fields()) {
+    if (!taken(prefix + field.name())) continue;
+    prefix = right.columns.empty() || right.columns[0].table.empty()
+                 ? Concat("r", offset / kIdStride, ".")
+                 : right.columns[0].table + ".";
+    break;
+  }
+  join.set_right_prefix(prefix);
+  Planned joined = assembler_.Add(block.object, "join", std::move(node), {&left, &right}, place);
+  if (!joined) return std::nullopt;
+  joined->columns = std::move(left.columns);
+  joined->columns.insert(joined->columns.end(), right_columns.begin(), right_columns.end());
+  return joined;
+}
+
+// ---- TABLE(TUMBLE(…)) ----
+
+QueryPlanner::Planned QueryPlanner::PlanTableFunction(const Json& body, const Block& block) {
+  const Json& functions = body["functions"];
+  const Json* call = nullptr;
+  if (functions.size() == 1 && functions[0].contains("List")) {
+    call = &functions[0]["List"]["items"][0];
+  }
+  if (call == nullptr || !call->contains("FuncCall")) {
+    return Problem("MR1202", "this form of FROM is not supported", "",
+                   static_cast<int64_t>(PlaceOf(block, body)));
+  }
+  return PlanWindowFunction((*call)["FuncCall"], "", block);
+}
+
+QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const std::string&,
+                                                       const Block& block) {
+  const int64_t place = OffsetOf(block, call);
+  const std::string name = call["funcname"].back()["String"].value("sval", "");
+  v1::Window window;
+  if (name == "tumble") {
+    window.set_kind(v1::Window::KIND_TUMBLE);
+  } else if (name == "hop") {
+    window.set_kind(v1::Window::KIND_HOP);
+  } else if (name == "cumulate") {
+    window.set_kind(v1::Window::KIND_CUMULATE);
+  } else if (name == "session") {
+    window.set_kind(v1::Window::KIND_SESSION);
+  } else {
+    return Problem("MR1205", Concat("table function '", name, "' is unknown"),
+                   "table functions: TUMBLE, HOP, CUMULATE, SESSION", place);
+  }
+  std::vector<const Json*> arguments;
+  if (call.contains("args")) {
+    for (const Json& argument : call["args"]) {
+      arguments.push_back(argument.contains("NamedArgExpr") ? &argument["NamedArgExpr"]["arg"]
+                                                            : &argument);
+    }
+  }
+  const std::string usage =
+      Concat("write TABLE(", UpperText(name), "(TABLE t, DESCRIPTOR(time), INTERVAL '10' SECOND",
+             name == "hop" || name == "cumulate" ? ", INTERVAL '1' MINUTE" : "", "))");
+  size_t time = 1;
+  while (time < arguments.size() &&
+         !(arguments[time]->contains("FuncCall") &&
+           (*arguments[time])["FuncCall"]["funcname"].back()["String"].value("sval", "") ==
+               "descriptor")) {
+    ++time;
+  }
+  if (arguments.empty() || time + 1 >= arguments.size()) {
+    return Problem("MR1206", Concat(UpperText(name), " lacks arguments"), usage, place);
+  }
+  if (time > 1 && window.kind() != v1::Window::KIND_SESSION) {
+    return Problem("MR1202", "only SESSION has PARTITION BY",
+                   "the keys of the other windows are those of GROUP BY", place);
+  }
+  Planned input;
+  const Json& table = *arguments[0];
+  if (table.contains("ColumnRef")) {
+    const std::vector<NamePart> parts = NamePartsOf(block.tree, table["ColumnRef"]);
+    if (parts.size() != 1) return Problem("MR1212", "expected the name of a table", usage, place);
+    input = ReadTable(parts[0].name, block, OffsetOf(block, table["ColumnRef"]));
+    if (input) {
+      for (RelationColumn& column : input->columns) column.table = parts[0].name;
+    }
+  } else if (table.contains("SubLink")) {
+    input = PlanQuery(table["SubLink"]["subselect"]["SelectStmt"], block);
+  } else {
+    return Problem("MR1206", "the first argument is not a table", usage, place);
+  }
+  if (!input) return std::nullopt;
+  const Json& descriptor = (*arguments[time])["FuncCall"];
+  SqlProblem problem;
+  v1::Expr column;
+  if (!descriptor.contains("args") || descriptor["args"].size() != 1 ||
+      !BindTree(block.tree, descriptor["args"][0], RelationScope(input->columns), &column,
+                &problem)) {
+    return problem.message.empty() ? Problem("MR1206", "DESCRIPTOR names one column", usage, place)
+                                   : Report(problem);
+  }
+  window.mutable_time()->add_ids(column.field_id());
+  std::vector<int64_t> lengths;
+  for (size_t i = time + 1; i < arguments.size(); ++i) {
+    v1::Expr length;
+    if (!BindTree(block.tree, *arguments[i], RelationScope({}), &length, &problem)) {
+      return Report(problem);
+    }
+    if (!length.has_literal() || length.type().kind() != v1::Type::KIND_INTERVAL) {
+      return Problem("MR1206", "the lengths of a window are INTERVALs", usage, place);
+    }
+    if (length.literal().int_value() % 1000 != 0) {
+      return Problem("MR1406", "windows have whole milliseconds", "", place);
+    }
+    lengths.push_back(length.literal().int_value() / 1000);
+  }
+  const bool has_slide = name == "hop" || name == "cumulate";
+  const size_t needed = has_slide ? 2 : 1;
+  if (lengths.size() < needed || lengths.size() > needed + (name == "session" ? 0 : 1) ||
+      *std::min_element(lengths.begin(), lengths.begin() + static_cast<ptrdiff_t>(needed)) <= 0) {
+    return Problem("MR1206", Concat(UpperText(name), " has a wrong number of lengths, or one of 0"),
+                   usage, place);
+  }
+  if (has_slide) window.set_slide_ms(static_cast<uint64_t>(lengths[0]));
+  window.set_size_ms(static_cast<uint64_t>(lengths[has_slide ? 1 : 0]));
+  if (lengths.size() > needed) window.set_offset_ms(lengths.back());
+  v1::Type timestamp = column.type();
+  const std::string alias = input->columns.empty() ? "" : input->columns[0].table;
+  input->columns.push_back({alias, {"window_start"}, kWindowStartId, timestamp});
+  input->columns.push_back({alias, {"window_end"}, kWindowEndId, timestamp});
+  input->window = std::move(window);
+  return input;
+}
+
+// ---- WHERE row_number <= n ----
+
+QueryPlanner::Planned QueryPlanner::ApplyRank(Relation relation, std::vector<v1::Expr>* conditions,
+                                              bool shows_number, const Block& block, size_t place) {
+  int64_t limit = -1;
+  std::vector<v1::Expr> rest;
+  for (const v1::Expr& condition : *conditions) {
+    const std::string& function = condition.call().function();
+    int64_t here = -1;
+    for (int turn = 0; turn < 2 && condition.call().arguments_size() == 2; ++turn) {
+      const v1::Expr& number = condition.call().arguments(turn);
+      const v1::Expr& bound = condition.call().arguments(1 - turn);
+      if (number.field_id() != kRowNumberId || !bound.has_literal()) continue;
+      const int64_t value = bound.literal().int_value();
+      if (function == (turn == 0 ? "le" : "ge")) here = value;
+      if (function == (turn == 0 ? "lt" : "gt")) here = value - 1;
+      if (function == "eq" && value == 1) here = 1;
+    }
+    if (here < 0) {
+      rest.push_back(condition);
+    } else {
+      limit = limit < 0 ? here : std::min(limit, here);
+    }
+  }
+  const PendingRank rank = *std::move(relation.rank);
+  relation.rank.reset();
+  if (limit < 0) {
+    return Problem("MR1217", "ROW_NUMBER() needs a limit in the query around it",
+                   Concat("write WHERE ", rank.name, " <= 10"), static_cast<int64_t>(rank.offset));
+  }
+  for (const v1::Expr& one : rest) shows_number |= ColumnIdsOf(one).contains(kRowNumberId);
+  v1::Node node;
+  const auto& partition = rank.partition.ids();
+  const auto end = std::find_if(partition.begin(), partition.end(), [&](uint32_t id) {
+    return relation.facts.window_ends.contains(id);
+  });
+  const bool per_window =
+      end != partition.end() && relation.facts.mode == v1::CHANGELOG_MODE_APPEND;
+  uint32_t rank_id = LargestId(relation.facts.schema) + 1;
+  if (per_window) {
+    v1::WindowTopN& body = *node.mutable_window_top_n();
+    body.mutable_window_end()->add_ids(*end);
+    for (const uint32_t id : partition) {
+      if (id != *end) body.mutable_partition()->add_ids(id);
+    }
+    *body.mutable_order() = rank.order;
+    body.set_limit(static_cast<uint64_t>(limit));
+    if (shows_number) body.set_rank_name(rank.name);
+    if (shows_number) body.set_rank_id(rank_id);
+  } else {
+    v1::TopN& body = *node.mutable_top_n();
+    *body.mutable_partition() = rank.partition;
+    *body.mutable_order() = rank.order;
+    body.set_limit(static_cast<uint64_t>(limit));
+    if (shows_number) body.set_rank_name(rank.name);
+    if (shows_number) body.set_rank_id(rank_id);
+  }
+  Planned ranked = assembler_.Add(block.object, per_window ? "window-top-n" : "top-n",
+                                  std::move(node), {&relation}, place);
+  if (!ranked) return std::nullopt;
+  ranked->columns.clear();
+  for (RelationColumn column : relation.columns) {
+    if (column.id == kRowNumberId) {
+      if (!shows_number) continue;
+      column.id = rank_id;
+    }
+    ranked->columns.push_back(std::move(column));
+  }
+  for (v1::Expr& one : rest) one = ReplaceId(one, kRowNumberId, rank_id);
+  return PlanFilter(*ranked, rest, block, place);
+}
+
+}  // namespace millrace

@@ -1,0 +1,145 @@
+// Queries → nodes of a job graph. Tables and views are planned once, when they are first read, so
+// that one scan feeds everything; the nodes are called after the table, view or target that they
+// belong to and their role ("hot.window-aggregate"), never after their place in the whole.
+//
+// Threading: one thread.
+// Errors:    reported to the assembler; the result then is empty.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "millrace/v1/graph.pb.h"
+#include "nlohmann/json.hpp"
+#include "sql/query/graph_assembler.h"
+#include "sql/query/relation.h"
+#include "sql/query/script.h"
+#include "sql/query/table_definition.h"
+#include "sql/tree_binder.h"
+
+namespace millrace {
+
+class QueryPlanner {
+ public:
+  QueryPlanner(const SqlText& text, GraphAssembler& assembler)
+      : text_(text), assembler_(assembler) {}
+
+  struct View {
+    nlohmann::json query;  // The body of a SelectStmt.
+    int64_t location_base = 0;
+    DialectNotes notes;
+    std::vector<std::string> columns;  // Names given to them; empty: those of the query.
+  };
+
+  // False: the name is taken; reported.
+  bool DefineTable(TableDefinition table);
+  bool DefineView(const std::string& name, View view, size_t offset);
+
+  // INSERT INTO table (columns) query.
+  void PlanInsert(const std::string& table, const std::vector<std::string>& columns,
+                  const View& query, size_t offset);
+  // A query alone: its rows are printed.
+  void PlanSelectAlone(const View& query, size_t offset);
+  bool has_sink() const { return has_sink_; }
+  const std::string& first_target() const { return first_target_; }
+
+ private:
+  using Json = nlohmann::json;
+  using Planned = std::optional<Relation>;
+  // Where in the script and for what a query is planned.
+  struct Block {
+    SqlTree tree;
+    const DialectNotes& notes;
+    std::string object;
+    std::map<std::string, Relation> with;
+  };
+  struct Target {
+    std::string name;
+    const Json* node = nullptr;
+    v1::Expr expr;
+    bool is_row_number = false;
+    uint32_t id = 0;  // Of the output column; 0: any.
+  };
+
+  // ---- query_planner.cc ----
+  std::nullopt_t Problem(std::string code, std::string message, std::string hint, int64_t offset);
+  std::nullopt_t Report(const SqlProblem& problem);
+  int64_t OffsetOf(const Block& block, const Json& body) const;
+  size_t PlaceOf(const Block& block, const Json& node) const;
+
+  Planned PlanQuery(const Json& body, const Block& block);
+  Planned PlanUnion(const Json& body, const Block& block);
+  Planned PlanSelect(const Json& body, const Block& block);
+  Planned PlanLimit(Relation relation, const Json& body, const Block& block);
+  Planned PlanRank(const Relation& input, std::vector<Target>& targets, const Block& block);
+  Planned PlanProject(const Relation& input, const std::vector<Target>& targets, const Block& block,
+                      size_t offset);
+  Planned PlanFilter(const Relation& input, const std::vector<v1::Expr>& conditions,
+                     const Block& block, size_t offset);
+  std::optional<std::vector<Target>> TargetsOf(const Json& body, const Relation& input,
+                                               const Block& block);
+  std::string AliasSpelled(const Block& block, const Json& target) const;
+  bool ReadOrder(const Json& clause, const Relation& input, const ExpressionScope& scope,
+                 const Block& block, std::vector<v1::Expr>* exprs,
+                 google::protobuf::RepeatedPtrField<v1::SortKey>* order);
+
+  // ---- tables.cc ----
+  const TableDefinition* FindTable(const std::string& name) const;
+  Planned ReadTable(const std::string& name, const Block& block, int64_t offset);
+  Planned PlanSource(const TableDefinition& table);
+  bool BindComputed(const TableDefinition& table, v1::Schema& schema);
+  Planned PlanWatermark(const TableDefinition& table, Relation source);
+  void PlanSink(const TableDefinition& table, const std::vector<std::string>& columns,
+                const Relation& rows, size_t offset);
+
+  // ---- joins.cc ----
+  Planned PlanFrom(const Json& from_clause, const Json* where, const Json& select,
+                   const Block& block);
+  bool Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
+               std::vector<const Json*>* conditions);
+  Planned PlanItem(const Json& node, const Block& block);
+  Planned PlanOuterJoin(const Json& body, const Block& block);
+  Planned PlanTableFunction(const Json& body, const Block& block);
+  Planned PlanWindowFunction(const Json& call, const std::string& alias, const Block& block);
+  Planned PlanJoin(v1::Join::Kind kind, Relation left, Relation right, uint32_t offset,
+                   std::vector<v1::Expr> conditions, const Block& block, size_t place);
+  Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
+                    size_t place);
+  Planned ApplyRank(Relation relation, std::vector<v1::Expr>* conditions, bool shows_number,
+                    const Block& block, size_t place);
+  void AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
+                       const Block& block, std::set<uint32_t>* out) const;
+
+  // ---- aggregates.cc ----
+  struct Grouping;
+  Planned PlanAggregate(const Json& body, Relation input, std::vector<Target>* targets,
+                        const Block& block);
+  Planned PlanDistinct(Relation input, const Block& block, size_t offset);
+  Planned AddAggregateNode(Grouping& grouping, const Block& block, size_t place);
+
+  const SqlText& text_;
+  GraphAssembler& assembler_;
+  std::map<std::string, TableDefinition> tables_;
+  std::map<std::string, View> views_;
+  std::map<std::string, Relation> planned_;  // Tables and views that are read.
+  std::vector<std::string> planning_;        // Views being planned: none reads itself.
+  int depth_ = 0;
+  bool has_sink_ = false;
+  std::string first_target_;
+};
+
+// ---- typed expressions ----
+
+// The operands of AND, and of the ANDs within.
+void AddConjuncts(const v1::Expr& expr, std::vector<v1::Expr>* out);
+v1::Expr Conjunction(const std::vector<v1::Expr>& conditions);
+// The ids of columns; every id moved by `offset` (may wrap round to go back).
+std::set<uint32_t> ColumnIdsOf(const v1::Expr& expr);
+v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
+v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
+bool SameExpr(const v1::Expr& a, const v1::Expr& b);
+
+}  // namespace millrace

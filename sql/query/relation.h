@@ -1,0 +1,64 @@
+// What a part of a query gives while it is planned: the node that makes the rows, what is known of
+// them, and the names by which a SELECT sees their columns.
+//
+// Threading: none of its own.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "millrace/v1/graph.pb.h"
+#include "sql/stream_facts.h"
+#include "sql/tree_binder.h"
+
+namespace millrace {
+
+struct RelationColumn {
+  std::string table;               // Name or alias of the table; empty: none.
+  std::vector<std::string> names;  // {"price"}, or {"bid", "price"} of a nested value.
+  uint32_t id = 0;
+  v1::Type type;
+};
+
+// Columns that exist only until the node that makes them is known.
+inline constexpr uint32_t kWindowStartId = UINT32_MAX - 1;
+inline constexpr uint32_t kWindowEndId = UINT32_MAX - 2;
+inline constexpr uint32_t kRowNumberId = UINT32_MAX - 3;
+
+// ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) of a subquery, whose limit the outer query has.
+struct PendingRank {
+  v1::Fields partition;
+  google::protobuf::RepeatedPtrField<v1::SortKey> order;
+  std::string name;
+  size_t offset = 0;
+};
+
+struct Relation {
+  std::string uid;
+  StreamFacts facts;
+  std::vector<RelationColumn> columns;
+  std::optional<v1::Window> window;  // TABLE(TUMBLE(…)): not aggregated yet.
+  std::optional<PendingRank> rank;
+};
+
+// Sees the columns of a relation.
+class RelationScope : public ExpressionScope {
+ public:
+  // `columns` must outlive this.
+  explicit RelationScope(const std::vector<RelationColumn>& columns) : columns_(columns) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override;
+
+ private:
+  const std::vector<RelationColumn>& columns_;
+};
+
+// The columns of a schema, as a table `name`.
+std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table);
+v1::Expr ColumnExpr(const RelationColumn& column);
+
+}  // namespace millrace

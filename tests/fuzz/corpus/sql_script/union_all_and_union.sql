@@ -1,0 +1,3 @@
+CREATE TABLE bid (auction BIGINT, bidder BIGINT, price INT, note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND) WITH ('connector' = 'kafka', 'topic' = 'b', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json'); CREATE TABLE item (id BIGINT, name STRING, seller ROW<id BIGINT, city STRING>, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ('connector' = 'kafka', 'topic' = 'i', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json'); CREATE TABLE out (a BIGINT, b BIGINT) WITH ('connector' = 'blackhole');
+CREATE VIEW ids AS SELECT auction AS id FROM bid UNION ALL SELECT price FROM bid;
+SELECT id FROM ids UNION SELECT id FROM item;
