@@ -124,7 +124,8 @@ struct Unsupported {
   std::string_view hint;
 };
 constexpr Unsupported kUnsupported[] = {
-    {"SubLink", "subqueries are not supported in expressions", ""},
+    {"SubLink", "subqueries are not supported here",
+     "WHERE has x IN (SELECT …) among its ANDs; else write a join"},
     {"ParamRef", "parameters are not supported", "use ${name} variables of the job file"},
     {"A_ArrayExpr", "arrays are not supported", ""},
     {"ArrayExpr", "arrays are not supported", ""},

@@ -93,6 +93,19 @@ void NoteBounds(const v1::Expr& condition, const std::set<uint32_t>& left_times,
   if (equal || at_least == turned) bounds->Bound(false, apart);
 }
 
+// The operands of AND: conditions, and tests whether a value is in a subquery.
+void SplitWhere(const json& where, std::vector<const json*>* conditions,
+                std::vector<const json*>* memberships) {
+  if (where.contains("BoolExpr") && where["BoolExpr"].value("boolop", "") == "AND_EXPR") {
+    for (const json& one : where["BoolExpr"]["args"]) SplitWhere(one, conditions, memberships);
+  } else if (where.contains("SubLink") && !where["SubLink"].contains("operName") &&
+             where["SubLink"].value("subLinkType", "") == "ANY_SUBLINK") {
+    memberships->push_back(&where);
+  } else {
+    conditions->push_back(&where);
+  }
+}
+
 }  // namespace
 
 void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
@@ -125,7 +138,8 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   for (const Json& node : from_clause) {
     if (!Flatten(node, block, &items, &texts)) return std::nullopt;
   }
-  if (where != nullptr) texts.push_back(where);
+  std::vector<const Json*> memberships;  // x IN (SELECT …)
+  if (where != nullptr) SplitWhere(*where, &texts, &memberships);
   // Every item's columns under the ids that they will have behind the joins.
   std::vector<uint32_t> offsets;
   std::vector<RelationColumn> columns;
@@ -170,6 +184,9 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   for (const auto& [key, value] : select.items()) {
     if (key != "fromClause" && key != "whereClause") AddReferencesOf(value, columns, block, &read);
   }
+  for (const Json* membership : memberships) {
+    AddReferencesOf((*membership)["SubLink"]["testexpr"], columns, block, &read);
+  }
   if (select.empty()) {
     for (const RelationColumn& column : columns) read.insert(column.id);
   }
@@ -180,7 +197,9 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
                    static_cast<int64_t>(item.rank->offset));
   }
   if (items.size() == 1 && items[0].rank) {
-    return ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place);
+    Planned ranked =
+        ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place);
+    return ranked ? PlanMemberships(*std::move(ranked), memberships, block) : std::nullopt;
   }
   // Conditions on one item filter it; the others belong to the first join that has their columns.
   std::vector<v1::Expr> across;
@@ -213,7 +232,7 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     Planned filtered = PlanFilter(items[i], own[i], block, place);
     if (!filtered) return std::nullopt;
     items[i] = *std::move(filtered);
-    if (items.size() == 1) continue;
+    if (items.size() == 1 && (memberships.empty() || items[i].window)) continue;
     // What a join keeps should be no more than what is read.
     std::vector<Target> kept;
     std::vector<RelationColumn> seen;
@@ -245,7 +264,45 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     if (!next_joined) return std::nullopt;
     joined = *std::move(next_joined);
   }
-  return joined;
+  return PlanMemberships(std::move(joined), memberships, block);
+}
+
+// x IN (SELECT …): the rows that have a partner there.
+QueryPlanner::Planned QueryPlanner::PlanMemberships(Relation relation,
+                                                    const std::vector<const Json*>& memberships,
+                                                    const Block& block) {
+  for (const Json* membership : memberships) {
+    const Json& link = (*membership)["SubLink"];
+    const auto place = static_cast<int64_t>(PlaceOf(block, link));
+    if (relation.window) {
+      return Problem("MR1214", "IN (SELECT …) cannot look at a window before it is aggregated",
+                     "aggregate it in a subquery", place);
+    }
+    SqlProblem problem;
+    v1::Expr value;
+    if (!BindTree(block.tree, link["testexpr"], RelationScope(relation.columns), &value,
+                  &problem)) {
+      return Report(problem);
+    }
+    Planned members = PlanQuery(link["subselect"]["SelectStmt"], block);
+    if (!members) return std::nullopt;
+    if (members->columns.size() != 1 || members->columns[0].type.kind() != value.type().kind()) {
+      return Problem("MR1216", "IN needs a query with one column of the same type", "CAST one side",
+                     place);
+    }
+    const uint32_t offset = OffsetAfter(relation.facts.schema);
+    v1::Expr equals;
+    equals.mutable_type()->set_kind(v1::Type::KIND_BOOL);
+    equals.mutable_call()->set_function("eq");
+    equals.mutable_call()->set_function_version(1);
+    *equals.mutable_call()->add_arguments() = std::move(value);
+    *equals.mutable_call()->add_arguments() = MoveIds(ColumnExpr(members->columns[0]), offset);
+    Planned kept = PlanJoin(v1::Join::KIND_SEMI, std::move(relation), *std::move(members), offset,
+                            {std::move(equals)}, block, static_cast<size_t>(place));
+    if (!kept) return std::nullopt;
+    relation = *std::move(kept);
+  }
+  return relation;
 }
 
 // Inner joins and commas become one list; other joins are items of it.
@@ -422,6 +479,7 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
   Planned joined = assembler_.Add(block.object, "join", std::move(node), {&left, &right}, place);
   if (!joined) return std::nullopt;
   joined->columns = std::move(left.columns);
+  if (kind == v1::Join::KIND_SEMI) return joined;
   joined->columns.insert(joined->columns.end(), right_columns.begin(), right_columns.end());
   return joined;
 }

@@ -108,6 +108,8 @@ class QueryPlanner {
                    std::vector<v1::Expr> conditions, const Block& block, size_t place);
   Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
                     size_t place);
+  Planned PlanMemberships(Relation relation, const std::vector<const Json*>& memberships,
+                          const Block& block);
   Planned ApplyRank(Relation relation, std::vector<v1::Expr>* conditions, bool shows_number,
                     const Block& block, size_t place);
   void AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
