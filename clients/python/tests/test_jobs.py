@@ -3,8 +3,8 @@
 import grpc
 import jobs
 import pytest
-from millrace import (Client, ConflictError, DeadlineError, InvalidJobError, JobState,
-                      NotFoundError, UnavailableError)
+from millrace import (Client, ConflictError, DeadlineError, InvalidJobError,
+                      JobState, NotFoundError, Sql, UnavailableError)
 
 
 def has_epoch(number):
@@ -28,6 +28,21 @@ def test_a_graph_message_is_a_job(client):
     stored = client.graph(job_id)
     assert stored.nodes[1].filter.predicate.WhichOneof("kind") == "call", "typed, no text"
     assert stored.max_parallelism == 256
+
+
+def test_a_sql_script_is_a_job(client):
+    script = Sql("""
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '${rows}');
+CREATE TABLE nowhere (total BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO nowhere SELECT sum(n) FROM numbers WHERE n IS NOT NULL;
+""")
+    assert client.validate(script, {"rows": "100"}) == []
+    job = client.wait(client.submit(script, {"rows": "100"}), timeout=30)
+    assert job.state == JobState.JOB_STATE_FINISHED
+    assert [node.rows_in for node in job.nodes if node.uid == "nowhere.group-aggregate"] == [100]
+    problems = client.validate(Sql("SELECT a FROM nothing"))
+    assert [(problem.code, problem.line, problem.column) for problem in problems] == [
+        ("MR1212", 1, 15)]
 
 
 def test_validation_reports_all_problems_at_once_with_codes(client):

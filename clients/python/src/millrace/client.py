@@ -28,7 +28,11 @@ _SERVICE_CONFIG = {"methodConfig": [{
                     "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]},
 }]}
 
-JobLike = Union[str, graph_pb2.JobGraph]
+class Sql(str):
+    """A job written as a script of SQL statements; a plain str is one in YAML."""
+
+
+JobLike = Union[str, Sql, graph_pb2.JobGraph]
 _T = TypeVar("_T")
 
 _ENDED = frozenset({
@@ -258,4 +262,6 @@ def _request_id(request_id: Optional[str]) -> str:
 def _source(job: JobLike, variables: Optional[Mapping[str, str]]) -> job_service_pb2.JobSource:
     if isinstance(job, graph_pb2.JobGraph):
         return job_service_pb2.JobSource(graph=job, variables=variables or {})
+    if isinstance(job, Sql):
+        return job_service_pb2.JobSource(sql=job, variables=variables or {})
     return job_service_pb2.JobSource(yaml=job, variables=variables or {})
