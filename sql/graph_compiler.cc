@@ -266,12 +266,37 @@ void RouteChanges(const v1::Node& from, const v1::Node& to, bool same, const std
   }
 }
 
+// The keys of a keyed node, under the ids that they have at the sender of this edge: rows of
+// several edges meet by the places of their columns, and the node names those of the first.
+std::optional<v1::Fields> KeysAtSender(const v1::JobGraph& graph, const GraphStructure& structure,
+                                       int to, int index) {
+  const v1::Edge& edge = graph.edges(index);
+  std::optional<v1::Fields> keys = KeysOf(graph.nodes(to), edge.to_input());
+  if (!keys || edge.output() > v1::OUTPUT_PORT_MAIN) return keys;
+  for (const int other : structure.edges_into(to)) {
+    const v1::Edge& first = graph.edges(other);
+    if (first.to_input() != edge.to_input()) continue;
+    if (other == index || first.output() > v1::OUTPUT_PORT_MAIN) return keys;
+    const v1::Schema& named = graph.nodes(structure.sender(other)).schema();
+    const v1::Schema& own = graph.nodes(structure.sender(index)).schema();
+    for (uint32_t& id : *keys->mutable_ids()) {
+      for (int i = 0; i < named.fields_size(); ++i) {
+        if (named.fields(i).id() != id) continue;
+        id = own.fields(i).id();
+        break;
+      }
+    }
+    return keys;
+  }
+  return keys;
+}
+
 void RouteEdge(const v1::JobGraph& graph, const v1::Node& from, const v1::Node& to, int index,
-               v1::Edge& edge, Diagnostics& diagnostics) {
+               const std::optional<v1::Fields>& keys, v1::Edge& edge, Diagnostics& diagnostics) {
   const std::string path = Concat("edges[", index, "]");
   if (edge.output() == v1::OUTPUT_PORT_UNSPECIFIED) edge.set_output(v1::OUTPUT_PORT_MAIN);
   const bool same = ParallelismOf(graph, from) == ParallelismOf(graph, to);
-  if (const std::optional<v1::Fields> keys = KeysOf(to, edge.to_input())) {
+  if (keys) {
     const bool is_hash = edge.has_hash() && (edge.hash().keys().ids_size() == 0 ||
                                              std::equal(keys->ids().begin(), keys->ids().end(),
                                                         edge.hash().keys().ids().begin(),
@@ -326,7 +351,8 @@ void RouteEdges(v1::JobGraph& graph, const GraphStructure& structure, Diagnostic
     for (int index : structure.edges_into(to)) {
       if (!BindHashKeys(graph, structure, index, diagnostics)) continue;
       RouteEdge(graph, graph.nodes(structure.sender(index)), graph.nodes(to), index,
-                *graph.mutable_edges(index), diagnostics);
+                KeysAtSender(graph, structure, to, index), *graph.mutable_edges(index),
+                diagnostics);
     }
   }
 }

@@ -29,7 +29,9 @@ std::vector<SchemaPtr> InputSchemas(const v1::JobGraph& graph, std::string_view 
   for (const v1::Edge& edge : graph.edges()) {
     if (edge.to() != uid) continue;
     if (schemas.size() <= edge.to_input()) schemas.resize(edge.to_input() + 1);
-    schemas[edge.to_input()] = OutputSchema(graph, edge.from(), PortOf(edge));
+    // Rows of several edges meet by the places of their columns; the node names those of the first.
+    SchemaPtr& schema = schemas[edge.to_input()];
+    if (schema == nullptr) schema = OutputSchema(graph, edge.from(), PortOf(edge));
   }
   return schemas;
 }

@@ -24,6 +24,23 @@ MILLRACE = str(BUILD / "cli" / "millrace")
 OK, FAILED, USAGE, NOT_FOUND, CONFLICT, TIMEOUT, UNAVAILABLE, JOB_FAILED, INTERRUPTED = (
     0, 1, 2, 3, 4, 5, 6, 7, 130)
 
+# The same columns under other ids.
+UNION = """
+name: union
+nodes:
+  - uid: a
+    source: {connector: datagen, options: {number-of-rows: "4", fields.k.min: "1",
+                                           fields.k.max: "3"}}
+    schema: [k BIGINT]
+  - uid: b
+    source: {connector: datagen, options: {number-of-rows: "5", fields.k.min: "1",
+                                           fields.k.max: "3"}}
+    schema: [x STRING, y BIGINT, k BIGINT]
+  - {uid: p, inputs: [b], project: [k]}
+  - {uid: counts, inputs: [a, p], group_aggregate: {keys: [k], aggregates: [count(*) AS n]}}
+  - {uid: out, inputs: [counts], sink: {connector: print}}
+"""
+
 COUNTS = """
 name: counts
 nodes:
@@ -192,6 +209,16 @@ class RunTest(CommandTest):
     def test_any_parallelism_gives_the_same_result(self):
         self.run_counts("--parallelism", "3")
         self.assertEqual(self.counted(), dict(self.expected))
+
+    def test_branches_meet_by_the_places_of_their_columns(self):
+        job = self.file("union.yaml", UNION)
+        done = millrace("run", job, "--work-dir", self.folder / "work", "--parallelism", "2",
+                        check=OK)
+        total = 0
+        for line in done.stdout.splitlines():
+            kind, values = line.split("> ", 1)[1].split("[")
+            total += int(values.rstrip("]").split(",")[1]) * (1 if kind.startswith("+") else -1)
+        self.assertEqual(total, 9)
 
     def test_a_folder_whose_job_has_ended_ends_at_once(self):
         self.run_counts()
