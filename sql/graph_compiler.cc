@@ -373,8 +373,9 @@ CompiledGraph CompileGraph(const v1::JobGraph& graph, const SourcePositions* pos
   NodesCompiler(out.graph, structure, diagnostics).Run();
   if (!diagnostics.has_errors()) RouteEdges(out.graph, structure, diagnostics);
   if (!diagnostics.has_errors()) {
-    LowerComputedColumns(out.graph);
     PushDownProjections(out.graph);
+    LowerComputedColumns(out.graph);
+    PushDownProjections(out.graph);  // Columns that only computed ones read end there.
     if (disk != nullptr) PinModelFiles(out.graph, *disk, diagnostics);
   }
   out.diagnostics = diagnostics.Take();

@@ -46,6 +46,7 @@ class Pushdown {
       const FieldIds needed = NeededOutput(*node);
       FieldIds kept = needed;
       for (const v1::Field& field : node->schema().fields()) {
+        if (needed.contains(field.id())) AddReferences(field.computed(), kept);
         if (IsCaptureColumn(field)) kept.insert(field.id());
       }
       Prune(kept, *node);
@@ -77,7 +78,7 @@ class Pushdown {
       FieldIds read = NeededOutput(node);
       AddFields(node.key(), read);
       for (const v1::NamedExpr& column : node.project().columns()) {
-        if (read.contains(column.id())) AddReferences(column.expr(), needed);
+        if (read.contains(column.id()) || MustStay(column)) AddReferences(column.expr(), needed);
       }
       return needed;
     }
@@ -99,9 +100,21 @@ class Pushdown {
     for (const v1::Field& field : node.schema().fields()) {
       if (kept.contains(field.id())) *schema.add_fields() = field;
     }
-    if (schema.fields_size() == 0) *schema.add_fields() = node.schema().fields(0);
+    if (schema.fields_size() == 0) *schema.add_fields() = PlainestOf(node.schema());
     *node.mutable_schema() = std::move(schema);
   }
+
+  // A column that needs no other one.
+  static const v1::Field& PlainestOf(const v1::Schema& schema) {
+    for (const v1::Field& field : schema.fields()) {
+      if (!field.has_computed()) return field;
+    }
+    return schema.fields(0);
+  }
+
+  // A computed column stays although nobody reads it: a row whose value cannot be computed is a
+  // dead letter, and its projection may be there for that.
+  static bool MustStay(const v1::NamedExpr& column) { return !column.expr().has_field_id(); }
 
   // Leaves out the columns of a projection that nobody reads.
   void PruneProject(v1::Node& node) {
@@ -109,7 +122,7 @@ class Pushdown {
     AddFields(node.key(), needed);  // By which its changes are told apart.
     v1::Project project;
     for (const v1::NamedExpr& column : node.project().columns()) {
-      if (needed.contains(column.id())) *project.add_columns() = column;
+      if (needed.contains(column.id()) || MustStay(column)) *project.add_columns() = column;
     }
     if (project.columns_size() == 0) *project.add_columns() = node.project().columns(0);
     if (project.columns_size() == node.project().columns_size()) return;

@@ -1,5 +1,5 @@
-// Leaves in every projection, and in the schema of every source, only the columns that the job
-// needs, so that decoders skip the rest.
+// Leaves in the schema of every source only the columns that the job needs, so that decoders skip
+// the rest, and takes bare columns that nobody reads out of projections.
 //
 // A source keeps all its columns when leaving one out would change results: csv and raw read by
 // position, datagen draws by position, and json with 'json.fail-on-missing-field' = 'true' or
@@ -13,7 +13,7 @@
 
 namespace millrace {
 
-// `graph` is compiled (ids, types, schemas), its computed columns are lowered. Changes the schemas
+// `graph` is compiled (ids, types, schemas). Changes the schemas
 // of sources and of the nodes behind them that pass rows on.
 void PushDownProjections(v1::JobGraph& graph);
 
