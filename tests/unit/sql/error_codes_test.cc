@@ -28,7 +28,7 @@ void AddCodes(const std::string& text, std::set<std::string>& codes) {
 TEST(ErrorCodesTest, DocumentedCodesAreThoseOfTheSources) {
   const std::filesystem::path root(MILLRACE_SOURCE_DIR);
   std::set<std::string> used, documented;
-  for (const auto& file : std::filesystem::directory_iterator(root / "sql")) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(root / "sql")) {
     if (file.path().extension() == ".cc") AddCodes(ReadFile(file.path()), used);
   }
   std::istringstream lines(ReadFile(root / "docs" / "errors.md"));
