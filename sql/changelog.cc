@@ -28,6 +28,16 @@ bool SameColumns(std::vector<uint32_t> a, std::vector<uint32_t> b) {
   return a == b;
 }
 
+// The mode of both, and no key.
+bool UniteChanges(const StreamFacts& other, StreamFacts& all) {
+  all.key.clear();
+  if (other.mode == all.mode) return all.mode != v1::CHANGELOG_MODE_UPSERT;
+  constexpr Modes exact = kExactChanges;
+  if ((ModeBit(other.mode) & exact) == 0 || (ModeBit(all.mode) & exact) == 0) return false;
+  all.mode = v1::CHANGELOG_MODE_RETRACT;
+  return true;
+}
+
 constexpr const char* kNormalizeHint = "put a normalize node behind the source";
 
 }  // namespace
@@ -153,16 +163,6 @@ bool CheckFilteredChanges(const NodeContext& context, const v1::Expr& predicate)
                 "stay behind it",
                 kNormalizeHint);
   return false;
-}
-
-// The mode of both, and no key.
-bool UniteChanges(const StreamFacts& other, StreamFacts& all) {
-  all.key.clear();
-  if (other.mode == all.mode) return all.mode != v1::CHANGELOG_MODE_UPSERT;
-  constexpr Modes exact = kExactChanges;
-  if ((ModeBit(other.mode) & exact) == 0 || (ModeBit(all.mode) & exact) == 0) return false;
-  all.mode = v1::CHANGELOG_MODE_RETRACT;
-  return true;
 }
 
 bool UniteFacts(const StreamFacts& other, StreamFacts& all) {

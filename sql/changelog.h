@@ -43,8 +43,6 @@ bool ProjectChanges(const NodeContext& context, const StreamFacts& input,
                     uint32_t (*kept)(const v1::Node& node, uint32_t id), StreamFacts& out);
 // The columns that an expression reads are part of the key, where they must be.
 bool CheckFilteredChanges(const NodeContext& context, const v1::Expr& predicate);
-// Rows of two edges in one input.
-bool UniteChanges(const StreamFacts& other, StreamFacts& all);
 
 // Notes the mode of the input and the key of a sink in its node.
 bool CompileSinkChanges(const NodeContext& context, SinkKey need);

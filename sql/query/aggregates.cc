@@ -7,13 +7,8 @@
 #include "sql/query/query_planner.h"
 
 namespace millrace {
-namespace {
 
 using nlohmann::json;
-
-constexpr std::string_view kGroupingForms[] = {"GroupingSet"};
-
-}  // namespace
 
 struct QueryPlanner::Grouping {
   Relation input;
@@ -106,7 +101,7 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
   const RelationScope scope(columns);
   const Json none = Json::array();
   for (const Json& node : body.contains("groupClause") ? body["groupClause"] : none) {
-    if (node.contains(std::string(kGroupingForms[0]))) {
+    if (node.contains("GroupingSet")) {
       return Problem("MR1202", "GROUPING SETS, CUBE and ROLLUP are not supported", "",
                      static_cast<int64_t>(PlaceOf(block, node)));
     }
@@ -167,13 +162,7 @@ QueryPlanner::Planned QueryPlanner::AddAggregateNode(Grouping& grouping, const B
                                                      size_t place) {
   Relation& input = grouping.input;
   // Keys that are computed become columns first.
-  std::vector<Target> columns;
-  for (const v1::Field& field : input.facts.schema.fields()) {
-    v1::Expr expr;
-    *expr.mutable_type() = field.type();
-    expr.set_field_id(field.id());
-    columns.push_back({.name = field.name(), .expr = std::move(expr), .id = field.id()});
-  }
+  std::vector<Target> columns = AllColumns(input.facts.schema);
   const size_t bare = columns.size();
   v1::Fields keys;
   uint32_t window_start = 0, window_end = 0, attached = 0;

@@ -400,13 +400,7 @@ QueryPlanner::Planned QueryPlanner::KeyColumn(Relation side, const v1::Expr& key
     *id = key.field_id();
     return side;
   }
-  std::vector<Target> columns;
-  for (const v1::Field& field : side.facts.schema.fields()) {
-    v1::Expr expr;
-    *expr.mutable_type() = field.type();
-    expr.set_field_id(field.id());
-    columns.push_back({.name = field.name(), .expr = std::move(expr), .id = field.id()});
-  }
+  std::vector<Target> columns = AllColumns(side.facts.schema);
   *id = LargestId(side.facts.schema) + 1;
   columns.push_back({.name = Concat("key$", *id), .expr = key, .id = *id});
   Planned with_key = PlanProject(side, columns, block, place);
@@ -496,11 +490,10 @@ QueryPlanner::Planned QueryPlanner::PlanTableFunction(const Json& body, const Bl
     return Problem("MR1202", "this form of FROM is not supported", "",
                    static_cast<int64_t>(PlaceOf(block, body)));
   }
-  return PlanWindowFunction((*call)["FuncCall"], "", block);
+  return PlanWindowFunction((*call)["FuncCall"], block);
 }
 
-QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const std::string&,
-                                                       const Block& block) {
+QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const Block& block) {
   const int64_t place = OffsetOf(block, call);
   const std::string name = call["funcname"].back()["String"].value("sval", "");
   v1::Window window;

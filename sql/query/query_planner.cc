@@ -105,6 +105,13 @@ bool SameExpr(const v1::Expr& a, const v1::Expr& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
 
+v1::Expr CastExpr(v1::Expr expr, const v1::Type& type) {
+  v1::Expr cast;
+  *cast.mutable_type() = type;
+  *cast.mutable_cast()->mutable_input() = std::move(expr);
+  return cast;
+}
+
 // ---- problems and places ----
 
 std::nullopt_t QueryPlanner::Report(const SqlProblem& problem) {
@@ -247,8 +254,7 @@ QueryPlanner::Planned QueryPlanner::PlanLimit(Relation relation, const Json& bod
       std::max<int64_t>(count["A_Const"]["ival"].value("ival", int64_t{0}), 0)));
   std::vector<v1::Expr> exprs;
   const RelationScope scope(relation.columns);
-  if (!ReadOrder(body["sortClause"], relation, scope, block, &exprs,
-                 node.mutable_top_n()->mutable_order())) {
+  if (!ReadOrder(body["sortClause"], scope, block, &exprs, node.mutable_top_n()->mutable_order())) {
     return std::nullopt;
   }
   for (size_t i = 0; i < exprs.size(); ++i) {
@@ -283,12 +289,6 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
     const v1::Type::Kind a = left->columns[i].type.kind(), b = right->columns[i].type.kind();
     Target one{.name = name, .expr = ColumnExpr(left->columns[i])};
     Target other{.name = name, .expr = ColumnExpr(right->columns[i])};
-    const auto widen = [](Target& narrow, const v1::Type& type) {
-      v1::Expr wide;
-      *wide.mutable_type() = type;
-      *wide.mutable_cast()->mutable_input() = narrow.expr;
-      narrow.expr = std::move(wide);
-    };
     const auto is_number = [](v1::Type::Kind kind) {
       return kind == v1::Type::KIND_INT32 || kind == v1::Type::KIND_INT64 ||
              kind == v1::Type::KIND_FLOAT64;
@@ -298,7 +298,8 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
         return Problem("MR1216", Concat("column '", name, "' has two types in the UNION"),
                        "CAST one side", static_cast<int64_t>(place));
       }
-      a < b ? widen(one, right->columns[i].type) : widen(other, left->columns[i].type);
+      Target& narrow = a < b ? one : other;
+      narrow.expr = CastExpr(std::move(narrow.expr), (a < b ? right : left)->columns[i].type);
     }
     lefts.push_back(std::move(one));
     rights.push_back(std::move(other));
@@ -404,7 +405,6 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
         if (!table.empty() && !EqualsIgnoringCase(table, column.table)) continue;
         any = true;
         targets.push_back({.name = Join(column.names, "."), .expr = ColumnExpr(column)});
-        targets.back().is_row_number = false;
       }
       if (any) continue;
       return Problem("MR1212", Concat("table '", table, "' is unknown"), "",
@@ -427,6 +427,14 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
   MakeUnique(names);
   for (size_t i = 0; i < targets.size(); ++i) targets[i].name = names[i];
   return targets;
+}
+
+std::vector<QueryPlanner::Target> QueryPlanner::AllColumns(const v1::Schema& schema) {
+  std::vector<Target> columns;
+  for (const RelationColumn& column : ColumnsOf(schema, "")) {
+    columns.push_back({.name = column.names[0], .expr = ColumnExpr(column), .id = column.id});
+  }
+  return columns;
 }
 
 QueryPlanner::Planned QueryPlanner::PlanProject(const Relation& input,
@@ -468,8 +476,8 @@ QueryPlanner::Planned QueryPlanner::PlanFilter(const Relation& input,
 
 // ---- ROW_NUMBER ----
 
-bool QueryPlanner::ReadOrder(const Json& clause, const Relation&, const ExpressionScope& scope,
-                             const Block& block, std::vector<v1::Expr>* exprs,
+bool QueryPlanner::ReadOrder(const Json& clause, const ExpressionScope& scope, const Block& block,
+                             std::vector<v1::Expr>* exprs,
                              google::protobuf::RepeatedPtrField<v1::SortKey>* order) {
   for (const Json& item : clause) {
     const Json& sort = item["SortBy"];
@@ -514,7 +522,7 @@ QueryPlanner::Planned QueryPlanner::PlanRank(const Relation& input, std::vector<
     }
   }
   const size_t partitions = by.size();
-  if (!ReadOrder(over["orderClause"], input, scope, block, &by, &rank.order)) return std::nullopt;
+  if (!ReadOrder(over["orderClause"], scope, block, &by, &rank.order)) return std::nullopt;
   std::vector<Target> columns;
   for (const Target& target : targets) {
     if (!target.is_row_number) columns.push_back(target);

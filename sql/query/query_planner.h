@@ -75,6 +75,8 @@ class QueryPlanner {
   Planned PlanSelect(const Json& body, const Block& block);
   Planned PlanLimit(Relation relation, const Json& body, const Block& block);
   Planned PlanRank(const Relation& input, std::vector<Target>& targets, const Block& block);
+  // Every column of a schema, under its name and id.
+  static std::vector<Target> AllColumns(const v1::Schema& schema);
   Planned PlanProject(const Relation& input, const std::vector<Target>& targets, const Block& block,
                       size_t offset);
   Planned PlanFilter(const Relation& input, const std::vector<v1::Expr>& conditions,
@@ -82,8 +84,8 @@ class QueryPlanner {
   std::optional<std::vector<Target>> TargetsOf(const Json& body, const Relation& input,
                                                const Block& block);
   std::string AliasSpelled(const Block& block, const Json& target) const;
-  bool ReadOrder(const Json& clause, const Relation& input, const ExpressionScope& scope,
-                 const Block& block, std::vector<v1::Expr>* exprs,
+  bool ReadOrder(const Json& clause, const ExpressionScope& scope, const Block& block,
+                 std::vector<v1::Expr>* exprs,
                  google::protobuf::RepeatedPtrField<v1::SortKey>* order);
 
   // ---- tables.cc ----
@@ -103,7 +105,7 @@ class QueryPlanner {
   Planned PlanItem(const Json& node, const Block& block);
   Planned PlanOuterJoin(const Json& body, const Block& block);
   Planned PlanTableFunction(const Json& body, const Block& block);
-  Planned PlanWindowFunction(const Json& call, const std::string& alias, const Block& block);
+  Planned PlanWindowFunction(const Json& call, const Block& block);
   Planned PlanJoin(v1::Join::Kind kind, Relation left, Relation right, uint32_t offset,
                    std::vector<v1::Expr> conditions, const Block& block, size_t place);
   Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
@@ -143,5 +145,6 @@ std::set<uint32_t> ColumnIdsOf(const v1::Expr& expr);
 v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
 v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
 bool SameExpr(const v1::Expr& a, const v1::Expr& b);
+v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace

@@ -30,14 +30,15 @@ bool Knows(std::span<const OptionSpec> specs, std::string_view option) {
                      [&](const OptionSpec& spec) { return spec.Matches(option); });
 }
 
+std::string OptionOf(const TableDefinition& table, const char* name) {
+  const auto found = table.options.find(name);
+  return found == table.options.end() ? "" : found->second;
+}
+
 // A table has the options of both uses; those of the other use alone are left out here.
 bool IsOfOtherUse(const TableDefinition& table, TableUse use, const std::string& option) {
-  const auto at = [&table](const char* name) {
-    const auto found = table.options.find(name);
-    return found == table.options.end() ? std::string() : found->second;
-  };
-  const auto connector = FindConnectorSpec(at("connector"));
-  const auto format = FindFormatSpec(at("format"));
+  const auto connector = FindConnectorSpec(OptionOf(table, "connector"));
+  const auto format = FindFormatSpec(OptionOf(table, "format"));
   const bool source = use == TableUse::kSource;
   const auto knows = [&](bool as_source) {
     return (connector.ok() &&
@@ -68,12 +69,8 @@ void SetTable(const TableDefinition& table, TableUse use, v1::Node& node, Body& 
 }
 
 bool ReadsChanges(const TableDefinition& table) {
-  const auto at = [&table](const char* name) {
-    const auto found = table.options.find(name);
-    return found == table.options.end() ? std::string() : found->second;
-  };
-  const auto connector = FindConnectorSpec(at("connector"));
-  const auto format = FindFormatSpec(at("format"));
+  const auto connector = FindConnectorSpec(OptionOf(table, "connector"));
+  const auto format = FindFormatSpec(OptionOf(table, "format"));
   return (connector.ok() && (*connector)->changes != SourceChanges::kNone) ||
          (format.ok() && (*format)->changes != SourceChanges::kNone);
 }
@@ -310,10 +307,7 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
       return;
     }
     if (widens || have != to.kind()) {
-      v1::Expr cast;
-      *cast.mutable_type() = to;
-      *cast.mutable_cast()->mutable_input() = std::move(target.expr);
-      target.expr = std::move(cast);
+      target.expr = CastExpr(std::move(target.expr), to);
     }
     targets.push_back(std::move(target));
   }
