@@ -9,15 +9,14 @@
 namespace millrace {
 
 CompiledJob CompileJob(const v1::JobSource& source, Disk& disk) {
+  const Variables variables(source.variables().begin(), source.variables().end());
   CompiledGraph compiled;
   if (source.has_graph()) {
     compiled = CompileGraph(source.graph(), nullptr, &disk);
   } else if (!source.sql().empty()) {
-    compiled = CompileSql(source.sql(),
-                          Variables(source.variables().begin(), source.variables().end()), &disk);
+    compiled = CompileSql(source.sql(), variables, &disk);
   } else {
-    compiled = CompileYaml(source.yaml(),
-                           Variables(source.variables().begin(), source.variables().end()), &disk);
+    compiled = CompileYaml(source.yaml(), variables, &disk);
   }
   CompiledJob job{.graph = {}, .diagnostics = std::move(compiled.diagnostics), .explanation = ""};
   for (const v1::Diagnostic& diagnostic : job.diagnostics) {

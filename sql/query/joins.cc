@@ -144,7 +144,6 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   std::vector<uint32_t> offsets;
   std::vector<RelationColumn> columns;
   uint32_t next = 0;
-  std::set<std::string> tables;
   for (const Relation& item : items) {
     offsets.push_back(next);
     for (RelationColumn column : item.columns) {
@@ -163,23 +162,7 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   }
   const size_t place = PlaceOf(block, from_clause);
   std::vector<v1::Expr> conditions;
-  const RelationScope scope(columns);
-  bool ok = true;
-  for (const Json* text : texts) {
-    SqlProblem problem;
-    v1::Expr bound;
-    if (!BindTree(block.tree, *text, scope, &bound, &problem)) {
-      Report(problem);
-      ok = false;
-    } else if (bound.type().kind() != v1::Type::KIND_BOOL) {
-      Problem("MR1402", "the condition is not a BOOLEAN", "compare the value with something",
-              static_cast<int64_t>(PlaceOf(block, *text)));
-      ok = false;
-    } else {
-      AddConjuncts(bound, &conditions);
-    }
-  }
-  if (!ok) return std::nullopt;
+  if (!BindConditions(texts, columns, block, &conditions)) return std::nullopt;
   std::set<uint32_t> read;
   for (const auto& [key, value] : select.items()) {
     if (key != "fromClause" && key != "whereClause") AddReferencesOf(value, columns, block, &read);
@@ -233,22 +216,9 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     if (!filtered) return std::nullopt;
     items[i] = *std::move(filtered);
     if (items.size() == 1 && (memberships.empty() || items[i].window)) continue;
-    // What a join keeps should be no more than what is read.
-    std::vector<Target> kept;
-    std::vector<RelationColumn> seen;
-    for (const RelationColumn& column : items[i].columns) {
-      if (!read.contains(column.id + offsets[i])) continue;
-      kept.push_back(
-          {.name = Join(column.names, "."), .expr = ColumnExpr(column), .id = column.id});
-      seen.push_back(column);
-    }
-    if (kept.empty()) {
-      kept.push_back({.name = "any", .expr = ColumnExpr(items[i].columns.front())});
-    }
-    Planned narrow = PlanProject(items[i], kept, block, place);
+    Planned narrow = Narrow(items[i], read, offsets[i], block, place);
     if (!narrow) return std::nullopt;
     items[i] = *std::move(narrow);
-    items[i].columns = std::move(seen);
   }
   Relation joined = std::move(items[0]);
   for (size_t i = 1; i < items.size(); ++i) {
@@ -303,6 +273,43 @@ QueryPlanner::Planned QueryPlanner::PlanMemberships(Relation relation,
     relation = *std::move(kept);
   }
   return relation;
+}
+
+bool QueryPlanner::BindConditions(const std::vector<const Json*>& texts,
+                                  const std::vector<RelationColumn>& columns, const Block& block,
+                                  std::vector<v1::Expr>* conditions) {
+  bool ok = true;
+  for (const Json* text : texts) {
+    SqlProblem problem;
+    v1::Expr bound;
+    if (!BindTree(block.tree, *text, RelationScope(columns), &bound, &problem)) {
+      Report(problem);
+      ok = false;
+    } else if (bound.type().kind() != v1::Type::KIND_BOOL) {
+      Problem("MR1402", "the condition is not a BOOLEAN", "compare the value with something",
+              static_cast<int64_t>(PlaceOf(block, *text)));
+      ok = false;
+    } else {
+      AddConjuncts(bound, conditions);
+    }
+  }
+  return ok;
+}
+
+// What a join keeps should be no more than what is read: ids of columns, moved by `offset`.
+QueryPlanner::Planned QueryPlanner::Narrow(const Relation& item, const std::set<uint32_t>& read,
+                                           uint32_t offset, const Block& block, size_t place) {
+  std::vector<Target> kept;
+  std::vector<RelationColumn> seen;
+  for (const RelationColumn& column : item.columns) {
+    if (!read.contains(column.id + offset)) continue;
+    kept.push_back({.name = Join(column.names, "."), .expr = ColumnExpr(column), .id = column.id});
+    seen.push_back(column);
+  }
+  if (kept.empty()) kept.push_back({.name = "any", .expr = ColumnExpr(item.columns.front())});
+  Planned narrow = PlanProject(item, kept, block, place);
+  if (narrow) narrow->columns = std::move(seen);
+  return narrow;
 }
 
 // Inner joins and commas become one list; other joins are items of it.

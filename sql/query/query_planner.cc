@@ -105,6 +105,14 @@ bool SameExpr(const v1::Expr& a, const v1::Expr& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
 
+bool Widens(v1::Type::Kind from, v1::Type::Kind to) {
+  const auto is_number = [](v1::Type::Kind kind) {
+    return kind == v1::Type::KIND_INT32 || kind == v1::Type::KIND_INT64 ||
+           kind == v1::Type::KIND_FLOAT64;
+  };
+  return is_number(from) && is_number(to) && from < to;
+}
+
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type) {
   v1::Expr cast;
   *cast.mutable_type() = type;
@@ -289,18 +297,12 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
     const v1::Type::Kind a = left->columns[i].type.kind(), b = right->columns[i].type.kind();
     Target one{.name = name, .expr = ColumnExpr(left->columns[i])};
     Target other{.name = name, .expr = ColumnExpr(right->columns[i])};
-    const auto is_number = [](v1::Type::Kind kind) {
-      return kind == v1::Type::KIND_INT32 || kind == v1::Type::KIND_INT64 ||
-             kind == v1::Type::KIND_FLOAT64;
-    };
-    if (a != b) {
-      if (!is_number(a) || !is_number(b)) {
-        return Problem("MR1216", Concat("column '", name, "' has two types in the UNION"),
-                       "CAST one side", static_cast<int64_t>(place));
-      }
-      Target& narrow = a < b ? one : other;
-      narrow.expr = CastExpr(std::move(narrow.expr), (a < b ? right : left)->columns[i].type);
+    if (a != b && !Widens(a, b) && !Widens(b, a)) {
+      return Problem("MR1216", Concat("column '", name, "' has two types in the UNION"),
+                     "CAST one side", static_cast<int64_t>(place));
     }
+    if (Widens(a, b)) one.expr = CastExpr(std::move(one.expr), right->columns[i].type);
+    if (Widens(b, a)) other.expr = CastExpr(std::move(other.expr), left->columns[i].type);
     lefts.push_back(std::move(one));
     rights.push_back(std::move(other));
   }

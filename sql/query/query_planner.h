@@ -92,6 +92,9 @@ class QueryPlanner {
   const TableDefinition* FindTable(const std::string& name) const;
   Planned ReadTable(const std::string& name, const Block& block, int64_t offset);
   Planned PlanSource(const TableDefinition& table);
+  // Binds the text of an expression that stands at `offset` of the script.
+  bool BindText(const std::string& text, size_t offset, const ExpressionScope& scope,
+                v1::Expr* out);
   bool BindComputed(const TableDefinition& table, v1::Schema& schema);
   Planned PlanWatermark(const TableDefinition& table, Relation source);
   void PlanSink(const TableDefinition& table, const std::vector<std::string>& columns,
@@ -102,6 +105,11 @@ class QueryPlanner {
                    const Block& block);
   bool Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
                std::vector<const Json*>* conditions);
+  bool BindConditions(const std::vector<const Json*>& texts,
+                      const std::vector<RelationColumn>& columns, const Block& block,
+                      std::vector<v1::Expr>* conditions);
+  Planned Narrow(const Relation& item, const std::set<uint32_t>& read, uint32_t offset,
+                 const Block& block, size_t place);
   Planned PlanItem(const Json& node, const Block& block);
   Planned PlanOuterJoin(const Json& body, const Block& block);
   Planned PlanTableFunction(const Json& body, const Block& block);
@@ -145,6 +153,8 @@ std::set<uint32_t> ColumnIdsOf(const v1::Expr& expr);
 v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
 v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
 bool SameExpr(const v1::Expr& a, const v1::Expr& b);
+// Every value of the one is one of the other.
+bool Widens(v1::Type::Kind from, v1::Type::Kind to);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace

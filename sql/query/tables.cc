@@ -140,6 +140,20 @@ QueryPlanner::Planned QueryPlanner::ReadTable(const std::string& name, const Blo
   return rows;
 }
 
+bool QueryPlanner::BindText(const std::string& text, size_t offset, const ExpressionScope& scope,
+                            v1::Expr* out) {
+  ParsedExpression parsed;
+  SqlProblem problem;
+  if (ParseExpression(text, &parsed, &problem) &&
+      BindTree({.text = parsed.text, .location_base = ParsedExpression::kLocationBase}, parsed.tree,
+               scope, out, &problem)) {
+    return true;
+  }
+  problem.offset = static_cast<int64_t>(offset) + std::max<int64_t>(problem.offset, 0);
+  Report(problem);
+  return false;
+}
+
 // The texts of computed columns, over the others.
 bool QueryPlanner::BindComputed(const TableDefinition& table, v1::Schema& schema) {
   std::vector<RelationColumn> physical = ColumnsOfTable(table, schema);
@@ -150,20 +164,14 @@ bool QueryPlanner::BindComputed(const TableDefinition& table, v1::Schema& schema
   for (int i = 0; i < schema.fields_size(); ++i) {
     v1::Field& field = *schema.mutable_fields(i);
     if (!field.has_computed()) continue;
-    ParsedExpression parsed;
-    SqlProblem problem;
     v1::Expr bound;
-    if (ParseExpression(field.computed().sql(), &parsed, &problem) &&
-        BindTree({.text = parsed.text, .location_base = ParsedExpression::kLocationBase},
-                 parsed.tree, RelationScope(physical), &bound, &problem)) {
-      *field.mutable_type() = bound.type();
-      *field.mutable_computed() = std::move(bound);
+    if (!BindText(field.computed().sql(), table.offsets[static_cast<size_t>(i)],
+                  RelationScope(physical), &bound)) {
+      ok = false;
       continue;
     }
-    problem.offset = static_cast<int64_t>(table.offsets[static_cast<size_t>(i)]) +
-                     std::max<int64_t>(problem.offset, 0);
-    Report(problem);
-    ok = false;
+    *field.mutable_type() = bound.type();
+    *field.mutable_computed() = std::move(bound);
   }
   return ok;
 }
@@ -194,14 +202,9 @@ QueryPlanner::Planned QueryPlanner::PlanSource(const TableDefinition& table) {
 // WATERMARK FOR c AS c, or AS c - INTERVAL …
 QueryPlanner::Planned QueryPlanner::PlanWatermark(const TableDefinition& table, Relation source) {
   const TableDefinition::Watermark& watermark = *table.watermark;
-  ParsedExpression parsed;
-  SqlProblem problem;
   v1::Expr bound;
-  if (!ParseExpression(watermark.expression, &parsed, &problem) ||
-      !BindTree({.text = parsed.text, .location_base = ParsedExpression::kLocationBase},
-                parsed.tree, RelationScope(source.columns), &bound, &problem)) {
-    problem.offset = static_cast<int64_t>(watermark.offset) + std::max<int64_t>(problem.offset, 0);
-    return Report(problem);
+  if (!BindText(watermark.expression, watermark.offset, RelationScope(source.columns), &bound)) {
+    return std::nullopt;
   }
   int64_t delay_us = 0;
   const v1::Expr* column = &bound;
@@ -296,19 +299,14 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
     const RelationColumn& column = rows.columns[static_cast<size_t>(from[i])];
     target.expr = ColumnExpr(column);
     const v1::Type::Kind have = column.type.kind();
-    const bool widens = have == v1::Type::KIND_INT32 &&
-                        (to.kind() == v1::Type::KIND_INT64 || to.kind() == v1::Type::KIND_FLOAT64);
-    if (have != to.kind() && !widens &&
-        !(have == v1::Type::KIND_INT64 && to.kind() == v1::Type::KIND_FLOAT64)) {
+    if (have != to.kind() && !Widens(have, to.kind())) {
       Problem("MR1216",
               Concat("column '", fields[i]->name(), "' of '", table.name, "' is ", TypeText(to),
                      "; the query gives ", TypeText(column.type)),
               Concat("CAST(… AS ", TypeText(to), ")"), place);
       return;
     }
-    if (widens || have != to.kind()) {
-      target.expr = CastExpr(std::move(target.expr), to);
-    }
+    if (have != to.kind()) target.expr = CastExpr(std::move(target.expr), to);
     targets.push_back(std::move(target));
   }
   const Planned shaped = PlanProject(rows, targets, block, offset);
