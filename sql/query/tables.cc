@@ -49,6 +49,13 @@ bool IsOfOtherUse(const TableDefinition& table, TableUse use, const std::string&
   return !knows(source) && knows(!source);
 }
 
+constexpr std::string_view kIdleTimeout = "scan.watermark.idle-timeout";
+
+// Options that are the planner's, not the connector's.
+bool IsOfAnyTable(std::string_view option) {
+  return option == "scan.parallelism" || option == "sink.parallelism" || option == kIdleTimeout;
+}
+
 template <typename Body>
 void SetTable(const TableDefinition& table, TableUse use, v1::Node& node, Body& body) {
   const char* const parallelism =
@@ -61,8 +68,7 @@ void SetTable(const TableDefinition& table, TableUse use, v1::Node& node, Body& 
       body.set_format(value);
     } else if (name == parallelism && ParseNumber(value, number)) {
       node.set_parallelism(number);
-    } else if (name != "scan.parallelism" && name != "sink.parallelism" &&
-               !IsOfOtherUse(table, use, name)) {
+    } else if (!IsOfAnyTable(name) && !IsOfOtherUse(table, use, name)) {
       (*body.mutable_options())[name] = value;
     }
   }
@@ -226,10 +232,15 @@ QueryPlanner::Planned QueryPlanner::PlanWatermark(const TableDefinition& table, 
                    static_cast<int64_t>(watermark.offset));
   }
   v1::Node node;
+  // It runs in the tasks of its source.
+  uint32_t parallelism = 0;
+  if (ParseNumber(OptionOf(table, "scan.parallelism"), parallelism)) {
+    node.set_parallelism(parallelism);
+  }
   v1::Watermark& body = *node.mutable_watermark();
   body.mutable_time()->add_ids(column->field_id());
   body.set_out_of_orderness_ms(static_cast<uint64_t>((delay_us + 999) / 1000));
-  const auto idle = table.options.find("scan.watermark.idle-timeout");
+  const auto idle = table.options.find(std::string(kIdleTimeout));
   if (idle != table.options.end()) {
     const auto timeout = ParseDuration(idle->second);
     if (!timeout.ok()) {
