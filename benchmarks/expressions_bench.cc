@@ -17,9 +17,9 @@ namespace {
 constexpr int64_t kRows = 4096;
 constexpr uint32_t kAuction = 1, kBidder = 2, kPrice = 3, kChannel = 4;
 
-v1::Expr Typed(TypeKind type) {
+v1::Expr Typed(DataType type) {
   v1::Expr expr;
-  expr.mutable_type()->set_kind(static_cast<v1::Type::Kind>(type));
+  type.ToProto(expr.mutable_type());
   return expr;
 }
 
@@ -54,9 +54,9 @@ v1::Expr ToDouble(v1::Expr input) {
 }
 
 v1::Expr Call(std::string_view name, std::vector<v1::Expr> arguments) {
-  std::vector<std::optional<TypeKind>> types;
+  std::vector<std::optional<DataType>> types;
   for (const v1::Expr& argument : arguments) {
-    types.push_back(static_cast<TypeKind>(argument.type().kind()));
+    types.push_back(DataType::FromProto(argument.type()));
   }
   v1::Expr expr = Typed(ResolveFunction(name, types)->result);
   expr.mutable_call()->set_function(std::string(name));

@@ -95,7 +95,7 @@ bool CheckMetadata(const NodeContext& context, const ConnectorSpec& spec, const 
   for (const MetadataSpec& one : spec.metadata) {
     names.push_back(one.name);
     if (one.name != field.metadata()) continue;
-    if (static_cast<TypeKind>(field.type().kind()) == one.type) return true;
+    if (DataType::FromProto(field.type()) == one.type) return true;
     context.Error("MR1306", at,
                   Concat("metadata '", one.name, "' is ", TypeName(one.type), ", not ",
                          TypeText(field.type())));
@@ -123,8 +123,7 @@ bool CheckField(const NodeContext& context, const ConnectorSpec& spec, const v1:
     return false;
   }
   if (field.has_computed()) return true;
-  if (field.type().kind() == v1::Type::KIND_UNSPECIFIED ||
-      !v1::Type::Kind_IsValid(field.type().kind())) {
+  if (!DataType::IsValid(field.type())) {
     context.Error("MR1401", at, Concat("column '", field.name(), "' has no type"));
     return false;
   }

@@ -15,7 +15,7 @@
 #include "nlohmann/json.hpp"
 #include "operators/catalog/catalog.h"
 #include "runtime/base/text.h"
-#include "runtime/columns/types.h"
+#include "runtime/columns/decimal.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_parser.h"
 #include "sql/sql_text.h"
@@ -35,7 +35,7 @@ bool IsAggregate(std::string_view name) {
   return std::find(kAggregates.begin(), kAggregates.end(), name) != kAggregates.end();
 }
 
-TypeKind KindOf(const v1::Expr& expr) { return static_cast<TypeKind>(expr.type().kind()); }
+DataType TypeOf(const v1::Expr& expr) { return DataType::FromProto(expr.type()); }
 bool IsUntypedNull(const v1::Expr& expr) {
   return expr.type().kind() == v1::Type::KIND_UNSPECIFIED;
 }
@@ -44,28 +44,40 @@ bool IsStringLiteral(const v1::Expr& expr) {
 }
 bool IsTemporal(TypeKind kind) { return kind == TypeKind::kTimestamp || kind == TypeKind::kDate; }
 
-void SetKind(TypeKind kind, v1::Expr& expr) {
-  expr.mutable_type()->set_kind(static_cast<v1::Type::Kind>(kind));
-}
+void SetType(DataType type, v1::Expr& expr) { type.ToProto(expr.mutable_type()); }
 
 v1::Expr IntLiteral(TypeKind kind, int64_t value) {
   v1::Expr expr;
-  SetKind(kind, expr);
+  SetType(kind, expr);
   expr.mutable_literal()->set_int_value(value);
   return expr;
 }
 
 v1::Expr StringLiteral(std::string value) {
   v1::Expr expr;
-  SetKind(TypeKind::kString, expr);
+  SetType(TypeKind::kString, expr);
   expr.mutable_literal()->set_string_value(std::move(value));
   return expr;
 }
 
-v1::Expr TypedNull(TypeKind kind) {
+v1::Expr TypedNull(DataType type) {
   v1::Expr expr;
-  SetKind(kind, expr);
+  SetType(type, expr);
   expr.mutable_literal()->set_is_null(true);
+  return expr;
+}
+
+v1::Expr DecimalLiteral(DataType type, Int128 unscaled) {
+  v1::Expr expr;
+  SetType(type, expr);
+  expr.mutable_literal()->set_decimal_value(DecimalText(unscaled, type.scale()));
+  return expr;
+}
+
+v1::Expr FloatLiteral(double value) {
+  v1::Expr expr;
+  SetType(TypeKind::kFloat64, expr);
+  expr.mutable_literal()->set_float_value(value);
   return expr;
 }
 
@@ -81,26 +93,34 @@ int DepthOf(const v1::Expr& expr) {
 }
 
 // The value of a literal in another type, where that is certain; else nothing.
-Bound ConvertLiteral(const v1::Expr& expr, TypeKind to) {
+Bound ConvertLiteral(const v1::Expr& expr, DataType to) {
   if (!expr.has_literal()) return std::nullopt;
   const v1::Literal& literal = expr.literal();
   if (literal.is_null()) return TypedNull(to);
-  const bool from_int = KindOf(expr) == TypeKind::kInt32 || KindOf(expr) == TypeKind::kInt64;
+  const DataType from = TypeOf(expr);
+  const bool from_int = from == TypeKind::kInt32 || from == TypeKind::kInt64;
   if (from_int && to == TypeKind::kInt64) return IntLiteral(to, literal.int_value());
   if (from_int && to == TypeKind::kFloat64) {
-    v1::Expr out;
-    SetKind(to, out);
-    out.mutable_literal()->set_float_value(static_cast<double>(literal.int_value()));
-    return out;
+    return FloatLiteral(static_cast<double>(literal.int_value()));
+  }
+  std::optional<Int128> number;
+  if (from == TypeKind::kDecimal) number = ParseDecimal(literal.decimal_value(), from);
+  if (number && to == TypeKind::kFloat64) {
+    return FloatLiteral(DecimalToDouble(*number, from.scale()));
+  }
+  if (from_int) number = literal.int_value();
+  if (number && to == TypeKind::kDecimal) {
+    const auto converted = Rescale(*number, from.scale(), to);
+    if (converted) return DecimalLiteral(to, *converted);
   }
   return std::nullopt;
 }
 
-v1::Expr CastTo(v1::Expr input, TypeKind to) {
-  if (!IsUntypedNull(input) && KindOf(input) == to) return input;
+v1::Expr CastTo(v1::Expr input, DataType to) {
+  if (!IsUntypedNull(input) && TypeOf(input) == to) return input;
   if (Bound folded = ConvertLiteral(input, to)) return *std::move(folded);
   v1::Expr expr;
-  SetKind(to, expr);
+  SetType(to, expr);
   *expr.mutable_cast()->mutable_input() = std::move(input);
   return expr;
 }
@@ -268,7 +288,7 @@ class Binder {
       return expr;
     }
     if (body.contains("boolval")) {
-      SetKind(TypeKind::kBool, expr);
+      SetType(TypeKind::kBool, expr);
       expr.mutable_literal()->set_bool_value(body["boolval"].value("boolval", false));
       return expr;
     }
@@ -291,7 +311,7 @@ class Binder {
       bytes += static_cast<char>(value);
     }
     v1::Expr expr;
-    SetKind(TypeKind::kBytes, expr);
+    SetType(TypeKind::kBytes, expr);
     expr.mutable_literal()->set_bytes_value(std::move(bytes));
     return expr;
   }
@@ -321,14 +341,29 @@ class Binder {
                          whole <= std::numeric_limits<int32_t>::max();
       return IntLiteral(small ? TypeKind::kInt32 : TypeKind::kInt64, whole);
     }
+    if (digits.find_first_of("eE") == std::string::npos) return BindDecimal(digits, offset);
     double value = 0;
     if (!ParseNumber(digits, value)) {
       return Fail(offset, "MR1207", Concat("the number ", digits, " is out of range"));
     }
-    v1::Expr expr;
-    SetKind(TypeKind::kFloat64, expr);
-    expr.mutable_literal()->set_float_value(value);
-    return expr;
+    return FloatLiteral(value);
+  }
+
+  // "12.50" is a DECIMAL(4, 2), as in Flink: as many digits as are written.
+  Bound BindDecimal(const std::string& digits, int64_t offset) {
+    const size_t point = std::min(digits.find('.'), digits.size());
+    const size_t scale = point == digits.size() ? 0 : digits.size() - point - 1;
+    const auto widest =
+        DataType::Decimal(DataType::kPrecisionMax,
+                          static_cast<int>(std::min<size_t>(scale, DataType::kPrecisionMax)));
+    const auto value = ParseDecimal(digits, widest);
+    if (scale > DataType::kPrecisionMax || !value) {
+      return Fail(offset, "MR1207", Concat("the number ", digits, " has more than 38 digits"),
+                  "write it as a DOUBLE: 1.5e0");
+    }
+    int precision = std::max(1, widest.scale());
+    while (!FitsPrecision(*value, precision)) ++precision;
+    return DecimalLiteral(DataType::Decimal(precision, widest.scale()), *value);
   }
 
   Bound BindOperator(const json& body) {
@@ -486,7 +521,7 @@ class Binder {
       if (subject) when = Call("eq", {*subject, *std::move(when)}, OffsetOf(branch));
       if (!when) return std::nullopt;
       if (IsUntypedNull(*when)) when = TypedNull(TypeKind::kBool);
-      if (KindOf(*when) != TypeKind::kBool) {
+      if (TypeOf(*when) != TypeKind::kBool) {
         return Fail(PlaceOf(branch["expr"]), "MR1206",
                     Concat("WHEN needs a BOOLEAN, not ", TypeText(when->type())));
       }
@@ -513,15 +548,15 @@ class Binder {
   // Casts the results of a CASE to their common type.
   Bound UnifyResults(v1::Expr expr, const std::vector<v1::Expr*>& results,
                      const std::vector<int64_t>& places, int64_t offset) {
-    std::optional<TypeKind> common;
+    std::optional<DataType> common;
     for (size_t i = 0; i < results.size(); ++i) {
       if (IsUntypedNull(*results[i])) continue;
-      const TypeKind kind = KindOf(*results[i]);
-      const auto both = common ? CommonType(*common, kind) : absl::StatusOr<TypeKind>(kind);
+      const DataType type = TypeOf(*results[i]);
+      const auto both = common ? CommonType(*common, type) : absl::StatusOr<DataType>(type);
       if (!both.ok()) {
         return Fail(places[i], "MR1206",
-                    Concat("the results of CASE have no common type: ", TypeName(*common), " and ",
-                           TypeName(kind)),
+                    Concat("the results of CASE have no common type: ", TypeText(*common), " and ",
+                           TypeText(type)),
                     "CAST one of them");
       }
       common = *both;
@@ -531,7 +566,7 @@ class Binder {
                   "write CAST(NULL AS BIGINT)");
     }
     for (v1::Expr* result : results) *result = CastTo(std::move(*result), *common);
-    SetKind(*common, expr);
+    SetType(*common, expr);
     return expr;
   }
 
@@ -579,7 +614,7 @@ class Binder {
         offset >= 0 && std::find(tree_.text.try_casts.begin(), tree_.text.try_casts.end(),
                                  static_cast<size_t>(offset)) != tree_.text.try_casts.end();
     if (offset < 0) offset = OffsetOf(body["typeName"]);
-    const auto to = static_cast<TypeKind>(type.kind());
+    const DataType to = DataType::FromProto(type);
     if (input->has_literal() && input->literal().is_null()) {
       v1::Expr null = TypedNull(to);
       *null.mutable_type() = type;
@@ -591,7 +626,7 @@ class Binder {
       if (value) *value->mutable_type() = type;
       return value;
     }
-    if (!CanCast(KindOf(*input), to)) {
+    if (!CanCast(TypeOf(*input), to)) {
       return Fail(offset, "MR1206",
                   Concat("cannot cast ", TypeText(input->type()), " to ", TypeText(type)));
     }
@@ -716,10 +751,10 @@ class Binder {
       return true;
     }
     const auto time = std::find_if(arguments.begin(), arguments.end(), [](const v1::Expr& one) {
-      return !IsUntypedNull(one) && IsTemporal(KindOf(one));
+      return !IsUntypedNull(one) && IsTemporal(TypeOf(one));
     });
     if (time == arguments.end()) return true;
-    const TypeKind kind = KindOf(*time);
+    const TypeKind kind = TypeOf(*time);
     for (v1::Expr& argument : arguments) {
       if (!IsStringLiteral(argument)) continue;
       const std::string text = argument.literal().string_value();
@@ -734,7 +769,7 @@ class Binder {
     return true;
   }
 
-  Bound NotResolved(std::string_view name, const std::vector<std::optional<TypeKind>>& types,
+  Bound NotResolved(std::string_view name, const std::vector<std::optional<DataType>>& types,
                     const absl::Status& status, int64_t offset) {
     if (status.code() == absl::StatusCode::kNotFound) {
       return Fail(offset, "MR1205", std::string(MessageOf(status)));
@@ -742,8 +777,8 @@ class Binder {
     // Operators by their symbols: the user has not written the name of the function.
     for (const Operator& one : kBinary) {
       if (one.function != name) continue;
-      std::vector<std::string_view> names;
-      for (const auto& type : types) names.push_back(type ? TypeName(*type) : "NULL");
+      std::vector<std::string> names;
+      for (const auto& type : types) names.push_back(type ? TypeText(*type) : "NULL");
       return Fail(offset, "MR1206",
                   Concat("operator ", one.symbol, " does not accept (", Join(names, ", "), ")"),
                   "CAST one side");
@@ -753,23 +788,38 @@ class Binder {
 
   Bound Call(std::string_view name, std::vector<v1::Expr> arguments, int64_t offset) {
     if (!ReadTextAsTime(name, arguments, offset)) return std::nullopt;
-    std::vector<std::optional<TypeKind>> types;
+    std::vector<std::optional<DataType>> types;
     for (const v1::Expr& argument : arguments) {
-      types.push_back(IsUntypedNull(argument) ? std::nullopt : std::optional(KindOf(argument)));
+      types.push_back(IsUntypedNull(argument) ? std::nullopt : std::optional(TypeOf(argument)));
     }
     const auto resolved = ResolveFunction(name, types);
     if (!resolved.ok()) {
       return NotResolved(name, types, resolved.status(), offset);
     }
     v1::Expr expr;
-    SetKind(resolved->result, expr);
+    SetType(resolved->result, expr);
+    const DataType rounded = TypeOfRounded(*resolved, arguments);
     expr.mutable_call()->set_function(resolved->name);
     expr.mutable_call()->set_function_version(resolved->version);
     for (size_t i = 0; i < arguments.size(); ++i) {
       *expr.mutable_call()->add_arguments() =
           CastTo(std::move(arguments[i]), resolved->argument_types[i]);
     }
-    return expr;
+    return CastTo(std::move(expr), rounded);
+  }
+
+  // ROUND(x, 2) has two digits behind the point where 2 is a literal, as in Flink.
+  static DataType TypeOfRounded(const ResolvedFunction& function,
+                                const std::vector<v1::Expr>& arguments) {
+    const DataType type = function.result;
+    if (type != TypeKind::kDecimal || arguments.size() != 2 || !arguments[1].has_literal() ||
+        (function.name != "round" && function.name != "truncate")) {
+      return type;
+    }
+    const int64_t digits = std::max<int64_t>(0, arguments[1].literal().int_value());
+    if (arguments[1].literal().is_null() || digits >= type.scale()) return type;
+    const int scale = static_cast<int>(digits);
+    return DataType::Decimal(std::max(1, type.precision() - type.scale() + scale), scale);
   }
 
   const SqlTree tree_;
@@ -822,7 +872,7 @@ bool Binder::BindAggregate(const json& node, v1::Aggregate* out) {
     Bound filter = Bind(body["agg_filter"]);
     if (filter) filter = CheckDepth(*std::move(filter));
     if (!filter) return false;
-    if (KindOf(*filter) != TypeKind::kBool) {
+    if (TypeOf(*filter) != TypeKind::kBool) {
       Fail(PlaceOf(body["agg_filter"]), "MR1206",
            Concat("FILTER needs a BOOLEAN, not ", TypeText(filter->type())));
       return false;
@@ -906,8 +956,6 @@ bool BindAggregateTree(const SqlTree& tree, const json& node, const ExpressionSc
   return Binder(tree, scope, problem).BindAggregate(node, out);
 }
 
-bool SameType(const v1::Type& a, const v1::Type& b) { return a.kind() == b.kind(); }
-
 int FindColumn(const v1::Schema& schema, std::string_view name, bool quoted, SqlProblem* problem) {
   int found = -1;
   int similar = 0;
@@ -968,13 +1016,18 @@ bool AggregateType(std::string_view function, const v1::Expr* argument, v1::Type
     problem->message = Concat(function, "() takes one argument");
     return false;
   }
-  const auto kind = static_cast<TypeKind>(argument->type().kind());
-  const bool whole = kind == TypeKind::kInt32 || kind == TypeKind::kInt64;
+  const DataType type = DataType::FromProto(argument->type());
+  const bool whole = type == TypeKind::kInt32 || type == TypeKind::kInt64;
   if (function == "min" || function == "max") {
     *out = argument->type();
     return true;
   }
-  if (!whole && kind != TypeKind::kFloat64) {
+  if (type == TypeKind::kDecimal) {  // As in Flink.
+    const int scale = function == "avg" ? std::max(6, type.scale()) : type.scale();
+    DataType::Decimal(DataType::kPrecisionMax, scale).ToProto(out);
+    return true;
+  }
+  if (!whole && type != TypeKind::kFloat64) {
     problem->message = Concat(function, "() takes a number, not ", TypeText(argument->type()));
     return false;
   }

@@ -46,7 +46,4 @@ bool CheckTypedExpression(const v1::Expr& expr, const v1::Schema& schema, SqlPro
 // The column that `name` means, by the rules above; -1 and `problem` when there is none.
 int FindColumn(const v1::Schema& schema, std::string_view name, bool quoted, SqlProblem* problem);
 
-// True when the two are the same kind; precision does not count.
-bool SameType(const v1::Type& a, const v1::Type& b);
-
 }  // namespace millrace

@@ -93,6 +93,8 @@ std::string LiteralText(const v1::Literal& literal, const v1::Type& type) {
                  ? brief
                  : text;
     }
+    case v1::Literal::kDecimalValue:
+      return literal.decimal_value();
     case v1::Literal::kStringValue:
       return Quoted(literal.string_value());
     case v1::Literal::kBytesValue: {

@@ -101,7 +101,7 @@ v1::Schema DeadLetters() {
     v1::Field& field = *schema.add_fields();
     field.set_id(column.id);
     field.set_name(column.name);
-    field.mutable_type()->set_kind(static_cast<v1::Type::Kind>(column.type));
+    column.type.ToProto(field.mutable_type());
     field.set_not_null(!column.nullable);
   }
   return schema;
@@ -223,7 +223,7 @@ class NodesCompiler {
     for (int i = 0; i < all.schema.fields_size(); ++i) {
       const v1::Field& a = all.schema.fields(i);
       const v1::Field& b = other.schema.fields(i);
-      if (a.name() != b.name() || a.type().kind() != b.type().kind()) {
+      if (a.name() != b.name() || !SameType(a.type(), b.type())) {
         return differ(
             Concat(b.name(), " ", TypeText(b.type()), " and ", a.name(), " ", TypeText(a.type())));
       }

@@ -2,6 +2,7 @@
 
 #include "operators/catalog/catalog.h"
 #include "runtime/base/text.h"
+#include "runtime/expressions/functions.h"
 #include "sql/expression_text.h"
 #include "sql/models.h"
 #include "sql/node_compiler.h"
@@ -31,7 +32,7 @@ bool Fits(v1::Type::Kind feature, v1::Tensor::Type tensor) {
   switch (tensor) {
     case v1::Tensor::TYPE_FLOAT32:
     case v1::Tensor::TYPE_FLOAT64:
-      return is_whole || feature == v1::Type::KIND_FLOAT64;
+      return is_whole || feature == v1::Type::KIND_DECIMAL || feature == v1::Type::KIND_FLOAT64;
     case v1::Tensor::TYPE_INT32:
       return is_int;
     case v1::Tensor::TYPE_INT64:
@@ -105,11 +106,10 @@ bool CompileFallback(const NodeContext& context, const std::string& at, const v1
     return false;
   }
   if (!CompileExpression(context, at, v1::Schema(), fallback)) return false;
-  const bool is_whole = fallback.type().kind() == v1::Type::KIND_INT32 ||
-                        fallback.type().kind() == v1::Type::KIND_INT64;
   const v1::Type::Kind wanted = output.type().kind();
   const bool widens =
-      is_whole && (wanted == v1::Type::KIND_FLOAT64 || (wanted == v1::Type::KIND_INT64));
+      (wanted == v1::Type::KIND_FLOAT64 || wanted == v1::Type::KIND_INT64) &&
+      CanCastImplicitly(DataType::FromProto(fallback.type()), DataType::FromProto(output.type()));
   if (fallback.type().kind() == wanted) return true;
   if (!widens) {
     context.Error("MR1515", at,

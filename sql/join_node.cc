@@ -51,7 +51,7 @@ bool CompileKeys(const NodeContext& context, v1::Join& join) {
   for (size_t i = 0; i < left.size(); ++i) {
     const v1::Field& a = context.input->schema.fields(left[i]);
     const v1::Field& b = context.right->schema.fields(right[i]);
-    if (a.type().kind() == b.type().kind()) continue;
+    if (SameType(a.type(), b.type())) continue;
     context.Error("MR1412", Concat(".join.right_keys"),
                   Concat("'", a.name(), "' is ", TypeText(a.type()), " and '", b.name(), "' is ",
                          TypeText(b.type())),

@@ -29,6 +29,8 @@ constexpr NamedType kTypes[] = {
     {"char", TypeKind::kString, true},
     {"character", TypeKind::kString, true},
     {"date", TypeKind::kDate},
+    {"dec", TypeKind::kDecimal},
+    {"decimal", TypeKind::kDecimal},
     {"double", TypeKind::kFloat64},
     {"float", TypeKind::kFloat64},
     {"float4", TypeKind::kFloat64},
@@ -39,6 +41,7 @@ constexpr NamedType kTypes[] = {
     {"int8", TypeKind::kInt64},
     {"integer", TypeKind::kInt32},
     {"interval", TypeKind::kInterval},
+    {"numeric", TypeKind::kDecimal},
     {"real", TypeKind::kFloat64},
     {"smallint", TypeKind::kInt32},
     {"string", TypeKind::kString},
@@ -54,16 +57,12 @@ struct UnsupportedType {
   std::string_view hint;
 };
 constexpr std::string_view kTimesAreUtc = "use TIMESTAMP; its values are UTC";
-constexpr std::string_view kUseDouble = "use DOUBLE, or BIGINT for amounts in the smallest unit";
 constexpr UnsupportedType kUnsupported[] = {
     {"array", "use STRING"},
-    {"dec", kUseDouble},
-    {"decimal", kUseDouble},
     {"json", "use STRING"},
     {"jsonb", "use STRING"},
     {"map", "use STRING"},
     {"multiset", "use STRING"},
-    {"numeric", kUseDouble},
     {"row", "give the nested column its path: auction BIGINT FROM 'bid.auction'"},
     {"time", "use STRING, or INTERVAL"},
     {"timestamp_ltz", kTimesAreUtc},
@@ -77,9 +76,31 @@ bool Unknown(std::string_view name, SqlProblem* problem) {
   const std::string_view nearest = NearestName(name, names);
   problem->code = "MR1209";
   problem->message = Concat("type '", name, "' is unknown");
-  problem->hint = nearest.empty()
-                      ? "types: BOOLEAN, INT, BIGINT, DOUBLE, STRING, BYTES, DATE, TIMESTAMP(p)"
-                      : Concat("did you mean ", UpperText(nearest), "?");
+  problem->hint =
+      nearest.empty()
+          ? "types: BOOLEAN, INT, BIGINT, DOUBLE, DECIMAL(p, s), STRING, BYTES, DATE, TIMESTAMP(p)"
+          : Concat("did you mean ", UpperText(nearest), "?");
+  return false;
+}
+
+// DECIMAL(precision) and DECIMAL(precision, scale). Without digits it would be DECIMAL(10, 0) in
+// Flink and have any number of them in PostgreSQL: no one is to find that out from lost cents.
+bool DecimalFromArguments(std::string_view arguments, v1::Type* out, SqlProblem* problem) {
+  int precision = 0, scale = 0;
+  const size_t comma = std::min(arguments.find(','), arguments.size());
+  const bool numbers =
+      ParseNumber(arguments.substr(0, comma), precision) &&
+      (comma == arguments.size() || ParseNumber(arguments.substr(comma + 1), scale));
+  if (numbers && precision >= 1 && precision <= DataType::kPrecisionMax && scale >= 0 &&
+      scale <= precision) {
+    DataType::Decimal(precision, scale).ToProto(out);
+    return true;
+  }
+  problem->code = "MR1209";
+  problem->message = arguments.empty() ? "type DECIMAL needs its number of digits"
+                                       : Concat("type DECIMAL does not take (", arguments, ")");
+  problem->hint =
+      "write DECIMAL(18, 2): 18 digits, two of them behind the point; at most 38 digits";
   return false;
 }
 
@@ -97,6 +118,7 @@ bool TypeFromName(std::string_view name, std::string_view arguments, v1::Type* o
   }
   for (const NamedType& type : kTypes) {
     if (type.name != lower) continue;
+    if (type.kind == TypeKind::kDecimal) return DecimalFromArguments(arguments, out, problem);
     out->Clear();
     out->set_kind(static_cast<v1::Type::Kind>(type.kind));
     if (arguments.empty()) return true;
@@ -151,9 +173,13 @@ bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* 
   return TypeFromName(name, arguments, out, problem);
 }
 
+bool SameType(const v1::Type& a, const v1::Type& b) {
+  return DataType::FromProto(a) == DataType::FromProto(b);
+}
+
 std::string TypeText(const v1::Type& type) {
   if (type.kind() == v1::Type::KIND_UNSPECIFIED) return "?";
-  std::string name(TypeName(static_cast<TypeKind>(type.kind())));
+  std::string name = TypeText(DataType::FromProto(type));
   if (type.kind() == v1::Type::KIND_TIMESTAMP && type.precision() > 0) {
     name += Concat("(", type.precision(), ")");
   }

@@ -24,7 +24,10 @@ bool TypeFromName(std::string_view name, std::string_view arguments, v1::Type* o
 // TIMESTAMP(3), CHARACTER VARYING(10), TIMESTAMP WITHOUT TIME ZONE.
 bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* problem);
 
-// "TIMESTAMP(3)", "BIGINT".
+// "TIMESTAMP(3)", "BIGINT", "DECIMAL(10, 2)".
 std::string TypeText(const v1::Type& type);
+
+// True when the two are one type; the precision of timestamps does not count.
+bool SameType(const v1::Type& a, const v1::Type& b);
 
 }  // namespace millrace

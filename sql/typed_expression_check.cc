@@ -4,7 +4,8 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "runtime/base/text.h"
-#include "runtime/columns/types.h"
+#include "runtime/columns/decimal.h"
+#include "runtime/expressions/expression.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_binder.h"
 #include "sql/type_names.h"
@@ -17,18 +18,21 @@ bool Fail(SqlProblem* problem, std::string code, std::string message) {
   return false;
 }
 
-TypeKind KindOf(const v1::Expr& expr) { return static_cast<TypeKind>(expr.type().kind()); }
+DataType TypeOf(const v1::Expr& expr) { return DataType::FromProto(expr.type()); }
 
 bool CheckLiteral(const v1::Expr& expr, SqlProblem* problem) {
   using Value = v1::Literal::ValueCase;
-  const TypeKind kind = KindOf(expr);
+  const DataType kind = TypeOf(expr);
   Value expected = Value::kIntValue;
   if (kind == TypeKind::kBool) expected = Value::kBoolValue;
   if (kind == TypeKind::kFloat64) expected = Value::kFloatValue;
   if (kind == TypeKind::kString) expected = Value::kStringValue;
   if (kind == TypeKind::kBytes) expected = Value::kBytesValue;
+  if (kind == TypeKind::kDecimal) expected = Value::kDecimalValue;
   const Value given = expr.literal().value_case();
-  if (given == Value::kIsNull || given == expected) return true;
+  const bool readable =
+      given != Value::kDecimalValue || ParseDecimal(expr.literal().decimal_value(), kind);
+  if (readable && (given == Value::kIsNull || given == expected)) return true;
   return Fail(problem, "MR1206", Concat("the value of a literal is not a ", TypeText(expr.type())));
 }
 
@@ -46,17 +50,17 @@ bool CheckField(const v1::Expr& expr, const v1::Schema& schema, SqlProblem* prob
 bool Check(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlProblem* problem);
 
 bool CheckCall(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlProblem* problem) {
-  std::vector<std::optional<TypeKind>> types;
+  std::vector<std::optional<DataType>> types;
   for (const v1::Expr& argument : expr.call().arguments()) {
     if (!Check(argument, schema, depth + 1, problem)) return false;
-    types.emplace_back(KindOf(argument));
+    types.emplace_back(TypeOf(argument));
   }
   const auto resolved = ResolveFunction(expr.call().function(), types);
   if (!resolved.ok()) {
     const bool unknown = resolved.status().code() == absl::StatusCode::kNotFound;
     return Fail(problem, unknown ? "MR1205" : "MR1206", std::string(MessageOf(resolved.status())));
   }
-  bool same = resolved->result == KindOf(expr) && resolved->name == expr.call().function() &&
+  bool same = resolved->result == TypeOf(expr) && resolved->name == expr.call().function() &&
               resolved->version == expr.call().function_version();
   for (size_t i = 0; i < types.size(); ++i) same &= resolved->argument_types[i] == *types[i];
   if (same) return true;
@@ -71,7 +75,7 @@ bool CheckCase(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlPro
   }
   for (const v1::Expr& when : body.when()) {
     if (!Check(when, schema, depth + 1, problem)) return false;
-    if (KindOf(when) != TypeKind::kBool) {
+    if (TypeOf(when) != TypeKind::kBool) {
       return Fail(problem, "MR1206", "a condition of CASE is not BOOLEAN");
     }
   }
@@ -91,8 +95,7 @@ bool Check(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlProblem
   if (depth > kExprDepthMax) {
     return Fail(problem, "MR1208", Concat("the expression is nested deeper than ", kExprDepthMax));
   }
-  if (expr.type().kind() == v1::Type::KIND_UNSPECIFIED ||
-      !v1::Type::Kind_IsValid(expr.type().kind())) {
+  if (!TypeOfExpr(expr).ok()) {
     return Fail(problem, "MR1206", "a node of the expression has no type");
   }
   switch (expr.kind_case()) {
@@ -106,7 +109,7 @@ bool Check(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlProblem
       return CheckCase(expr, schema, depth, problem);
     case v1::Expr::kCast:
       if (!Check(expr.cast().input(), schema, depth + 1, problem)) return false;
-      if (CanCast(KindOf(expr.cast().input()), KindOf(expr))) return true;
+      if (CanCast(TypeOf(expr.cast().input()), TypeOf(expr))) return true;
       return Fail(problem, "MR1206",
                   Concat("cannot cast ", TypeText(expr.cast().input().type()), " to ",
                          TypeText(expr.type())));

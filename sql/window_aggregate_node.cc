@@ -270,7 +270,7 @@ uint64_t RowBytes(const v1::WindowAggregate& body, const v1::Schema& input) {
   for (uint32_t id : body.keys().ids()) {
     for (const v1::Field& field : input.fields()) {
       if (field.id() != id) continue;
-      const int width = FixedWidth(static_cast<TypeKind>(field.type().kind()));
+      const int width = FixedWidth(DataType::FromProto(field.type()));
       bytes += static_cast<uint64_t>(width == 0 ? 24 : width + 1);
     }
   }

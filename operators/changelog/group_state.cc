@@ -83,7 +83,7 @@ void GroupLayout::Add(size_t index, const Column& argument, int64_t row, int64_t
   if (IsFloat(slot)) {
     to.float_sum.Add(argument.values<double>()[row], weight);
   } else {
-    to.sum += static_cast<__int128>(IntegerAt(argument, row)) * weight;
+    AddToSum(ExactAt(argument, row) * weight, to.sum);
   }
 }
 
@@ -107,7 +107,7 @@ bool GroupLayout::AppendResult(size_t index, const GroupState& group, ColumnBuil
     out.AppendFloat64(slot.kind == AggregateKind::kAvg ? sum / static_cast<double>(from.count)
                                                        : sum);
   } else {
-    return AppendIntegerSum(slot, from.count, from.sum, out);
+    return AppendExactSum(slot, from.count, from.sum, out);
   }
   return true;
 }

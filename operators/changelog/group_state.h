@@ -1,12 +1,11 @@
 // The state of one group of an aggregation without windows: accumulators to which rows are added
 // and from which they are taken back.
 //
-// COUNT, and SUM and AVG of integers, are exact. A floating-point sum keeps the error that each
-// addition makes (Neumaier's summation, ZAMM 54, 1974) and counts NaN and infinities apart, so that
-// taking a row back leaves what was there before to within rounding. Of MIN and MAX the group has
-// the extreme itself; where rows can be taken back, and for DISTINCT, the operator also keeps how
-// often each value occurs.
-// Threading: the task thread.
+// COUNT, and SUM and AVG of integers and decimals, are exact. A floating-point sum keeps the error
+// that each addition makes (Neumaier's summation, ZAMM 54, 1974) and counts NaN and infinities
+// apart, so that taking a row back leaves what was there before to within rounding. Of MIN and MAX
+// the group has the extreme itself; where rows can be taken back, and for DISTINCT, the operator
+// also keeps how often each value occurs. Threading: the task thread.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +35,7 @@ struct FloatSum {
 // One aggregate of one group.
 struct GroupSlot {
   int64_t count = 0;    // Values that contribute: distinct ones, for DISTINCT.
-  __int128 sum = 0;     // SUM and AVG of integers.
+  Int128 sum = 0;       // SUM and AVG of integers and decimals.
   FloatSum float_sum;   // SUM and AVG of doubles.
   std::string extreme;  // MIN and MAX: the value as EncodeKeys encodes it; empty: none.
 };

@@ -196,6 +196,11 @@ class CsvDecoder : public Decoder {
         column.AppendBool(truth);
         return true;
       }
+      case TypeKind::kDecimal: {
+        const auto number = ParseDecimal(text, column.type());
+        if (number) column.AppendDecimal(*number);
+        return number.has_value();
+      }
       case TypeKind::kFloat64: {
         double number = 0;
         if (!ParseNumber(text, number)) return false;
@@ -281,6 +286,9 @@ class CsvEncoder : public Encoder {
         return;
       case TypeKind::kFloat64:
         AppendJsonNumber(column.values<double>()[row], out);
+        return;
+      case TypeKind::kDecimal:
+        AppendDecimal(column, row, out);
         return;
       case TypeKind::kString:
         out.append(column.StringAt(row));

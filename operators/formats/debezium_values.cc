@@ -60,6 +60,11 @@ JsonValueForms::Result AppendDigits(std::string_view text, const Field& field,
     if (number) builder.AppendFloat64(*number);
     return number ? JsonValueForms::Result::kAppended : JsonValueForms::Result::kBad;
   }
+  if (field.type == TypeKind::kDecimal) {
+    const auto number = ParseDecimal(text, field.type);
+    if (number) builder.AppendDecimal(*number);
+    return number ? JsonValueForms::Result::kAppended : JsonValueForms::Result::kBad;
+  }
   const auto whole = field.type == TypeKind::kInt64 ? ParseNumber<int64_t>(text) : std::nullopt;
   if (whole) builder.AppendInt64(*whole);
   return whole ? JsonValueForms::Result::kAppended : JsonValueForms::Result::kBad;
@@ -216,6 +221,7 @@ JsonValueForms::Result DebeziumValues::AppendText(const Form& form, const Field&
   switch (field.type) {
     case TypeKind::kString:
       return form.scale ? AppendDecimal(text, *form.scale, field, builder) : Result::kNotMine;
+    case TypeKind::kDecimal:
     case TypeKind::kFloat64:
     case TypeKind::kInt64:
       return form.scale ? AppendDecimal(text, *form.scale, field, builder)

@@ -144,6 +144,7 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
   bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
   bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  static bool AppendDecimal(ondemand::value& value, ColumnBuilder& column);
   bool FillMissing(BatchBuilder& out);
   // The child that `key` names; null when it is not wanted.
   ObjectNode::Child* FindChild(ObjectNode& node, size_t position, ondemand::field& field);
@@ -414,7 +415,7 @@ bool JsonDecoder::TakeValue(ObjectNode::Child& child, ondemand::value& value, Ba
   if (forms_ != nullptr) {
     const JsonValueForms::Result result = forms_->Append(child.column, field, value, column);
     if (result == JsonValueForms::Result::kBad)
-      return FailValue(field, value, TypeName(field.type));
+      return FailValue(field, value, TypeText(field.type));
     if (result == JsonValueForms::Result::kAppended) {
       ++filled_;
       return true;
@@ -467,12 +468,25 @@ bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, Column
   if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) {
     if (!field.nullable) {
       return Fail(kMissingField,
-                  Concat("field '", PlaceOf(field), "' is null; expected ", TypeName(field.type)));
+                  Concat("field '", PlaceOf(field), "' is null; expected ", TypeText(field.type)));
     }
     column.AppendNull();
     return true;
   }
-  return FailValue(field, value, TypeName(field.type));
+  return FailValue(field, value, TypeText(field.type));
+}
+
+// A number, or a number in quotes; from its text, because a double would change its digits.
+bool JsonDecoder::AppendDecimal(ondemand::value& value, ColumnBuilder& column) {
+  std::string_view text = value.raw_json_token();
+  if (!text.empty() && text.front() == '"') {
+    if (value.get_string().get(text)) return false;
+  } else {
+    while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
+  }
+  const auto number = ParseDecimal(text, column.type());
+  if (number) column.AppendDecimal(*number);
+  return number.has_value();
 }
 
 bool JsonDecoder::AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column) {
@@ -482,6 +496,7 @@ bool JsonDecoder::AppendNumber(const Field& field, ondemand::value& value, Colum
     column.AppendBool(truth);
     return true;
   }
+  if (field.type == TypeKind::kDecimal) return AppendDecimal(value, column);
   if (field.type == TypeKind::kFloat64) {
     double number = 0;
     if (value.get_double().get(number)) return false;

@@ -75,6 +75,9 @@ class JsonEncoder : public Encoder {
       case TypeKind::kFloat64:
         AppendDouble(column.values<double>()[row], out);
         return;
+      case TypeKind::kDecimal:
+        AppendDecimal(column, row, out);
+        return;
       case TypeKind::kString:
         AppendJsonString(column.StringAt(row), out);
         return;

@@ -13,8 +13,6 @@
 namespace millrace {
 namespace {
 
-using Int128 = __int128;
-
 template <typename T>
 T Load(const uint8_t* at) {
   T value;
@@ -37,7 +35,11 @@ absl::StatusOr<AggregateKind> KindOf(const v1::Aggregate& aggregate) {
   return absl::InvalidArgumentError(absl::StrCat("unknown aggregate function: ", name));
 }
 
+// In place of a sum that does not fit 128 bits.
+constexpr Int128 kSumOutOfRange = std::numeric_limits<Int128>::min();
+
 bool IsFloat(const AggregateSlot& slot) { return slot.argument_type == TypeKind::kFloat64; }
+bool IsDecimal(const AggregateSlot& slot) { return slot.argument_type == TypeKind::kDecimal; }
 
 bool IsSum(const AggregateSlot& slot) {
   return slot.kind == AggregateKind::kSum || slot.kind == AggregateKind::kAvg;
@@ -45,7 +47,7 @@ bool IsSum(const AggregateSlot& slot) {
 
 size_t WidthOf(const AggregateSlot& slot) {
   if (slot.kind == AggregateKind::kCount) return 8;
-  return IsSum(slot) && !IsFloat(slot) ? 24 : 16;
+  return IsDecimal(slot) || (IsSum(slot) && !IsFloat(slot)) ? 24 : 16;
 }
 
 void Bump(uint8_t* slot, int64_t by) { Store<int64_t>(slot, Load<int64_t>(slot) + by); }
@@ -58,7 +60,7 @@ void FoldExtreme(AggregateKind kind, uint8_t* slot, T value, bool first) {
   if (first || better) Store<T>(slot + 8, value);
 }
 
-void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
+void AppendExact(DataType type, Int128 value, ColumnBuilder& out) {
   switch (type) {
     case TypeKind::kBool:
       return out.AppendBool(value != 0);
@@ -67,8 +69,10 @@ void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
       return out.AppendInt32(static_cast<int32_t>(value));
     case TypeKind::kFloat64:
       return out.AppendFloat64(static_cast<double>(value));
+    case TypeKind::kDecimal:
+      return out.AppendDecimal(value);
     default:
-      return out.AppendInt64(value);
+      return out.AppendInt64(static_cast<int64_t>(value));
   }
 }
 
@@ -77,15 +81,52 @@ void AppendInt(TypeKind type, int64_t value, ColumnBuilder& out) {
 absl::StatusOr<AggregateSlot> SlotOf(const v1::Aggregate& aggregate) {
   AggregateSlot slot;
   MILLRACE_ASSIGN_OR_RETURN(slot.kind, KindOf(aggregate));
-  slot.result_type = static_cast<TypeKind>(aggregate.type().kind());
+  slot.result_type = DataType::FromProto(aggregate.type());
   slot.count_star = !aggregate.has_argument();
   if (aggregate.has_argument()) {
-    slot.argument_type = static_cast<TypeKind>(aggregate.argument().type().kind());
+    slot.argument_type = DataType::FromProto(aggregate.argument().type());
   }
   return slot;
 }
 
-bool AppendIntegerSum(const AggregateSlot& slot, int64_t count, __int128 sum, ColumnBuilder& out) {
+void AddToSum(Int128 value, Int128& sum) {
+  if (sum == kSumOutOfRange || value == kSumOutOfRange ||
+      __builtin_add_overflow(sum, value, &sum)) {
+    sum = kSumOutOfRange;
+  }
+}
+
+namespace {
+
+// The mean of `count` decimals with the sum `sum`, rounded half away from zero to the scale of the
+// result. Nothing: out of range.
+std::optional<Int128> DecimalMean(const AggregateSlot& slot, int64_t count, Int128 sum) {
+  // Result and argument differ by six digits at the most, and the rest is less than `count`.
+  const Int128 unit = PowerOfTen(slot.result_type.scale() - slot.argument_type.scale());
+  Int128 whole = sum / count;
+  const Int128 rest = sum % count * unit;
+  Int128 mean = 0;
+  if (__builtin_mul_overflow(whole, unit, &mean)) return std::nullopt;
+  mean += rest / count;
+  const Int128 remainder = rest % count;
+  if (2 * (remainder < 0 ? -remainder : remainder) >= count) mean += sum < 0 ? -1 : 1;
+  return mean;
+}
+
+}  // namespace
+
+bool AppendExactSum(const AggregateSlot& slot, int64_t count, Int128 sum, ColumnBuilder& out) {
+  if (IsDecimal(slot)) {
+    std::optional<Int128> result;
+    if (sum != kSumOutOfRange) result = sum;
+    if (result && slot.kind == AggregateKind::kAvg) result = DecimalMean(slot, count, sum);
+    if (!result || !FitsPrecision(*result, slot.result_type.precision())) {
+      out.AppendNull();
+      return false;
+    }
+    out.AppendDecimal(*result);
+    return true;
+  }
   if (slot.kind == AggregateKind::kAvg) sum /= count;  // Integer AVG truncates, as in Flink SQL.
   const bool fits =
       slot.result_type == TypeKind::kInt32
@@ -96,17 +137,19 @@ bool AppendIntegerSum(const AggregateSlot& slot, int64_t count, __int128 sum, Co
     out.AppendNull();
     return false;
   }
-  AppendInt(slot.result_type, static_cast<int64_t>(sum), out);
+  AppendExact(slot.result_type, sum, out);
   return true;
 }
 
-int64_t IntegerAt(const Column& column, int64_t row) {
+Int128 ExactAt(const Column& column, int64_t row) {
   switch (column.type()) {
     case TypeKind::kBool:
       return column.BoolAt(row) ? 1 : 0;
     case TypeKind::kInt32:
     case TypeKind::kDate:
       return column.values<int32_t>()[row];
+    case TypeKind::kDecimal:
+      return column.values<Decimal>()[row].unscaled();
     default:
       return column.values<int64_t>()[row];
   }
@@ -148,13 +191,17 @@ void AggregateLayout::Merge(uint8_t* into, const uint8_t* from) const {
         if (IsFloat(slot)) {
           Store<double>(a + 8, Load<double>(a + 8) + Load<double>(b + 8));
         } else {
-          Store<Int128>(a + 8, Load<Int128>(a + 8) + Load<Int128>(b + 8));
+          auto sum = Load<Int128>(a + 8);
+          AddToSum(Load<Int128>(b + 8), sum);
+          Store<Int128>(a + 8, sum);
         }
         break;
       case AggregateKind::kMin:
       case AggregateKind::kMax:
         if (IsFloat(slot)) {
           FoldExtreme<double>(slot.kind, a, Load<double>(b + 8), first);
+        } else if (IsDecimal(slot)) {
+          FoldExtreme<Int128>(slot.kind, a, Load<Int128>(b + 8), first);
         } else {
           FoldExtreme<int64_t>(slot.kind, a, Load<int64_t>(b + 8), first);
         }
@@ -164,13 +211,19 @@ void AggregateLayout::Merge(uint8_t* into, const uint8_t* from) const {
   }
 }
 
-void AggregateLayout::AddInt(size_t index, uint8_t* accumulator, int64_t value) const {
+void AggregateLayout::AddExact(size_t index, uint8_t* accumulator, Int128 value) const {
   const AggregateSlot& slot = slots_[index];
   uint8_t* at = accumulator + slot.offset;
   if (IsSum(slot)) {
-    Store<Int128>(at + 8, Load<Int128>(at + 8) + value);
-  } else if (slot.kind != AggregateKind::kCount) {
-    FoldExtreme<int64_t>(slot.kind, at, value, Load<int64_t>(at) == 0);
+    auto sum = Load<Int128>(at + 8);
+    AddToSum(value, sum);
+    Store<Int128>(at + 8, sum);
+  } else if (slot.kind == AggregateKind::kCount) {
+    // Only counted.
+  } else if (IsDecimal(slot)) {
+    FoldExtreme<Int128>(slot.kind, at, value, Load<int64_t>(at) == 0);
+  } else {
+    FoldExtreme<int64_t>(slot.kind, at, static_cast<int64_t>(value), Load<int64_t>(at) == 0);
   }
   Bump(at, 1);
 }
@@ -206,10 +259,11 @@ bool AggregateLayout::AppendResult(size_t index, const uint8_t* accumulator,
     return true;
   }
   if (!IsSum(slot)) {
-    AppendInt(slot.result_type, Load<int64_t>(at + 8), out);
+    AppendExact(slot.result_type,
+                IsDecimal(slot) ? Load<Int128>(at + 8) : Int128{Load<int64_t>(at + 8)}, out);
     return true;
   }
-  return AppendIntegerSum(slot, count, Load<Int128>(at + 8), out);
+  return AppendExactSum(slot, count, Load<Int128>(at + 8), out);
 }
 
 absl::StatusOr<AggregateInputs> AggregateInputs::Make(const Aggregates& aggregates,
@@ -269,7 +323,7 @@ void AggregateInputs::Add(const AggregateLayout& layout, std::span<const int32_t
       if (IsFloat(spec)) {
         layout.AddFloat(slot, accumulators[i], argument.values<double>()[rows[i]]);
       } else {
-        layout.AddInt(slot, accumulators[i], IntegerAt(argument, rows[i]));
+        layout.AddExact(slot, accumulators[i], ExactAt(argument, rows[i]));
       }
     }
   }

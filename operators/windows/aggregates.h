@@ -4,8 +4,9 @@
 // text, work on the set of values: the operator keeps (key, aggregate, value) rows and feeds each
 // value once (`AddValue`) when the window is read.
 // Layout of a slot: int64 count of the rows that contributed; then for SUM and AVG a 128-bit sum
-// (exact for integers, so that overflow is found at the end, not on the way) or a double; for MIN
-// and MAX the value as int64 or double. All zero bytes = nothing yet.
+// (exact for integers and decimals, so that overflow is found at the end, not on the way) or a
+// double; for MIN and MAX the value as int64, double or, of decimals, 128 bits. All zero bytes =
+// nothing yet.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ enum class AggregateKind : uint8_t { kCount, kSum, kAvg, kMin, kMax };
 
 struct AggregateSlot {
   AggregateKind kind;
-  TypeKind argument_type = TypeKind::kInt64;  // Meaningless for COUNT(*).
-  TypeKind result_type = TypeKind::kInt64;
+  DataType argument_type = TypeKind::kInt64;  // Meaningless for COUNT(*).
+  DataType result_type = TypeKind::kInt64;
   bool by_value_set = false;
   bool count_star = false;
   uint32_t offset = 0;
@@ -39,11 +40,14 @@ struct AggregateSlot {
 
 // Kind and types of one aggregate; its place is not set.
 absl::StatusOr<AggregateSlot> SlotOf(const v1::Aggregate& aggregate);
-// Appends a SUM or AVG of `count` integers. False: it is out of range for its type; NULL was
-// appended.
-bool AppendIntegerSum(const AggregateSlot& slot, int64_t count, __int128 sum, ColumnBuilder& out);
-// A value of an integer-like column (BOOL, INT, BIGINT, DATE, ...).
-int64_t IntegerAt(const Column& column, int64_t row);
+// Adds to an exact sum. One that has left 128 bits (only decimals of more than 19 digits can) stays
+// out of range, whatever is added later.
+void AddToSum(Int128 value, Int128& sum);
+// Appends a SUM or AVG of `count` integers or decimals. False: it is out of range for its type;
+// NULL was appended.
+bool AppendExactSum(const AggregateSlot& slot, int64_t count, Int128 sum, ColumnBuilder& out);
+// A value of an exact column (BOOL, INT, BIGINT, DATE, ...); of a DECIMAL, unscaled.
+Int128 ExactAt(const Column& column, int64_t row);
 
 // Slots of all aggregates of a node. Immutable after Make; used on task and io threads.
 class AggregateLayout : public AccumulatorLayout {
@@ -57,9 +61,9 @@ class AggregateLayout : public AccumulatorLayout {
   bool has_value_sets() const { return has_value_sets_; }
 
   // Adds one value to a slot.
-  void AddInt(size_t slot, uint8_t* accumulator, int64_t value) const;
+  void AddExact(size_t slot, uint8_t* accumulator, Int128 value) const;
   void AddFloat(size_t slot, uint8_t* accumulator, double value) const;
-  // Appends the result to `out`. False: an integer SUM is outside BIGINT; NULL was appended.
+  // Appends the result to `out`. False: an exact SUM is out of range; NULL was appended.
   bool AppendResult(size_t slot, const uint8_t* accumulator, ColumnBuilder& out) const;
 
  private:

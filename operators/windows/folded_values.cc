@@ -28,22 +28,17 @@ absl::Status FoldedValues::Add(size_t slot, std::string_view encoded) {
     return absl::OkStatus();
   }
   if (aggregate.kind == AggregateKind::kCount) {
-    layout_->AddInt(slot, accumulator_.data(), 0);  // Only counts.
+    layout_->AddExact(slot, accumulator_.data(), 0);  // Only counts.
     return absl::OkStatus();
   }
   ColumnBuilder decoded(aggregate.argument_type, 1);
   ColumnBuilder* const columns[] = {&decoded};
   MILLRACE_RETURN_IF_ERROR(DecodeKey(encoded, columns));
   const Column column = decoded.Finish();
-  switch (aggregate.argument_type) {
-    case TypeKind::kFloat64:
-      layout_->AddFloat(slot, accumulator_.data(), column.values<double>()[0]);
-      break;
-    case TypeKind::kInt32:
-      layout_->AddInt(slot, accumulator_.data(), column.values<int32_t>()[0]);
-      break;
-    default:
-      layout_->AddInt(slot, accumulator_.data(), column.values<int64_t>()[0]);
+  if (aggregate.argument_type == TypeKind::kFloat64) {
+    layout_->AddFloat(slot, accumulator_.data(), column.values<double>()[0]);
+  } else {
+    layout_->AddExact(slot, accumulator_.data(), ExactAt(column, 0));
   }
   return absl::OkStatus();
 }

@@ -11,7 +11,7 @@
 
 namespace millrace {
 
-Column::Column(TypeKind type, int64_t length, int64_t null_count, BufferPtr validity,
+Column::Column(DataType type, int64_t length, int64_t null_count, BufferPtr validity,
                BufferPtr values, BufferPtr offsets)
     : type_(type),
       length_(length),
@@ -137,7 +137,7 @@ void SelectTrue(const Column& condition, std::vector<int32_t>& rows) {
   }
 }
 
-Column NullColumn(TypeKind type, int64_t length) {
+Column NullColumn(DataType type, int64_t length) {
   ColumnBuilder builder(type, length);
   for (int64_t i = 0; i < length; ++i) builder.AppendNull();
   return builder.Finish();
@@ -161,6 +161,8 @@ bool SameValue(const Column& a, const Column& b, int64_t row) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return a.StringAt(row) == b.StringAt(row);
+    case TypeKind::kDecimal:
+      return a.values<Decimal>()[row] == b.values<Decimal>()[row];
     default:
       return a.values<int64_t>()[row] == b.values<int64_t>()[row];
   }
@@ -235,6 +237,8 @@ std::string ValueText(const Column& column, int64_t row) {
       return "TIMESTAMP '" + TimestampText(column.values<int64_t>()[row]) + "'";
     case TypeKind::kInterval:
       return "INTERVAL '" + std::to_string(column.values<int64_t>()[row]) + "' MICROSECOND";
+    case TypeKind::kDecimal:
+      return DecimalText(column.values<Decimal>()[row].unscaled(), column.type().scale());
   }
   return "?";
 }

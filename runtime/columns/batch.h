@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/base/buffer.h"
+#include "runtime/columns/decimal.h"
 #include "runtime/columns/types.h"
 
 namespace millrace {
@@ -20,10 +21,10 @@ namespace millrace {
 class Column {
  public:
   Column() = default;
-  Column(TypeKind type, int64_t length, int64_t null_count, BufferPtr validity, BufferPtr values,
+  Column(DataType type, int64_t length, int64_t null_count, BufferPtr validity, BufferPtr values,
          BufferPtr offsets = nullptr);
 
-  TypeKind type() const { return type_; }
+  DataType type() const { return type_; }
   int64_t length() const { return length_; }
   int64_t null_count() const { return null_count_; }
   bool has_nulls() const { return null_count_ != 0; }
@@ -53,7 +54,7 @@ class Column {
   static bool Bit(const uint8_t* bits, int64_t i) { return (bits[i >> 3] >> (i & 7)) & 1; }
 
  private:
-  TypeKind type_ = TypeKind::kInt64;
+  DataType type_;
   int64_t length_ = 0;
   int64_t null_count_ = 0;
   const uint8_t* validity_bits_ = nullptr;
@@ -119,9 +120,9 @@ class Batch {
 // Builds one column row by row or in runs. Reusable: Finish() leaves it empty.
 class ColumnBuilder {
  public:
-  explicit ColumnBuilder(TypeKind type, int64_t rows_expected = 0);
+  explicit ColumnBuilder(DataType type, int64_t rows_expected = 0);
 
-  TypeKind type() const { return type_; }
+  DataType type() const { return type_; }
   int64_t length() const { return length_; }
 
   void AppendNull();
@@ -129,6 +130,7 @@ class ColumnBuilder {
   void AppendInt32(int32_t value);  // INT32, DATE.
   void AppendInt64(int64_t value);  // INT64, TIMESTAMP, INTERVAL.
   void AppendFloat64(double value);
+  void AppendDecimal(Int128 unscaled);        // Must fit the precision.
   void AppendString(std::string_view value);  // STRING, BYTES.
   // The value of `row` of a column of the same type.
   void AppendFrom(const Column& column, int64_t row);
@@ -149,7 +151,7 @@ class ColumnBuilder {
   void ReserveStringData(size_t bytes);
   void AppendValid(int64_t count);
 
-  const TypeKind type_;
+  const DataType type_;
   int64_t length_ = 0;
   int64_t null_count_ = 0;
   int64_t capacity_ = 0;
@@ -190,7 +192,7 @@ Batch Concat(std::span<const Batch> batches);  // At least one; equal schemas.
 // Indexes of the rows where `condition` (BOOL) is true; NULL counts as false. Appends to `rows`.
 void SelectTrue(const Column& condition, std::vector<int32_t>& rows);
 // A column that holds `length` NULLs.
-Column NullColumn(TypeKind type, int64_t length);
+Column NullColumn(DataType type, int64_t length);
 
 // Equality of values with NULL = NULL, and of kinds, for tests and verification.
 bool SameRows(const Batch& a, const Batch& b);

@@ -74,7 +74,7 @@ EncodedBatch EncodeBatch(const Batch& batch) {
   for (const Column& column : batch.columns()) {
     const BufferPtr& offsets = column.offsets_buffer();
     AppendHead(
-        ColumnHead{.type = static_cast<uint32_t>(column.type()),
+        ColumnHead{.type = static_cast<uint32_t>(column.type().kind()),
                    .reserved = 0,
                    .null_count = column.null_count(),
                    .validity_bytes = column.has_nulls() ? column.validity_buffer()->size() : 0,
@@ -125,8 +125,8 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
   std::vector<Column> columns;
   for (uint32_t i = 0; i < head.columns; ++i) {
     const ColumnHead& column = heads[i];
-    const TypeKind type = schema->field(static_cast<int>(i)).type;
-    if (column.type != static_cast<uint32_t>(type)) return Malformed("type of a column");
+    const DataType type = schema->field(static_cast<int>(i)).type;
+    if (column.type != static_cast<uint32_t>(type.kind())) return Malformed("type of a column");
     if ((column.validity_bytes == 0) != (column.null_count == 0)) return Malformed("NULL count");
     BufferPtr validity = column.validity_bytes == 0 ? nullptr : buffer(column.validity_bytes);
     BufferPtr values = buffer(column.values_bytes);

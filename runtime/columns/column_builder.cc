@@ -48,7 +48,8 @@ void SetBits(uint8_t* bits, int64_t begin, int64_t count) {
 
 }  // namespace
 
-ColumnBuilder::ColumnBuilder(TypeKind type, int64_t rows_expected) : type_(type) {
+ColumnBuilder::ColumnBuilder(DataType type, int64_t rows_expected) : type_(type) {
+  MILLRACE_CHECK(type != TypeKind::kDecimal || type.precision() > 0);  // Not a kind alone.
   if (rows_expected > 0) Reserve(rows_expected);
 }
 
@@ -133,6 +134,13 @@ void ColumnBuilder::AppendFloat64(double value) {
   AppendValid(1);
 }
 
+void ColumnBuilder::AppendDecimal(Int128 unscaled) {
+  MILLRACE_CHECK(type_ == TypeKind::kDecimal && FitsPrecision(unscaled, type_.precision()));
+  Reserve(length_ + 1);
+  reinterpret_cast<Decimal*>(values_->mutable_data())[length_] = Decimal(unscaled);
+  AppendValid(1);
+}
+
 void ColumnBuilder::AppendString(std::string_view value) {
   MILLRACE_CHECK(IsVariableWidth(type_));
   Reserve(length_ + 1);
@@ -191,6 +199,10 @@ void ColumnBuilder::AppendTaken(const Column& column, std::span<const int32_t> r
   } else if (FixedWidth(type_) == 8) {
     auto* to = reinterpret_cast<uint64_t*>(values_->mutable_data()) + begin;
     const auto* from = column.values<uint64_t>();
+    for (const int32_t row : rows) *to++ = from[row];
+  } else if (FixedWidth(type_) == 16) {
+    auto* to = reinterpret_cast<Decimal*>(values_->mutable_data()) + begin;
+    const auto* from = column.values<Decimal>();
     for (const int32_t row : rows) *to++ = from[row];
   } else {
     auto* to = reinterpret_cast<uint32_t*>(values_->mutable_data()) + begin;

@@ -78,6 +78,12 @@ void AppendValue(const Column& column, int64_t row, std::string& out) {
     case TypeKind::kFloat64:
       AppendBigEndian<uint64_t>(OrderedBits(column.values<double>()[row]), out);
       return;
+    case TypeKind::kDecimal: {
+      const Int128 value = column.values<Decimal>()[row].unscaled();
+      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value >> 64) ^ kSign64, out);
+      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value), out);
+      return;
+    }
     case TypeKind::kString:
     case TypeKind::kBytes:
       AppendEscaped(column.StringAt(row), out);
@@ -173,6 +179,14 @@ absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> 
       case TypeKind::kFloat64:
         column->AppendFloat64(FromOrderedBits(ReadBigEndian<uint64_t>(bytes.data())));
         break;
+      case TypeKind::kDecimal: {
+        const auto high = static_cast<int64_t>(ReadBigEndian<uint64_t>(bytes.data()) ^ kSign64);
+        const Int128 value =
+            Int128{high} * (Int128{1} << 64) + ReadBigEndian<uint64_t>(bytes.data() + 8);
+        if (!FitsPrecision(value, column->type().precision())) return malformed();
+        column->AppendDecimal(value);
+        break;
+      }
       default:
         column->AppendInt64(static_cast<int64_t>(ReadBigEndian<uint64_t>(bytes.data()) ^ kSign64));
     }
@@ -201,6 +215,8 @@ int CompareValues(const Column& left, int64_t left_row, const Column& right, int
     case TypeKind::kFloat64:
       return order(OrderedBits(left.values<double>()[left_row]),
                    OrderedBits(right.values<double>()[right_row]));
+    case TypeKind::kDecimal:
+      return order(left.values<Decimal>()[left_row], right.values<Decimal>()[right_row]);
     case TypeKind::kString:
     case TypeKind::kBytes:
       return left.StringAt(left_row).compare(right.StringAt(right_row));

@@ -2,10 +2,11 @@
 //
 // Encoding, per column: 0x00 for NULL; else 0x01 and: BOOL 1 byte; integers, DATE, TIMESTAMP,
 // INTERVAL big endian with the sign bit flipped; FLOAT64 big endian, sign-magnitude order, -0.0 as
-// 0.0, one NaN above all numbers; STRING and BYTES with 0x00 escaped as 0x00 0xFF and ended by
-// 0x00 0x00. memcmp order of encodings = order of the tuples, NULL first. The encoding, the hash
-// (XXH64, seed 0, over the encoding) and the key group (hash mod max_parallelism) are frozen:
-// golden tests pin them, because state and placement depend on them.
+// 0.0, one NaN above all numbers; DECIMAL as a 128-bit integer, unscaled; STRING and BYTES with
+// 0x00 escaped as 0x00 0xFF and ended by 0x00 0x00. memcmp order of encodings = order of the
+// tuples, NULL first. The encoding, the hash (XXH64, seed 0, over the encoding) and the key group
+// (hash mod max_parallelism) are frozen: golden tests pin them, because state and placement depend
+// on them.
 #pragma once
 
 #include <cstdint>

@@ -75,7 +75,11 @@ RowCodec::RowCodec(SchemaPtr schema) : schema_(std::move(schema)) {
   std::string columns;
   for (const Field& field : schema_->fields()) {
     AppendRaw(field.id, columns);
-    AppendRaw(static_cast<uint8_t>(field.type), columns);
+    AppendRaw(static_cast<uint8_t>(field.type.kind()), columns);
+    if (field.type == TypeKind::kDecimal) {
+      AppendRaw(static_cast<uint8_t>(field.type.precision()), columns);
+      AppendRaw(static_cast<uint8_t>(field.type.scale()), columns);
+    }
   }
   fingerprint_ = static_cast<uint32_t>(HashKey(columns));
 }

@@ -24,8 +24,40 @@ std::string_view TypeName(TypeKind kind) {
       return "TIMESTAMP";
     case TypeKind::kInterval:
       return "INTERVAL";
+    case TypeKind::kDecimal:
+      return "DECIMAL";
   }
   return "UNKNOWN";
+}
+
+DataType DataType::FromProto(const v1::Type& proto) {
+  const auto kind = static_cast<TypeKind>(proto.kind());
+  if (kind != TypeKind::kDecimal) return kind;
+  return Decimal(static_cast<int>(proto.precision()), static_cast<int>(proto.scale()));
+}
+
+bool DataType::IsValid(const v1::Type& proto) {
+  if (proto.kind() == v1::Type::KIND_DECIMAL) {
+    return proto.precision() >= 1 && proto.precision() <= kPrecisionMax &&
+           proto.scale() <= proto.precision();
+  }
+  return proto.kind() != v1::Type::KIND_UNSPECIFIED && v1::Type::Kind_IsValid(proto.kind());
+}
+
+void DataType::ToProto(v1::Type* proto) const {
+  proto->Clear();
+  proto->set_kind(static_cast<v1::Type::Kind>(kind_));
+  if (kind_ != TypeKind::kDecimal) return;
+  proto->set_precision(precision_);
+  proto->set_scale(scale_);
+}
+
+std::string TypeText(DataType type) {
+  std::string text(TypeName(type));
+  if (type == TypeKind::kDecimal) {
+    text += "(" + std::to_string(type.precision()) + ", " + std::to_string(type.scale()) + ")";
+  }
+  return text;
 }
 
 SchemaPtr Schema::FromProto(const v1::Schema& proto) {
@@ -34,7 +66,7 @@ SchemaPtr Schema::FromProto(const v1::Schema& proto) {
   for (const v1::Field& field : proto.fields()) {
     fields.push_back({.id = field.id(),
                       .name = field.name(),
-                      .type = static_cast<TypeKind>(field.type().kind()),
+                      .type = DataType::FromProto(field.type()),
                       .nullable = !field.not_null(),
                       .path = field.path()});
   }

@@ -12,7 +12,8 @@ namespace millrace {
 
 namespace v1 {
 class Schema;
-}
+class Type;
+}  // namespace v1
 
 // Numbers are those of proto Type.Kind.
 enum class TypeKind : uint8_t {
@@ -25,6 +26,7 @@ enum class TypeKind : uint8_t {
   kDate = 7,       // int32, days since 1970-01-01.
   kTimestamp = 8,  // int64, microseconds since 1970-01-01 00:00:00.
   kInterval = 9,   // int64, microseconds.
+  kDecimal = 10,   // Decimal: 128 bits, unscaled; precision and scale are in DataType.
 };
 
 // Bytes of one value; 0 for strings and bytes (offsets + data) and bool (bits).
@@ -38,6 +40,8 @@ constexpr int FixedWidth(TypeKind kind) {
     case TypeKind::kTimestamp:
     case TypeKind::kInterval:
       return 8;
+    case TypeKind::kDecimal:
+      return 16;
     default:
       return 0;
   }
@@ -46,13 +50,50 @@ constexpr bool IsVariableWidth(TypeKind kind) {
   return kind == TypeKind::kString || kind == TypeKind::kBytes;
 }
 
-// SQL name: "BIGINT", "TIMESTAMP", ...
+// SQL name without precision: "BIGINT", "TIMESTAMP", "DECIMAL", ...
 std::string_view TypeName(TypeKind kind);
+
+// The type of a column: its kind and, for DECIMAL, how many digits its values have (`precision`, 1
+// to 38) and how many of them stand behind the point (`scale`, 0 to precision). A kind other than
+// DECIMAL is a whole type and converts implicitly; where only the kind matters, a DataType is one.
+class DataType {
+ public:
+  static constexpr int kPrecisionMax = 38;
+
+  constexpr DataType() = default;
+  constexpr DataType(TypeKind kind) : kind_(kind) {}
+  static constexpr DataType Decimal(int precision, int scale) {
+    DataType type(TypeKind::kDecimal);
+    type.precision_ = static_cast<uint8_t>(precision);
+    type.scale_ = static_cast<uint8_t>(scale);
+    return type;
+  }
+  static DataType FromProto(const v1::Type& proto);
+  // False: no kind that is known here, or a DECIMAL with impossible digits.
+  static bool IsValid(const v1::Type& proto);
+  void ToProto(v1::Type* proto) const;
+
+  constexpr operator TypeKind() const { return kind_; }
+  constexpr TypeKind kind() const { return kind_; }
+  constexpr int precision() const { return precision_; }  // DECIMAL only, else 0.
+  constexpr int scale() const { return scale_; }
+
+  friend constexpr bool operator==(const DataType&, const DataType&) = default;
+  friend constexpr bool operator==(const DataType& a, TypeKind b) { return a.kind_ == b; }
+
+ private:
+  TypeKind kind_ = TypeKind::kInt64;
+  uint8_t precision_ = 0;
+  uint8_t scale_ = 0;
+};
+
+// SQL name: "BIGINT", "DECIMAL(10, 2)".
+std::string TypeText(DataType type);
 
 struct Field {
   uint32_t id = 0;  // Stable identity; 0 only in tests.
   std::string name;
-  TypeKind type = TypeKind::kInt64;
+  DataType type = TypeKind::kInt64;
   bool nullable = true;
   std::string path = {};  // Place within a record of a source; empty = `name`.
   bool operator==(const Field&) const = default;

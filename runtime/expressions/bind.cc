@@ -17,7 +17,7 @@ constexpr int kDepthMax = 256;
 
 class ColumnNode : public Node {
  public:
-  ColumnNode(TypeKind type, int index) : Node(type, false), index_(index) {}
+  ColumnNode(DataType type, int index) : Node(type, false), index_(index) {}
   Value Evaluate(const Frame& frame, RowErrors&) override { return {frame.column(index_)}; }
 
  private:
@@ -26,7 +26,7 @@ class ColumnNode : public Node {
 
 class LiteralNode : public Node {
  public:
-  LiteralNode(TypeKind type, Column value) : Node(type, false), value_{std::move(value), true} {}
+  LiteralNode(DataType type, Column value) : Node(type, false), value_{std::move(value), true} {}
   Value Evaluate(const Frame&, RowErrors&) override { return value_; }
   const Value& value() const { return value_; }
 
@@ -36,7 +36,7 @@ class LiteralNode : public Node {
 
 class CallNode : public Node {
  public:
-  CallNode(TypeKind type, BoundKernel kernel, std::vector<NodePtr> arguments)
+  CallNode(DataType type, BoundKernel kernel, std::vector<NodePtr> arguments)
       : Node(type, kernel.can_fail || std::any_of(arguments.begin(), arguments.end(),
                                                   [](const auto& a) { return a->can_fail; })),
         kernel_(std::move(kernel.run)),
@@ -74,7 +74,7 @@ class Binder {
 
   absl::StatusOr<NodePtr> Bind(const v1::Expr& expr, int depth = 0) const {
     if (depth > kDepthMax) return absl::InvalidArgumentError("expression nested too deeply");
-    MILLRACE_ASSIGN_OR_RETURN(const TypeKind type, TypeOf(expr));
+    MILLRACE_ASSIGN_OR_RETURN(const DataType type, TypeOfExpr(expr));
     switch (expr.kind_case()) {
       case v1::Expr::kLiteral:
         return BindLiteral(expr.literal(), type);
@@ -95,24 +95,16 @@ class Binder {
   }
 
  private:
-  static absl::StatusOr<TypeKind> TypeOf(const v1::Expr& expr) {
-    const int kind = expr.type().kind();
-    if (kind < v1::Type::KIND_BOOL || kind > v1::Type::KIND_INTERVAL) {
-      return absl::InvalidArgumentError("expression without a type");
-    }
-    return static_cast<TypeKind>(kind);
-  }
-
-  static absl::Status Expect(TypeKind got, TypeKind wanted, std::string_view what) {
+  static absl::Status Expect(DataType got, DataType wanted, std::string_view what) {
     if (got == wanted) return absl::OkStatus();
     return absl::InvalidArgumentError(
-        Text(what, " is ", TypeName(got), ", not ", TypeName(wanted)));
+        Text(what, " is ", TypeText(got), ", not ", TypeText(wanted)));
   }
 
-  static absl::StatusOr<NodePtr> BindLiteral(const v1::Literal& literal, TypeKind type) {
+  static absl::StatusOr<NodePtr> BindLiteral(const v1::Literal& literal, DataType type) {
     ColumnBuilder value(type, 1);
     const auto wrong = [&] {
-      return absl::InvalidArgumentError(Text("literal does not fit its type ", TypeName(type)));
+      return absl::InvalidArgumentError(Text("literal does not fit its type ", TypeText(type)));
     };
     switch (literal.value_case()) {
       case v1::Literal::kIsNull:
@@ -124,7 +116,9 @@ class Binder {
         break;
       case v1::Literal::kIntValue: {
         const int64_t number = literal.int_value();
-        if (FixedWidth(type) == 0 || type == TypeKind::kFloat64) return wrong();
+        if (FixedWidth(type) == 0 || type == TypeKind::kFloat64 || type == TypeKind::kDecimal) {
+          return wrong();
+        }
         if (FixedWidth(type) == 8) {
           value.AppendInt64(number);
         } else if (number == static_cast<int32_t>(number)) {
@@ -146,13 +140,20 @@ class Binder {
         if (type != TypeKind::kBytes) return wrong();
         value.AppendString(literal.bytes_value());
         break;
+      case v1::Literal::kDecimalValue: {
+        if (type != TypeKind::kDecimal) return wrong();
+        const auto number = ParseDecimal(literal.decimal_value(), type);
+        if (!number) return wrong();
+        value.AppendDecimal(*number);
+        break;
+      }
       case v1::Literal::VALUE_NOT_SET:
         return absl::InvalidArgumentError("literal without a value");
     }
     return std::make_unique<LiteralNode>(type, value.Finish());
   }
 
-  absl::StatusOr<NodePtr> BindField(uint32_t id, TypeKind type) const {
+  absl::StatusOr<NodePtr> BindField(uint32_t id, DataType type) const {
     const int index = schema_.IndexOfId(id);
     if (index < 0) return InvalidArgument("unknown field id ", id);
     const Field& field = schema_.field(index);
@@ -171,13 +172,13 @@ class Binder {
     return nodes;
   }
 
-  absl::StatusOr<NodePtr> BindCall(const v1::Call& call, TypeKind type, int depth) const {
+  absl::StatusOr<NodePtr> BindCall(const v1::Call& call, DataType type, int depth) const {
     if (call.function_version() > 1) {
       return InvalidArgument("unknown version ", call.function_version(), " of function ",
                              call.function());
     }
     MILLRACE_ASSIGN_OR_RETURN(std::vector<NodePtr> arguments, BindAll(call.arguments(), depth));
-    std::vector<std::optional<TypeKind>> types;
+    std::vector<std::optional<DataType>> types;
     for (const NodePtr& argument : arguments) types.push_back(argument->type);
     absl::StatusOr<ResolvedFunction> function = ResolveFunction(call.function(), types);
     if (!function.ok()) {
@@ -217,7 +218,7 @@ class Binder {
     return std::make_unique<CallNode>(function.result, std::move(kernel), std::move(arguments));
   }
 
-  absl::StatusOr<NodePtr> BindCase(const v1::Case& body, TypeKind type, int depth) const {
+  absl::StatusOr<NodePtr> BindCase(const v1::Case& body, DataType type, int depth) const {
     if (body.when_size() == 0 || body.when_size() != body.then_size()) {
       return absl::InvalidArgumentError("CASE needs as many THEN as WHEN, at least one");
     }
@@ -235,12 +236,12 @@ class Binder {
     return MakeCaseNode(type, std::move(when), std::move(then), std::move(otherwise));
   }
 
-  absl::StatusOr<NodePtr> BindCast(const v1::Cast& cast, TypeKind type, int depth) const {
+  absl::StatusOr<NodePtr> BindCast(const v1::Cast& cast, DataType type, int depth) const {
     MILLRACE_ASSIGN_OR_RETURN(NodePtr input, Bind(cast.input(), depth + 1));
     if (input->type == type) return input;
     if (!CanCast(input->type, type)) {
       return absl::InvalidArgumentError(
-          Text("cannot cast ", TypeName(input->type), " to ", TypeName(type)));
+          Text("cannot cast ", TypeText(input->type), " to ", TypeText(type)));
     }
     BoundKernel kernel = MakeCastKernel(input->type, type, cast.try_cast());
     std::vector<NodePtr> arguments;
@@ -255,7 +256,7 @@ class BoundExpression : public Expression {
  public:
   explicit BoundExpression(NodePtr root) : root_(std::move(root)) {}
 
-  TypeKind type() const override { return root_->type; }
+  DataType type() const override { return root_->type; }
 
   absl::StatusOr<Column> Evaluate(const Batch& batch, RowErrors& errors) override {
     const Frame frame(batch);
@@ -317,6 +318,13 @@ void CollectFields(const v1::Expr& expr, std::set<uint32_t>& ids) {
 
 }  // namespace
 }  // namespace expressions
+
+absl::StatusOr<DataType> TypeOfExpr(const v1::Expr& expr) {
+  if (!DataType::IsValid(expr.type())) {
+    return absl::InvalidArgumentError("expression without a type");
+  }
+  return DataType::FromProto(expr.type());
+}
 
 absl::StatusOr<std::unique_ptr<Expression>> BindExpression(const v1::Expr& expr,
                                                            const Schema& schema) {

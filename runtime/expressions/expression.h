@@ -33,7 +33,7 @@ struct RowErrors {
 class Expression {
  public:
   virtual ~Expression() = default;
-  virtual TypeKind type() const = 0;
+  virtual DataType type() const = 0;
   // Evaluates all rows. `errors` is appended to; only rows whose result really needs the failing
   // part fail (CASE, AND, OR, COALESCE guard their operands row by row).
   virtual absl::StatusOr<Column> Evaluate(const Batch& batch, RowErrors& errors) = 0;
@@ -48,14 +48,18 @@ absl::StatusOr<std::unique_ptr<Expression>> BindExpression(const v1::Expr& expr,
 // above. Used by differential tests and to fold constants at submit. kOutOfRange: the row cannot be
 // evaluated (what Evaluate reports in RowErrors); any other error: the expression is malformed.
 struct Datum {
-  TypeKind type = TypeKind::kInt64;
+  DataType type = TypeKind::kInt64;
   bool is_null = true;
   bool bool_value = false;
   int64_t int_value = 0;  // All integers, dates, timestamps, intervals.
   double float_value = 0;
+  Int128 decimal_value = 0;  // Unscaled.
   std::string string_value;
 };
 absl::StatusOr<Datum> Interpret(const v1::Expr& expr, const Batch& batch, int64_t row);
+
+// The type that is set on `expr`. kInvalidArgument: none, or a DECIMAL with impossible digits.
+absl::StatusOr<DataType> TypeOfExpr(const v1::Expr& expr);
 
 // Field ids that `expr` reads, sorted, each once; for projection push-down.
 std::vector<uint32_t> ReferencedFields(const v1::Expr& expr);

@@ -15,10 +15,75 @@ using expressions::InvalidArgument;
 using expressions::SignatureText;
 using expressions::SplitSignatures;
 using expressions::Text;
-using OptionalType = std::optional<TypeKind>;
+using OptionalType = std::optional<DataType>;
 
-bool IsNumber(TypeKind type) {
-  return type == TypeKind::kInt32 || type == TypeKind::kInt64 || type == TypeKind::kFloat64;
+bool IsNumber(DataType type) {
+  return type == TypeKind::kInt32 || type == TypeKind::kInt64 || type == TypeKind::kFloat64 ||
+         type == TypeKind::kDecimal;
+}
+
+// An exact number as a decimal of all its digits.
+OptionalType AsDecimal(DataType type) {
+  switch (type) {
+    case TypeKind::kInt32:
+      return DataType::Decimal(10, 0);
+    case TypeKind::kInt64:
+      return DataType::Decimal(19, 0);
+    case TypeKind::kDecimal:
+      return type;
+    default:
+      return std::nullopt;
+  }
+}
+
+// Holds all values of both. Digits before the point give way to those behind it when there are too
+// many: a value that does not fit is an error of its row, never rounded.
+DataType UnionOf(DataType a, DataType b) {
+  const int scale = std::max(a.scale(), b.scale());
+  const int whole = std::max(a.precision() - a.scale(), b.precision() - b.scale());
+  return DataType::Decimal(std::min(DataType::kPrecisionMax, whole + scale), scale);
+}
+
+// A result of arithmetic with too many digits loses some behind the point, but keeps six of them
+// (SQL Server's rule, and Flink's: LogicalTypeMerging.adjustPrecisionScale).
+DataType Adjusted(int precision, int scale) {
+  constexpr int kScaleKept = 6;
+  if (precision <= DataType::kPrecisionMax) return DataType::Decimal(precision, scale);
+  const int room = DataType::kPrecisionMax - (precision - scale);
+  return DataType::Decimal(DataType::kPrecisionMax, std::max(room, std::min(scale, kScaleKept)));
+}
+
+// The result of arithmetic of two decimals, by Flink's rules (LogicalTypeMerging).
+OptionalType ArithmeticResult(std::string_view name, DataType a, DataType b) {
+  const int whole_a = a.precision() - a.scale(), whole_b = b.precision() - b.scale();
+  const int scale = std::max(a.scale(), b.scale());
+  if (name == "add" || name == "subtract") {
+    return Adjusted(std::max(whole_a, whole_b) + scale + 1, scale);
+  }
+  if (name == "multiply") {
+    return Adjusted(a.precision() + b.precision() + 1, a.scale() + b.scale());
+  }
+  if (name == "divide") {
+    const int digits = std::max(6, a.scale() + b.precision() + 1);
+    return Adjusted(whole_a + b.scale() + digits, digits);
+  }
+  if (name == "modulo") return Adjusted(std::max(1, std::min(whole_a, whole_b) + scale), scale);
+  return std::nullopt;
+}
+
+// The result of a function of a decimal, and perhaps of a number of digits.
+DataType RoundedResult(std::string_view name, DataType from, size_t arguments) {
+  const int whole = from.precision() - from.scale();
+  const auto with_room = [](int precision, int scale) {
+    return DataType::Decimal(std::clamp(precision, 1, DataType::kPrecisionMax), scale);
+  };
+  if (name == "sign") return TypeKind::kInt32;
+  if (name == "truncate") return arguments == 1 ? with_room(whole, 0) : from;
+  if (name == "ceil" || name == "floor" || (name == "round" && arguments == 1)) {
+    return with_room(from.scale() == 0 ? whole : whole + 1, 0);
+  }
+  if (name == "round") return with_room(from.precision() + 1, from.scale());
+  return from;
 }
 
 OptionalType TypeOfLetter(char letter) {
@@ -47,8 +112,10 @@ OptionalType TypeOfLetter(char letter) {
 }
 
 // Price of an implicit cast when overloads compete; -1 = impossible.
-int CastPrice(TypeKind from, TypeKind to) {
+int CastPrice(DataType from, DataType to) {
   if (from == to) return 0;
+  // Of a decimal only as a common type.
+  if (to == TypeKind::kDecimal) return AsDecimal(from) ? 1 : -1;
   if (!CanCastImplicitly(from, to)) return -1;
   if (to == TypeKind::kFloat64) return from == TypeKind::kInt64 ? 2 : 3;
   return 1;
@@ -56,7 +123,7 @@ int CastPrice(TypeKind from, TypeKind to) {
 
 // The type of the variable `letter` over all arguments that carry it; false if they disagree.
 bool BindVariable(char letter, std::string_view letters, std::span<const OptionalType> arguments,
-                  TypeKind& bound) {
+                  DataType& bound) {
   OptionalType common;
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (letters[i] != letter || !arguments[i]) continue;
@@ -65,7 +132,7 @@ bool BindVariable(char letter, std::string_view letters, std::span<const Optiona
       common = arguments[i];
       continue;
     }
-    const absl::StatusOr<TypeKind> wider = CommonType(*common, *arguments[i]);
+    const absl::StatusOr<DataType> wider = CommonType(*common, *arguments[i]);
     if (!wider.ok()) return false;
     common = *wider;
   }
@@ -84,7 +151,7 @@ int Match(std::string_view signature, std::span<const OptionalType> arguments,
     letters.append(arguments.size() - letters.size(), letters.back());
   }
   if (letters.size() != arguments.size()) return -1;
-  TypeKind number{}, any{};
+  DataType number{}, any{};
   if (!BindVariable('N', letters, arguments, number)) return -1;
   if (!BindVariable('A', letters, arguments, any)) return -1;
   const auto type_of = [&](char letter) {
@@ -93,7 +160,7 @@ int Match(std::string_view signature, std::span<const OptionalType> arguments,
   int price = 0;
   out.argument_types.clear();
   for (size_t i = 0; i < letters.size(); ++i) {
-    const TypeKind wanted = type_of(letters[i]);
+    const DataType wanted = type_of(letters[i]);
     const int step = arguments[i] ? CastPrice(*arguments[i], wanted) : 0;
     if (step < 0) return -1;
     price += step;
@@ -101,6 +168,24 @@ int Match(std::string_view signature, std::span<const OptionalType> arguments,
   }
   out.result = type_of(signature[arrow + 1]);
   return price;
+}
+
+// Arithmetic of two exact numbers, one of them a decimal: each keeps its own scale.
+bool MatchDecimals(std::string_view name, std::span<const OptionalType> arguments,
+                   ResolvedFunction& out) {
+  if (arguments.size() != 2) return false;
+  const OptionalType left = arguments[0] ? arguments[0] : arguments[1];
+  const OptionalType right = arguments[1] ? arguments[1] : arguments[0];
+  if (!left || !right || (*left != TypeKind::kDecimal && *right != TypeKind::kDecimal)) {
+    return false;
+  }
+  const OptionalType a = AsDecimal(*left), b = AsDecimal(*right);
+  if (!a || !b) return false;
+  const OptionalType result = ArithmeticResult(name, *a, *b);
+  if (!result) return false;
+  out.argument_types = {*a, *b};
+  out.result = *result;
+  return true;
 }
 
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -143,7 +228,7 @@ std::string ArgumentsText(std::span<const OptionalType> arguments) {
   std::string text;
   for (const OptionalType& type : arguments) {
     if (!text.empty()) text += ", ";
-    text += type ? TypeName(*type) : "NULL";
+    text += type ? TypeText(*type) : "NULL";
   }
   return text;
 }
@@ -160,6 +245,10 @@ absl::StatusOr<ResolvedFunction> ResolveFunction(std::string_view name,
   }
   if (!entry->alias_of.empty()) entry = FindEntry(entry->alias_of);
   ResolvedFunction best;
+  if (MatchDecimals(entry->name, arguments, best)) {
+    best.name = entry->name;
+    return best;
+  }
   int price_min = std::numeric_limits<int>::max();
   std::string accepted;
   for (const std::string_view signature : SplitSignatures(entry->signatures)) {
@@ -177,19 +266,30 @@ absl::StatusOr<ResolvedFunction> ResolveFunction(std::string_view name,
                            ArgumentsText(arguments), "); it accepts ", accepted);
   }
   best.name = entry->name;
+  const bool rounds = entry->signatures.starts_with("N>N");
+  if (rounds && best.result == TypeKind::kDecimal) {
+    best.result = RoundedResult(best.name, best.result, arguments.size());
+  }
   return best;
 }
 
-bool CanCast(TypeKind from, TypeKind to) {
+bool CanCast(DataType from, DataType to) {
   if (from == to || to == TypeKind::kString || from == TypeKind::kString) return true;
   if (IsNumber(from) || from == TypeKind::kBool) return IsNumber(to) || to == TypeKind::kBool;
   return (from == TypeKind::kDate && to == TypeKind::kTimestamp) ||
          (from == TypeKind::kTimestamp && to == TypeKind::kDate);
 }
 
-bool CanCastImplicitly(TypeKind from, TypeKind to) {
+bool CanCastImplicitly(DataType from, DataType to) {
   if (from == to) return true;
+  if (to == TypeKind::kDecimal) {
+    const OptionalType exact = AsDecimal(from);
+    return exact && exact->scale() <= to.scale() &&
+           exact->precision() - exact->scale() <= to.precision() - to.scale();
+  }
   switch (from) {
+    case TypeKind::kDecimal:
+      return to == TypeKind::kFloat64;
     case TypeKind::kInt32:
       return to == TypeKind::kInt64 || to == TypeKind::kFloat64;
     case TypeKind::kInt64:
@@ -201,10 +301,12 @@ bool CanCastImplicitly(TypeKind from, TypeKind to) {
   }
 }
 
-absl::StatusOr<TypeKind> CommonType(TypeKind a, TypeKind b) {
+absl::StatusOr<DataType> CommonType(DataType a, DataType b) {
   if (CanCastImplicitly(a, b)) return b;
   if (CanCastImplicitly(b, a)) return a;
-  return absl::InvalidArgumentError(Text("no common type of ", TypeName(a), " and ", TypeName(b)));
+  const OptionalType left = AsDecimal(a), right = AsDecimal(b);
+  if (left && right) return UnionOf(*left, *right);
+  return absl::InvalidArgumentError(Text("no common type of ", TypeText(a), " and ", TypeText(b)));
 }
 
 std::vector<std::string> FunctionNames() {

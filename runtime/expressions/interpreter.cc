@@ -1,5 +1,6 @@
 #include "runtime/expressions/interpreter.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "millrace/v1/graph.pb.h"
@@ -10,7 +11,7 @@
 namespace millrace {
 namespace expressions::reference {
 
-Datum Null(TypeKind type) {
+Datum Null(DataType type) {
   Datum datum;
   datum.type = type;
   return datum;
@@ -23,7 +24,7 @@ Datum Bool(bool value) {
   return datum;
 }
 
-Datum Int(TypeKind type, int64_t value) {
+Datum Int(DataType type, int64_t value) {
   Datum datum = Null(type);
   datum.is_null = false;
   datum.int_value = value;
@@ -37,23 +38,30 @@ Datum Float(double value) {
   return datum;
 }
 
-Datum Text(TypeKind type, std::string value) {
+Datum Text(DataType type, std::string value) {
   Datum datum = Null(type);
   datum.is_null = false;
   datum.string_value = std::move(value);
   return datum;
 }
 
+Datum DecimalOf(DataType type, Int128 unscaled) {
+  Datum datum = Null(type);
+  datum.is_null = false;
+  datum.decimal_value = unscaled;
+  return datum;
+}
+
 absl::Status RowError(std::string message) { return absl::OutOfRangeError(message); }
 
-absl::StatusOr<Datum> Checked(TypeKind type, __int128 value) {
+absl::StatusOr<Datum> Checked(DataType type, __int128 value) {
   const bool narrow = type == TypeKind::kInt32 || type == TypeKind::kDate;
   const __int128 least =
       narrow ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int64_t>::min();
   const __int128 greatest =
       narrow ? std::numeric_limits<int32_t>::max() : std::numeric_limits<int64_t>::max();
   if (value < least || value > greatest) {
-    return RowError(expressions::Text(TypeName(type), " out of range"));
+    return RowError(expressions::Text(TypeText(type), " out of range"));
   }
   return Int(type, static_cast<int64_t>(value));
 }
@@ -67,6 +75,8 @@ bool IsEqual(const Datum& a, const Datum& b) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return a.string_value == b.string_value;
+    case TypeKind::kDecimal:
+      return a.decimal_value == b.decimal_value;
     default:
       return a.int_value == b.int_value;
   }
@@ -81,6 +91,8 @@ bool IsLess(const Datum& a, const Datum& b) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return a.string_value < b.string_value;  // As unsigned bytes.
+    case TypeKind::kDecimal:
+      return a.decimal_value < b.decimal_value;
     default:
       return a.int_value < b.int_value;
   }
@@ -90,15 +102,7 @@ namespace {
 
 using Result = absl::StatusOr<Datum>;
 
-absl::StatusOr<TypeKind> TypeOf(const v1::Expr& expr) {
-  const int kind = expr.type().kind();
-  if (kind < v1::Type::KIND_BOOL || kind > v1::Type::KIND_INTERVAL) {
-    return absl::InvalidArgumentError("expression without a type");
-  }
-  return static_cast<TypeKind>(kind);
-}
-
-Result LiteralValue(const v1::Literal& literal, TypeKind type) {
+Result LiteralValue(const v1::Literal& literal, DataType type) {
   switch (literal.value_case()) {
     case v1::Literal::kIsNull:
       return Null(type);
@@ -112,6 +116,8 @@ Result LiteralValue(const v1::Literal& literal, TypeKind type) {
       return Text(type, literal.string_value());
     case v1::Literal::kBytesValue:
       return Text(type, literal.bytes_value());
+    case v1::Literal::kDecimalValue:
+      return DecimalFromText(literal.decimal_value(), type);
     default:
       return absl::InvalidArgumentError("literal without a value");
   }
@@ -130,6 +136,8 @@ Result ColumnValue(const Column& column, int64_t row) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return Text(column.type(), std::string(column.StringAt(row)));
+    case TypeKind::kDecimal:
+      return DecimalOf(column.type(), column.values<Decimal>()[row].unscaled());
     default:
       return Int(column.type(), column.values<int64_t>()[row]);
   }
@@ -140,7 +148,7 @@ class Interpreter {
   Interpreter(const Batch& batch, int64_t row) : batch_(batch), row_(row) {}
 
   Result Run(const v1::Expr& expr) const {
-    MILLRACE_ASSIGN_OR_RETURN(const TypeKind type, TypeOf(expr));
+    MILLRACE_ASSIGN_OR_RETURN(const DataType type, TypeOfExpr(expr));
     switch (expr.kind_case()) {
       case v1::Expr::kLiteral:
         return LiteralValue(expr.literal(), type);
@@ -162,7 +170,7 @@ class Interpreter {
   }
 
  private:
-  Result RunCase(const v1::Case& body, TypeKind type) const {
+  Result RunCase(const v1::Case& body, DataType type) const {
     for (int i = 0; i < body.when_size(); ++i) {
       MILLRACE_ASSIGN_OR_RETURN(const Datum condition, Run(body.when(i)));
       if (!condition.is_null && condition.bool_value) return Run(body.then(i));
@@ -170,12 +178,12 @@ class Interpreter {
     return body.has_otherwise() ? Run(body.otherwise()) : Null(type);
   }
 
-  Result RunCast(const v1::Cast& cast, TypeKind type) const {
+  Result RunCast(const v1::Cast& cast, DataType type) const {
     MILLRACE_ASSIGN_OR_RETURN(const Datum input, Run(cast.input()));
     if (input.is_null) return Null(type);
     if (input.type == type) return input;
     if (!CanCast(input.type, type)) {
-      return InvalidArgument("cannot cast ", TypeName(input.type), " to ", TypeName(type));
+      return InvalidArgument("cannot cast ", TypeText(input.type), " to ", TypeText(type));
     }
     Result converted = Convert(input, type);
     return !converted.ok() && cast.try_cast() ? Null(type) : converted;
@@ -195,10 +203,10 @@ class Interpreter {
     return saw_null ? Null(TypeKind::kBool) : Bool(!decisive);
   }
 
-  Result RunCall(const v1::Call& call, TypeKind type) const {
-    std::vector<std::optional<TypeKind>> types;
+  Result RunCall(const v1::Call& call, DataType type) const {
+    std::vector<std::optional<DataType>> types;
     for (const v1::Expr& argument : call.arguments()) {
-      MILLRACE_ASSIGN_OR_RETURN(const TypeKind one, TypeOf(argument));
+      MILLRACE_ASSIGN_OR_RETURN(const DataType one, TypeOfExpr(argument));
       types.push_back(one);
     }
     MILLRACE_ASSIGN_OR_RETURN(const ResolvedFunction function,
@@ -223,7 +231,12 @@ class Interpreter {
       any_null = any_null || value.is_null;
       arguments.push_back(std::move(value));
     }
-    for (const auto find : {FindNumberFunction, FindTextFunction, FindTimeFunction}) {
+    const bool decimal = std::any_of(arguments.begin(), arguments.end(), [](const Datum& one) {
+      return one.type == TypeKind::kDecimal;
+    });
+    for (const auto find :
+         {FindDecimalFunction, FindNumberFunction, FindTextFunction, FindTimeFunction}) {
+      if (find == FindDecimalFunction && !decimal) continue;
       const FunctionRow row = find(name);
       if (row.call == nullptr) continue;
       if (row.strict && any_null) return Null(type);

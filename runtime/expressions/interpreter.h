@@ -13,7 +13,7 @@ namespace millrace::expressions::reference {
 
 struct CallInput {
   const std::vector<Datum>& arguments;
-  TypeKind result;
+  DataType result;
 
   const Datum& operator[](size_t i) const { return arguments[i]; }
   size_t size() const { return arguments.size(); }
@@ -26,24 +26,31 @@ struct FunctionRow {
   Function call = nullptr;
   bool strict = true;
 };
+// Arithmetic of calls with a DECIMAL argument.
+FunctionRow FindDecimalFunction(std::string_view name);
 FunctionRow FindNumberFunction(std::string_view name);
 FunctionRow FindTextFunction(std::string_view name);
 FunctionRow FindTimeFunction(std::string_view name);
 
 // `from` is not NULL. A failed conversion is kOutOfRange.
-absl::StatusOr<Datum> Convert(const Datum& from, TypeKind to);
+absl::StatusOr<Datum> Convert(const Datum& from, DataType to);
 // Of two values of one type, not NULL. Unordered doubles: none of the three holds.
 bool IsEqual(const Datum& a, const Datum& b);
 bool IsLess(const Datum& a, const Datum& b);
 
-Datum Null(TypeKind type);
+Datum Null(DataType type);
 Datum Bool(bool value);
-Datum Int(TypeKind type, int64_t value);
+Datum Int(DataType type, int64_t value);
 Datum Float(double value);
-Datum Text(TypeKind type, std::string value);
+Datum Text(DataType type, std::string value);
+Datum DecimalOf(DataType type, Int128 unscaled);
 absl::Status RowError(std::string message);
 // As Int, or an error when `value` does not fit the type.
-absl::StatusOr<Datum> Checked(TypeKind type, __int128 value);
+absl::StatusOr<Datum> Checked(DataType type, __int128 value);
+
+// Casts to and from DECIMAL. `from` is not NULL; a failed conversion is kOutOfRange.
+absl::StatusOr<Datum> ConvertDecimal(const Datum& from, DataType to);
+absl::StatusOr<Datum> DecimalFromText(std::string_view text, DataType to);
 
 // Result NULL on malformed text.
 Datum ParseTimestampText(std::string_view text);

@@ -330,7 +330,7 @@ std::optional<double> RealNumber(std::string_view text) {
   return value;
 }
 
-Result FromText(const Datum& from, TypeKind to) {
+Result FromText(const Datum& from, DataType to) {
   const std::string& text = from.string_value;
   const absl::Status failed =
       RowError(expressions::Text("cannot cast '", text, "' to ", TypeName(to)));
@@ -422,7 +422,8 @@ Datum ParseTimestampText(std::string_view text) {
                         NumberIn(minute), NumberIn(second), fraction);
 }
 
-Result Convert(const Datum& from, TypeKind to) {
+Result Convert(const Datum& from, DataType to) {
+  if (from.type == TypeKind::kDecimal || to == TypeKind::kDecimal) return ConvertDecimal(from, to);
   if (from.type == TypeKind::kString) return FromText(from, to);
   if (to == TypeKind::kString) {
     if (from.type == TypeKind::kBytes && !IsUtf8(from.string_value)) {

@@ -167,7 +167,7 @@ Validity ReportFailures(const KernelInput& in, Validity validity, const char* me
 }
 
 template <typename Out, typename A, typename B, typename Op>
-Value RunBinary(const KernelInput& in, TypeKind result, const char* message) {
+Value RunBinary(const KernelInput& in, DataType result, const char* message) {
   if (AnyNullScalar(in.arguments)) return NullScalar(result);
   Validity validity = IntersectValidity(in.arguments, in.rows);
   FixedWriter<Out> writer(in.rows);
@@ -196,7 +196,7 @@ Value RunBinary(const KernelInput& in, TypeKind result, const char* message) {
 }
 
 template <typename Out, typename A, typename B, typename Op>
-BoundKernel Binary(TypeKind result, bool can_fail, const char* message) {
+BoundKernel Binary(DataType result, bool can_fail, const char* message) {
   return {[result, message](const KernelInput& in) {
             return RunBinary<Out, A, B, Op>(in, result, message);
           },
@@ -225,7 +225,7 @@ struct Absolute {
 };
 
 template <typename T, typename Op>
-BoundKernel Unary(TypeKind result, const char* message) {
+BoundKernel Unary(DataType result, const char* message) {
   return {[result, message](const KernelInput& in) -> Value {
             if (AnyNullScalar(in.arguments)) return NullScalar(result);
             Validity validity = IntersectValidity(in.arguments, in.rows);
@@ -247,7 +247,7 @@ BoundKernel Unary(TypeKind result, const char* message) {
 }
 
 template <typename Op>
-BoundKernel UnaryOf(TypeKind type, const char* message) {
+BoundKernel UnaryOf(DataType type, const char* message) {
   if (type == TypeKind::kInt32) return Unary<int32_t, Op>(type, message);
   if (type == TypeKind::kFloat64) return Unary<double, Op>(type, message);
   return Unary<int64_t, Op>(type, message);
@@ -255,7 +255,7 @@ BoundKernel UnaryOf(TypeKind type, const char* message) {
 
 // Both operands and the result of one type.
 template <typename Op>
-BoundKernel Same(TypeKind result, const char* message) {
+BoundKernel Same(DataType result, const char* message) {
   switch (result) {
     case TypeKind::kInt32:
       return Binary<int32_t, int32_t, int32_t, Op>(result, true, message);
@@ -267,7 +267,7 @@ BoundKernel Same(TypeKind result, const char* message) {
 }
 
 template <typename Op>
-BoundKernel SameSafe(TypeKind result) {
+BoundKernel SameSafe(DataType result) {
   if (result == TypeKind::kInt32) return Binary<int32_t, int32_t, int32_t, Op>(result, false, "");
   return Binary<int64_t, int64_t, int64_t, Op>(result, false, "");
 }
@@ -285,16 +285,16 @@ constexpr const char* kIntegerOverflow = "integer out of range";
 constexpr const char* kTimeOverflow = "timestamp or interval out of range";
 constexpr const char* kDivisionByZero = "division by zero or integer out of range";
 
-const char* OverflowMessage(TypeKind type) {
+const char* OverflowMessage(DataType type) {
   return type == TypeKind::kInt32 || type == TypeKind::kInt64 ? kIntegerOverflow : kTimeOverflow;
 }
 
 // add and subtract.
 template <typename Op, bool kMinus>
 BoundKernel MakeSum(const KernelRequest& request) {
-  const TypeKind a = request.types[0], b = request.types[1];
-  const TypeKind result = request.result;
-  constexpr TypeKind kDate = TypeKind::kDate;
+  const DataType a = request.types[0], b = request.types[1];
+  const DataType result = request.result;
+  constexpr DataType kDate = TypeKind::kDate;
   if (a == kDate && b == kDate) {
     return Binary<int64_t, int32_t, int32_t, DaysBetween>(result, false, "");
   }

@@ -43,7 +43,7 @@ constexpr ArrowFunction kArrowFunctions[] = {
     {"tanh", "tanh"},
 };
 
-std::shared_ptr<arrow::DataType> ArrowType(TypeKind type) {
+std::shared_ptr<arrow::DataType> ArrowType(DataType type) {
   MILLRACE_CHECK(type == TypeKind::kInt64 || type == TypeKind::kFloat64);
   return type == TypeKind::kInt64 ? arrow::int64() : arrow::float64();
 }
@@ -76,7 +76,7 @@ arrow::Datum ScalarOf(const Column& column) {
   return arrow::Datum(column.values<double>()[0]);
 }
 
-Column FromArrow(TypeKind type, const arrow::ArrayData& data) {
+Column FromArrow(DataType type, const arrow::ArrayData& data) {
   MILLRACE_CHECK(data.offset == 0 && data.type->Equals(*ArrowType(type)));
   const int64_t null_count = data.GetNullCount();
   return Column(type, data.length, null_count,
@@ -85,7 +85,7 @@ Column FromArrow(TypeKind type, const arrow::ArrayData& data) {
 
 class ArrowCall {
  public:
-  ArrowCall(const ArrowFunction& function, TypeKind result) : function_(function), result_(result) {
+  ArrowCall(const ArrowFunction& function, DataType result) : function_(function), result_(result) {
     static absl::once_flag once;
     absl::call_once(once, [] { MILLRACE_CHECK(arrow::compute::Initialize().ok()); });
   }
@@ -110,7 +110,7 @@ class ArrowCall {
 
  private:
   const ArrowFunction& function_;
-  const TypeKind result_;
+  const DataType result_;
 };
 
 }  // namespace

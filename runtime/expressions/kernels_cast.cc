@@ -14,13 +14,13 @@ constexpr size_t kMessageTextMax = 64;
 
 // What a value that cannot be converted becomes.
 struct CastFailure {
-  TypeKind to;
+  DataType to;
   bool try_cast;
 
   RowOutcome operator()(std::string_view text, std::string& error) const {
     if (try_cast) return RowOutcome::kNull;
     error = Text("cannot cast '", text.substr(0, kMessageTextMax),
-                 text.size() > kMessageTextMax ? "…" : "", "' to ", TypeName(to));
+                 text.size() > kMessageTextMax ? "…" : "", "' to ", TypeText(to));
     return RowOutcome::kError;
   }
 };
@@ -72,7 +72,7 @@ BoundKernel NumberCast(CastFailure fail, bool can_fail) {
 
 // Numbers that widen, and booleans: no row can fail, so that NULL rows are computed too.
 template <typename From, typename To>
-BoundKernel WideningCast(TypeKind to) {
+BoundKernel WideningCast(DataType to) {
   return {[to](const KernelInput& in) -> Value {
     if (AnyNullScalar(in.arguments)) return NullScalar(to);
     FixedWriter<To> writer(in.rows);
@@ -83,7 +83,7 @@ BoundKernel WideningCast(TypeKind to) {
 }
 
 template <typename To>
-BoundKernel FromBool(TypeKind to) {
+BoundKernel FromBool(DataType to) {
   return {[to](const KernelInput& in) {
     const Argument from(in.arguments[0]);
     return FixedLoop<To>(in, to, [&](int64_t row, To& out, std::string&) {
@@ -175,6 +175,11 @@ Value RunToText(const KernelInput& in) {
       return PrintRows(in, [&](int64_t row, char* o) { return PrintInt64(from.Int(row), o); });
     case TypeKind::kFloat64:
       return PrintRows(in, [&](int64_t row, char* o) { return PrintDouble(from.Float(row), o); });
+    case TypeKind::kDecimal: {
+      const int scale = in.arguments[0].column.type().scale();
+      return PrintRows(
+          in, [&](int64_t row, char* o) { return PrintDecimal(from.Unscaled(row), scale, o); });
+    }
     case TypeKind::kDate:
       return PrintRows(in, [&](int64_t row, char* o) { return PrintDate(from.Int32(row), o); });
     case TypeKind::kTimestamp:
@@ -185,7 +190,7 @@ Value RunToText(const KernelInput& in) {
 }
 
 // The same buffers under another type.
-BoundKernel Relabel(TypeKind to) {
+BoundKernel Relabel(DataType to) {
   return {[to](const KernelInput& in) -> Value {
     const Column& c = in.arguments[0].column;
     return {Column(to, c.length(), c.null_count(), c.validity_buffer(), c.values_buffer(),
@@ -239,7 +244,107 @@ BoundKernel TimestampToDate() {
   }};
 }
 
-BoundKernel CastFromBool(TypeKind to) {
+// Anything to a decimal by `convert(row)`, which gives nothing where the value does not fit, and
+// `text(row)` of the value that did not.
+template <typename Convert, typename TextOf>
+Value ToDecimal(const KernelInput& in, CastFailure fail, Convert convert, TextOf text) {
+  return FixedLoop<Decimal>(in, fail.to, [&](int64_t row, Decimal& out, std::string& error) {
+    const std::optional<Int128> value = convert(row);
+    if (value) [[likely]] {
+      out = Decimal(*value);
+      return RowOutcome::kValue;
+    }
+    char buffer[kValueTextMax];
+    return fail(text(row, buffer), error);
+  });
+}
+
+std::string_view NumberText(Int128 unscaled, int scale, char* buffer) {
+  return {buffer, static_cast<size_t>(PrintDecimal(unscaled, scale, buffer) - buffer)};
+}
+
+BoundKernel CastToDecimal(DataType from_type, CastFailure fail) {
+  const DataType to = fail.to;
+  const auto kernel = [from_type, to, fail](const KernelInput& in) {
+    const Argument from(in.arguments[0]);
+    const auto whole = [&](auto read) {
+      return ToDecimal(
+          in, fail, [&](int64_t row) { return Rescale(read(row), 0, to); },
+          [&](int64_t row, char* buffer) { return NumberText(int64_t{read(row)}, buffer); });
+    };
+    switch (from_type) {
+      case TypeKind::kBool:
+        return whole([&](int64_t row) { return from.Bool(row) ? 1 : 0; });
+      case TypeKind::kInt32:
+        return whole([&](int64_t row) { return from.Int32(row); });
+      case TypeKind::kInt64:
+        return whole([&](int64_t row) { return from.Int(row); });
+      case TypeKind::kFloat64:
+        return ToDecimal(
+            in, fail, [&](int64_t row) { return DecimalFromDouble(from.Float(row), to); },
+            [&](int64_t row, char* buffer) { return NumberText(from.Float(row), buffer); });
+      case TypeKind::kDecimal: {
+        const int scale = from_type.scale();
+        return ToDecimal(
+            in, fail, [&](int64_t row) { return Rescale(from.Unscaled(row), scale, to); },
+            [&](int64_t row, char* buffer) {
+              return NumberText(from.Unscaled(row), scale, buffer);
+            });
+      }
+      default:
+        return ToDecimal(
+            in, fail, [&](int64_t row) { return ParseDecimal(StripSpaces(from.Text(row)), to); },
+            [&](int64_t row, char*) { return from.Text(row); });
+    }
+  };
+  return {kernel, !fail.try_cast};
+}
+
+template <typename To>
+BoundKernel DecimalToInteger(int scale, CastFailure fail) {
+  return {[scale, fail](const KernelInput& in) {
+            const Argument from(in.arguments[0]);
+            const Int128 unit = PowerOfTen(scale);
+            return FixedLoop<To>(in, fail.to, [&](int64_t row, To& out, std::string& error) {
+              const Int128 whole = from.Unscaled(row) / unit;  // Towards zero, as in Flink SQL.
+              out = static_cast<To>(whole);
+              if (out == whole) [[likely]]
+                return RowOutcome::kValue;
+              out = To{};
+              char buffer[kValueTextMax];
+              return fail(NumberText(from.Unscaled(row), scale, buffer), error);
+            });
+          },
+          !fail.try_cast};
+}
+
+BoundKernel CastFromDecimal(int scale, CastFailure fail) {
+  switch (fail.to) {
+    case TypeKind::kBool:
+      return {[](const KernelInput& in) {
+        const Argument from(in.arguments[0]);
+        return BoolLoop(in, [&](int64_t row, bool& out, std::string&) {
+          out = from.Unscaled(row) != 0;
+          return RowOutcome::kValue;
+        });
+      }};
+    case TypeKind::kInt32:
+      return DecimalToInteger<int32_t>(scale, fail);
+    case TypeKind::kInt64:
+      return DecimalToInteger<int64_t>(scale, fail);
+    default:
+      return {[scale](const KernelInput& in) {
+        const Argument from(in.arguments[0]);
+        return FixedLoop<double>(in, TypeKind::kFloat64,
+                                 [&](int64_t row, double& out, std::string&) {
+                                   out = DecimalToDouble(from.Unscaled(row), scale);
+                                   return RowOutcome::kValue;
+                                 });
+      }};
+  }
+}
+
+BoundKernel CastFromBool(DataType to) {
   if (to == TypeKind::kInt32) return FromBool<int32_t>(to);
   return to == TypeKind::kInt64 ? FromBool<int64_t>(to) : FromBool<double>(to);
 }
@@ -262,10 +367,12 @@ BoundKernel CastFromNumber(CastFailure fail) {
 
 }  // namespace
 
-BoundKernel MakeCastKernel(TypeKind from, TypeKind to, bool try_cast) {
+BoundKernel MakeCastKernel(DataType from, DataType to, bool try_cast) {
   const CastFailure fail{to, try_cast};
   if (from == TypeKind::kBytes) return BytesToText(fail);
   if (to == TypeKind::kString) return {RunToText, true};
+  if (to == TypeKind::kDecimal) return CastToDecimal(from, fail);
+  if (from == TypeKind::kDecimal) return CastFromDecimal(from.scale(), fail);
   if (from == TypeKind::kString) return to == TypeKind::kBytes ? Relabel(to) : TextCast(fail);
   switch (from) {
     case TypeKind::kBool:

@@ -106,6 +106,8 @@ BitmapWriter Compare(const Value& a, const Value& b, int64_t rows) {
       return CompareWith<R, FixedReader<int32_t>>(a, b, rows);
     case TypeKind::kFloat64:
       return CompareWith<R, FixedReader<double>>(a, b, rows);
+    case TypeKind::kDecimal:
+      return CompareWith<R, FixedReader<Decimal>>(a, b, rows);
     case TypeKind::kString:
     case TypeKind::kBytes:
       return CompareWith<R, TextReader>(a, b, rows);
@@ -206,7 +208,7 @@ Value RunNullif(const KernelInput& in) {
 }
 
 template <typename T, Relation R>
-Value PickFixed(const KernelInput& in, TypeKind type) {
+Value PickFixed(const KernelInput& in, DataType type) {
   FixedWriter<T> writer(in.rows);
   T* out = writer.values();
   WithOperand<T>(in.arguments[0], [&](auto first) {
@@ -223,7 +225,7 @@ Value PickFixed(const KernelInput& in, TypeKind type) {
 }
 
 template <Relation R>
-Value PickText(const KernelInput& in, TypeKind type) {
+Value PickText(const KernelInput& in, DataType type) {
   std::vector<Argument> arguments(in.arguments.begin(), in.arguments.end());
   return StringLoop(in, type, [&](int64_t row, StringWriter& writer, std::string&) {
     std::string_view best = arguments[0].Text(row);
@@ -239,7 +241,7 @@ Value PickText(const KernelInput& in, TypeKind type) {
 // GREATEST (kGt) and LEAST (kLt): the first of equal values.
 template <Relation R>
 Value RunPick(const KernelInput& in) {
-  const TypeKind type = in.arguments[0].column.type();
+  const DataType type = in.arguments[0].column.type();
   if (AnyNullScalar(in.arguments)) return NullScalar(type);
   switch (type) {
     case TypeKind::kBool: {
@@ -260,6 +262,8 @@ Value RunPick(const KernelInput& in) {
       return PickFixed<int32_t, R>(in, type);
     case TypeKind::kFloat64:
       return PickFixed<double, R>(in, type);
+    case TypeKind::kDecimal:
+      return PickFixed<Decimal, R>(in, type);
     case TypeKind::kString:
     case TypeKind::kBytes:
       return PickText<R>(in, type);

@@ -36,7 +36,7 @@ BoundKernel Identity() {
 }
 
 template <typename T>
-BoundKernel IntegerSign(TypeKind type) {
+BoundKernel IntegerSign(DataType type) {
   return {[type](const KernelInput& in) {
     const Argument x(in.arguments[0]);
     return FixedLoop<T>(in, type, [&](int64_t row, T& out, std::string&) {
@@ -86,7 +86,7 @@ bool ToDigits(int64_t x, int64_t digits, bool cut, int64_t& out) {
 }
 
 template <typename T>
-BoundKernel DigitsOf(TypeKind type, bool cut) {
+BoundKernel DigitsOf(DataType type, bool cut) {
   return {
       [type, cut](const KernelInput& in) {
         const Argument x(in.arguments[0]), digits(in.arguments[1]);

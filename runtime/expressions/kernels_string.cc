@@ -333,7 +333,7 @@ Value RunConcatWs(const KernelInput& in) {
                     });
 }
 
-BoundKernel MakeConcat(TypeKind type) {
+BoundKernel MakeConcat(DataType type) {
   return {[type](const KernelInput& in) {
             const Arguments arguments(in.arguments.begin(), in.arguments.end());
             return StringLoop(in, type, [&](int64_t row, StringWriter& writer, std::string&) {

@@ -146,7 +146,7 @@ class Assembly {
     parts_.push_back(std::move(part));
   }
   // The assembled column; the parts are let go.
-  Value Finish(TypeKind type) {
+  Value Finish(DataType type) {
     Value value = Assemble(type);
     parts_.clear();
     return value;
@@ -155,7 +155,7 @@ class Assembly {
  private:
   static constexpr int32_t kNull = -1;
 
-  Value Assemble(TypeKind type) const {
+  Value Assemble(DataType type) const {
     switch (type) {
       case TypeKind::kBool:
         return FinishBool();
@@ -165,6 +165,8 @@ class Assembly {
       case TypeKind::kInt32:
       case TypeKind::kDate:
         return FinishFixed<int32_t>(type);
+      case TypeKind::kDecimal:
+        return FinishFixed<Decimal>(type);
       default:  // Doubles are moved as bits.
         return FinishFixed<int64_t>(type);
     }
@@ -198,7 +200,7 @@ class Assembly {
   }
 
   template <typename T>
-  Value FinishFixed(TypeKind type) const {
+  Value FinishFixed(DataType type) const {
     FixedWriter<T> writer(rows());
     T* out = writer.values();
     Validity validity = Visit([&](int64_t row, const Column* source, int32_t position) {
@@ -218,7 +220,7 @@ class Assembly {
   }
 
   // The parts fit into columns, but a column of them all may not: a builder takes up to 2 GiB.
-  Value FinishText(TypeKind type) const {
+  Value FinishText(DataType type) const {
     ColumnBuilder builder(type, rows());
     Visit([&](int64_t row, const Column* source, int32_t position) {
       if (source == nullptr) {
@@ -236,7 +238,7 @@ class Assembly {
 
 class CaseNode : public Node {
  public:
-  CaseNode(TypeKind type, std::vector<NodePtr> when, std::vector<NodePtr> then, NodePtr otherwise)
+  CaseNode(DataType type, std::vector<NodePtr> when, std::vector<NodePtr> then, NodePtr otherwise)
       : Node(type,
              AnyCanFail(when) || AnyCanFail(then) || (otherwise != nullptr && otherwise->can_fail)),
         when_(std::move(when)),
@@ -276,7 +278,7 @@ class CaseNode : public Node {
 
 class CoalesceNode : public Node {
  public:
-  CoalesceNode(TypeKind type, std::vector<NodePtr> operands)
+  CoalesceNode(DataType type, std::vector<NodePtr> operands)
       : Node(type, AnyCanFail(operands)), operands_(std::move(operands)) {}
 
   Value Evaluate(const Frame& frame, RowErrors& errors) override {
@@ -310,12 +312,12 @@ NodePtr MakeLogicNode(bool is_and, std::vector<NodePtr> operands) {
   return std::make_unique<LogicNode>(is_and, std::move(operands));
 }
 
-NodePtr MakeCaseNode(TypeKind type, std::vector<NodePtr> when, std::vector<NodePtr> then,
+NodePtr MakeCaseNode(DataType type, std::vector<NodePtr> when, std::vector<NodePtr> then,
                      NodePtr otherwise) {
   return std::make_unique<CaseNode>(type, std::move(when), std::move(then), std::move(otherwise));
 }
 
-NodePtr MakeCoalesceNode(TypeKind type, std::vector<NodePtr> operands) {
+NodePtr MakeCoalesceNode(DataType type, std::vector<NodePtr> operands) {
   return std::make_unique<CoalesceNode>(type, std::move(operands));
 }
 

@@ -5,7 +5,7 @@
 
 namespace millrace::expressions {
 
-Value NullScalar(TypeKind type) { return {NullColumn(type, 1), true}; }
+Value NullScalar(DataType type) { return {NullColumn(type, 1), true}; }
 
 const Column& Frame::column(int i) const {
   if (batch_ != nullptr) return batch_->column(i);
@@ -121,7 +121,7 @@ void StringWriter::CloseEmpty(int64_t row) {
   offsets_[row + 1] = static_cast<int32_t>(size_);
 }
 
-Value StringWriter::Finish(TypeKind type, int64_t rows, Validity validity) {
+Value StringWriter::Finish(DataType type, int64_t rows, Validity validity) {
   data_->Shrink(size_);
   return {Column(type, rows, validity.null_count, std::move(validity.bits), std::move(data_),
                  std::move(offsets_buffer_))};
@@ -129,8 +129,8 @@ Value StringWriter::Finish(TypeKind type, int64_t rows, Validity validity) {
 
 absl::StatusOr<BoundKernel> MakeKernel(const KernelRequest& request) {
   static constexpr absl::StatusOr<BoundKernel> (*kFamilies[])(const KernelRequest&) = {
-      MakeComparisonKernel, MakeArithmeticKernel, MakeMathKernel, MakeStringKernel,
-      MakePatternKernel,    MakeTimeKernel,       MakeArrowKernel};
+      MakeComparisonKernel, MakeDecimalKernel, MakeArithmeticKernel, MakeMathKernel,
+      MakeStringKernel,     MakePatternKernel, MakeTimeKernel,       MakeArrowKernel};
   for (const auto family : kFamilies) {
     absl::StatusOr<BoundKernel> made = family(request);
     if (!made.ok() || made->run != nullptr) return made;

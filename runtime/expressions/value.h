@@ -24,7 +24,7 @@ struct Value {
   bool IsNullScalar() const { return scalar && column.IsNull(0); }
 };
 
-Value NullScalar(TypeKind type);
+Value NullScalar(DataType type);
 
 // The rows that an expression is evaluated for: a batch, or some rows of another frame. The columns
 // of a selection are gathered when they are first asked for.
@@ -67,13 +67,15 @@ struct BoundKernel {
 // A call at bind time. `literals` holds the value of each argument that is a literal, else null.
 struct KernelRequest {
   std::string_view name;
-  std::span<const TypeKind> types;
-  TypeKind result;
+  std::span<const DataType> types;
+  DataType result;
   std::span<const Value* const> literals;
 };
 
 // One of the families below makes the kernel of a call; an empty `run` = not this family's.
 absl::StatusOr<BoundKernel> MakeKernel(const KernelRequest& request);
+// Arithmetic with a DECIMAL operand.
+absl::StatusOr<BoundKernel> MakeDecimalKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeArithmeticKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeMathKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeComparisonKernel(const KernelRequest& request);
@@ -81,7 +83,7 @@ absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeArrowKernel(const KernelRequest& request);
-BoundKernel MakeCastKernel(TypeKind from, TypeKind to, bool try_cast);
+BoundKernel MakeCastKernel(DataType from, DataType to, bool try_cast);
 
 // --- Bitmaps -----------------------------------------------------------------------------------
 
@@ -184,6 +186,7 @@ class Argument {
   int64_t Int(int64_t row) const { return column_->values<int64_t>()[row & mask_]; }
   int32_t Int32(int64_t row) const { return column_->values<int32_t>()[row & mask_]; }
   double Float(int64_t row) const { return column_->values<double>()[row & mask_]; }
+  Int128 Unscaled(int64_t row) const { return column_->values<Decimal>()[row & mask_].unscaled(); }
   bool Bool(int64_t row) const { return column_->BoolAt(row & mask_); }
   bool IsNull(int64_t row) const { return column_->IsNull(row & mask_); }
 
@@ -200,7 +203,7 @@ class FixedWriter {
       : buffer_(Buffer::Allocate(static_cast<size_t>(rows) * sizeof(T))),
         values_(reinterpret_cast<T*>(buffer_->mutable_data())) {}
   T* values() { return values_; }
-  Value Finish(TypeKind type, int64_t rows, Validity validity) {
+  Value Finish(DataType type, int64_t rows, Validity validity) {
     return {Column(type, rows, validity.null_count, std::move(validity.bits), std::move(buffer_))};
   }
 
@@ -233,7 +236,7 @@ class StringWriter {
   bool Close(int64_t row);
   // Ends the value of `row` as empty.
   void CloseEmpty(int64_t row);
-  Value Finish(TypeKind type, int64_t rows, Validity validity);
+  Value Finish(DataType type, int64_t rows, Validity validity);
 
  private:
   void Grow(size_t needed);
@@ -272,7 +275,7 @@ bool AnyNullScalar(std::span<const Value> arguments);
 
 // Strict function to STRING or BYTES: `f(row, writer, error)` appends to the writer.
 template <typename F>
-Value StringLoop(const KernelInput& in, TypeKind type, F f) {
+Value StringLoop(const KernelInput& in, DataType type, F f) {
   if (AnyNullScalar(in.arguments)) return NullScalar(type);
   Validity validity = IntersectValidity(in.arguments, in.rows);
   RowFailures failures(in.errors);
@@ -300,7 +303,7 @@ Value StringLoop(const KernelInput& in, TypeKind type, F f) {
 
 // Strict function to a fixed-width type: `f(row, T& out, error)`.
 template <typename T, typename F>
-Value FixedLoop(const KernelInput& in, TypeKind type, F f) {
+Value FixedLoop(const KernelInput& in, DataType type, F f) {
   if (AnyNullScalar(in.arguments)) return NullScalar(type);
   Validity validity = IntersectValidity(in.arguments, in.rows);
   RowFailures failures(in.errors);

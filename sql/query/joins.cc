@@ -7,6 +7,7 @@
 #include "runtime/base/text.h"
 #include "sql/node_compiler.h"
 #include "sql/query/query_planner.h"
+#include "sql/type_names.h"
 
 namespace millrace {
 namespace {
@@ -256,7 +257,7 @@ QueryPlanner::Planned QueryPlanner::PlanMemberships(Relation relation,
     }
     Planned members = PlanQuery(link["subselect"]["SelectStmt"], block);
     if (!members) return std::nullopt;
-    if (members->columns.size() != 1 || members->columns[0].type.kind() != value.type().kind()) {
+    if (members->columns.size() != 1 || !SameType(members->columns[0].type, value.type())) {
       return Problem("MR1216", "IN needs a query with one column of the same type", "CAST one side",
                      place);
     }

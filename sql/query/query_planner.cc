@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "runtime/base/text.h"
+#include "runtime/expressions/functions.h"
 #include "sql/changelog.h"
 #include "sql/node_compiler.h"
+#include "sql/type_names.h"
 
 namespace millrace {
 namespace {
@@ -105,12 +107,9 @@ bool SameExpr(const v1::Expr& a, const v1::Expr& b) {
   return a.SerializeAsString() == b.SerializeAsString();
 }
 
-bool Widens(v1::Type::Kind from, v1::Type::Kind to) {
-  const auto is_number = [](v1::Type::Kind kind) {
-    return kind == v1::Type::KIND_INT32 || kind == v1::Type::KIND_INT64 ||
-           kind == v1::Type::KIND_FLOAT64;
-  };
-  return is_number(from) && is_number(to) && from < to;
+bool Widens(const v1::Type& from, const v1::Type& to) {
+  return !SameType(from, to) && from.kind() != v1::Type::KIND_DATE &&
+         CanCastImplicitly(DataType::FromProto(from), DataType::FromProto(to));
 }
 
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type) {
@@ -294,15 +293,20 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
   std::vector<Target> lefts, rights;
   for (size_t i = 0; i < left->columns.size(); ++i) {
     const std::string name = Join(left->columns[i].names, ".");
-    const v1::Type::Kind a = left->columns[i].type.kind(), b = right->columns[i].type.kind();
+    const v1::Type &a = left->columns[i].type, &b = right->columns[i].type;
+    const auto common = CommonType(DataType::FromProto(a), DataType::FromProto(b));
     Target one{.name = name, .expr = ColumnExpr(left->columns[i])};
     Target other{.name = name, .expr = ColumnExpr(right->columns[i])};
-    if (a != b && !Widens(a, b) && !Widens(b, a)) {
-      return Problem("MR1216", Concat("column '", name, "' has two types in the UNION"),
+    if (!common.ok()) {
+      return Problem("MR1216",
+                     Concat("column '", name, "' has two types in the UNION: ", TypeText(a),
+                            " and ", TypeText(b)),
                      "CAST one side", static_cast<int64_t>(place));
     }
-    if (Widens(a, b)) one.expr = CastExpr(std::move(one.expr), right->columns[i].type);
-    if (Widens(b, a)) other.expr = CastExpr(std::move(other.expr), left->columns[i].type);
+    v1::Type type = a;
+    if (!SameType(a, b)) common->ToProto(&type);
+    if (!SameType(a, type)) one.expr = CastExpr(std::move(one.expr), type);
+    if (!SameType(b, type)) other.expr = CastExpr(std::move(other.expr), type);
     lefts.push_back(std::move(one));
     rights.push_back(std::move(other));
   }

@@ -154,7 +154,7 @@ v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
 v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
 bool SameExpr(const v1::Expr& a, const v1::Expr& b);
 // Every value of the one is one of the other.
-bool Widens(v1::Type::Kind from, v1::Type::Kind to);
+bool Widens(const v1::Type& from, const v1::Type& to);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace

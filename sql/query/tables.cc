@@ -309,15 +309,15 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
     }
     const RelationColumn& column = rows.columns[static_cast<size_t>(from[i])];
     target.expr = ColumnExpr(column);
-    const v1::Type::Kind have = column.type.kind();
-    if (have != to.kind() && !Widens(have, to.kind())) {
+    const bool same = SameType(column.type, to);
+    if (!same && !Widens(column.type, to)) {
       Problem("MR1216",
               Concat("column '", fields[i]->name(), "' of '", table.name, "' is ", TypeText(to),
                      "; the query gives ", TypeText(column.type)),
               Concat("CAST(… AS ", TypeText(to), ")"), place);
       return;
     }
-    if (have != to.kind()) target.expr = CastExpr(std::move(target.expr), to);
+    if (!same) target.expr = CastExpr(std::move(target.expr), to);
     targets.push_back(std::move(target));
   }
   const Planned shaped = PlanProject(rows, targets, block, offset);

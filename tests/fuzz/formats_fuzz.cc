@@ -18,7 +18,7 @@ using millrace::TypeKind;
 
 SchemaPtr Columns() {
   std::vector<millrace::Field> fields;
-  const auto add = [&fields](const char* name, TypeKind type) {
+  const auto add = [&fields](const char* name, millrace::DataType type) {
     fields.push_back({.id = static_cast<uint32_t>(fields.size() + 1), .name = name, .type = type});
   };
   add("a", TypeKind::kInt64);
@@ -29,6 +29,7 @@ SchemaPtr Columns() {
   add("f", TypeKind::kInt32);
   add("g", TypeKind::kDate);
   add("h", TypeKind::kBytes);
+  add("i", millrace::DataType::Decimal(20, 2));
   return millrace::Schema::Make(fields);
 }
 

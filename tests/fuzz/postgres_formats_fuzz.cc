@@ -40,8 +40,10 @@ void ReadFrame(std::string_view bytes) {
 void ReadCopy(std::string_view bytes) {
   std::vector<PgField> fields;
   if (!SplitCopyRow(bytes, 3, fields)) return;
-  for (const TypeKind kind : {TypeKind::kInt64, TypeKind::kFloat64, TypeKind::kBytes,
-                              TypeKind::kDate, TypeKind::kTimestamp, TypeKind::kInterval}) {
+  const DataType types[] = {TypeKind::kInt64,        TypeKind::kFloat64,   TypeKind::kBytes,
+                            TypeKind::kDate,         TypeKind::kTimestamp, TypeKind::kInterval,
+                            DataType::Decimal(20, 2)};
+  for (const DataType kind : types) {
     PgValueReader reader;
     ColumnBuilder column(kind);
     const bool read = reader.Append(fields[0].text, column);

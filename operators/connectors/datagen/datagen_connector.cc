@@ -23,7 +23,7 @@ constexpr uint64_t Mix(uint64_t x) {  // The finaliser of SplitMix64.
 // How one column is made. A value depends on the seed, the column's name and the row's number only,
 // so that it does not change when other columns are left out.
 struct DatagenColumn {
-  TypeKind type = TypeKind::kInt64;
+  DataType type;
   bool sequence = false;
   int64_t start = 0;
   int64_t min = 0;
@@ -94,29 +94,33 @@ class DatagenRows : public RowGenerator {
         return absl::InvalidArgumentError(
             Concat("column '", field.name, "': a sequence cannot be BOOLEAN"));
       }
+      if (field.type == TypeKind::kDecimal) {
+        return absl::InvalidArgumentError(
+            Concat("column '", field.name, "': a sequence cannot be DECIMAL; CAST a BIGINT"));
+      }
       column.start = *start;
       return column;
     }
     const auto limit = [&](std::string_view name, const std::optional<std::string>& text,
-                           auto& value) -> absl::Status {
-      if (!text || ParseNumber(*text, value)) return absl::OkStatus();
+                           DataType type, auto& value) -> absl::Status {
+      if (!text || ReadLimit(*text, type, value)) return absl::OkStatus();
       return absl::InvalidArgumentError(
           Concat("option '", option(name), "': expected a number, found '", *text, "'"));
     };
     if (field.type == TypeKind::kFloat64) {
-      MILLRACE_RETURN_IF_ERROR(limit("min", min, column.float_min));
-      MILLRACE_RETURN_IF_ERROR(limit("max", max, column.float_max));
+      MILLRACE_RETURN_IF_ERROR(limit("min", min, field.type, column.float_min));
+      MILLRACE_RETURN_IF_ERROR(limit("max", max, field.type, column.float_max));
     } else {
       SetDefaultLimits(column);
-      MILLRACE_RETURN_IF_ERROR(limit("min", min, column.min));
-      MILLRACE_RETURN_IF_ERROR(limit("max", max, column.max));
+      MILLRACE_RETURN_IF_ERROR(limit("min", min, field.type, column.min));
+      MILLRACE_RETURN_IF_ERROR(limit("max", max, field.type, column.max));
     }
     if (column.min > column.max || !(column.float_min <= column.float_max)) {
       return absl::InvalidArgumentError(
           Concat("option '", option("min"), "' is larger than '", option("max"), "'"));
     }
     double rate = 0;
-    MILLRACE_RETURN_IF_ERROR(limit("null-rate", nulls, rate));
+    MILLRACE_RETURN_IF_ERROR(limit("null-rate", nulls, TypeKind::kFloat64, rate));
     if (!(rate >= 0 && rate <= 1) || (rate > 0 && !field.nullable)) {
       return absl::InvalidArgumentError(
           Concat("option '", option("null-rate"),
@@ -126,8 +130,21 @@ class DatagenRows : public RowGenerator {
     return column;
   }
 
+  // Limits of decimals are their unscaled values.
+  static bool ReadLimit(const std::string& text, DataType type, auto& value) {
+    if (type != TypeKind::kDecimal) return ParseNumber(text, value);
+    const auto number = ParseDecimal(text, type);
+    if (!number || *number > INT64_MAX || *number < INT64_MIN) return false;
+    value = static_cast<std::remove_reference_t<decltype(value)>>(*number);
+    return true;
+  }
+
   static void SetDefaultLimits(DatagenColumn& column) {
     column.min = 0;
+    if (column.type == TypeKind::kDecimal) {
+      column.max = static_cast<int64_t>(PowerOfTen(std::min(column.type.precision(), 18)) - 1);
+      return;
+    }
     column.max = column.type == TypeKind::kInt32  ? INT32_MAX
                  : column.type == TypeKind::kDate ? 36'500
                                                   : INT64_MAX;
@@ -154,6 +171,8 @@ class DatagenRows : public RowGenerator {
         return out.AppendInt64(whole);
       case TypeKind::kTimestamp:  // Limits and sequences are in milliseconds.
         return out.AppendInt64(static_cast<int64_t>(static_cast<uint64_t>(whole) * uint64_t{1000}));
+      case TypeKind::kDecimal:
+        return out.AppendDecimal(whole);
       case TypeKind::kFloat64: {
         if (column.sequence) return out.AppendFloat64(static_cast<double>(whole));
         const double share = static_cast<double>(random >> 11) * 0x1.0p-53;

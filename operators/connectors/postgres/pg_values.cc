@@ -149,6 +149,8 @@ bool CanReadPgType(uint32_t oid, TypeKind kind) {
     case TypeKind::kFloat64:
       return oid == kFloat4Oid || oid == kFloat8Oid || oid == kNumericOid || oid == kInt2Oid ||
              oid == kInt4Oid;
+    case TypeKind::kDecimal:
+      return oid == kNumericOid || oid == kInt2Oid || oid == kInt4Oid || oid == kInt8Oid;
     case TypeKind::kBytes:
       return oid == kByteaOid;
     case TypeKind::kDate:
@@ -173,13 +175,21 @@ bool CanWritePgType(uint32_t oid, TypeKind kind) {
       return oid == kInt2Oid || oid == kInt4Oid || oid == kInt8Oid || oid == kNumericOid;
     case TypeKind::kFloat64:
       return oid == kFloat4Oid || oid == kFloat8Oid || oid == kNumericOid;
+    case TypeKind::kDecimal:  // Neither the floats nor the integers: they would round it.
+      return oid == kNumericOid;
     default:
       return CanReadPgType(oid, kind);
   }
 }
 
-std::string_view PgTypeFor(TypeKind kind) {
-  switch (kind) {
+int NumericScale(int modifier) {
+  if (modifier < 4) return std::numeric_limits<int>::max();
+  // numeric.c: eleven bits, signed.
+  return (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
+}
+
+std::string PgTypeFor(DataType type) {
+  switch (type) {
     case TypeKind::kBool:
       return "boolean";
     case TypeKind::kInt32:
@@ -188,6 +198,8 @@ std::string_view PgTypeFor(TypeKind kind) {
       return "bigint";
     case TypeKind::kFloat64:
       return "double precision";
+    case TypeKind::kDecimal:
+      return Concat("numeric(", type.precision(), ", ", type.scale(), ")");
     case TypeKind::kBytes:
       return "bytea";
     case TypeKind::kDate:
@@ -220,6 +232,11 @@ bool PgValueReader::Append(std::string_view text, ColumnBuilder& column) {
     case TypeKind::kFloat64: {
       const auto value = Float(text);
       if (value) column.AppendFloat64(*value);
+      return value.has_value();
+    }
+    case TypeKind::kDecimal: {
+      const auto value = ParseDecimal(text, column.type());
+      if (value) column.AppendDecimal(*value);
       return value.has_value();
     }
     case TypeKind::kString:
@@ -266,6 +283,8 @@ std::optional<std::string> PgText(const Column& column, int64_t row) {
       if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
       return NumberText(value);
     }
+    case TypeKind::kDecimal:
+      return ValueText(column, row);
     case TypeKind::kString:
       return std::string(column.StringAt(row));
     case TypeKind::kBytes: {

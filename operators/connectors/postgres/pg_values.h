@@ -18,8 +18,11 @@ namespace millrace {
 bool CanReadPgType(uint32_t oid, TypeKind kind);
 // Whether a column of the type can take values of `kind`. Text takes all, and all take STRING.
 bool CanWritePgType(uint32_t oid, TypeKind kind);
-// The type of a column that is made for `kind`: "bigint".
-std::string_view PgTypeFor(TypeKind kind);
+// The type of a column that is made for `type`: "bigint", "numeric(10, 2)".
+std::string PgTypeFor(DataType type);
+// Digits behind the point that numeric with the modifier (pg_attribute.atttypmod) keeps; INT_MAX
+// for one without a modifier.
+int NumericScale(int modifier);
 
 class PgValueReader {
  public:

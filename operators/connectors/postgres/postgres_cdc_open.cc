@@ -141,7 +141,7 @@ absl::Status PostgresCdcSource::CheckColumns(PgConnection& connection, const std
     }
     if (!CanReadPgType(one.type_oid, column.type)) {
       problems.push_back(Concat("column '", column.name, "' is ", found.Text(row->second, 3),
-                                ", which cannot be read as ", TypeName(column.type)));
+                                ", which cannot be read as ", TypeText(column.type)));
     }
   }
   if (!ParseNumber(oid, table_oid_)) {

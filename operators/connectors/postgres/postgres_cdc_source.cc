@@ -378,7 +378,7 @@ void PostgresCdcSource::AppendLetter(std::string_view column, std::string_view v
                                      std::string_view row) {
   const std::string type = [&] {
     for (const Field& field : columns_) {
-      if (field.name == column) return std::string(TypeName(field.type));
+      if (field.name == column) return TypeText(field.type);
     }
     return std::string();
   }();

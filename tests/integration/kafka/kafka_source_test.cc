@@ -37,8 +37,7 @@ class KafkaSourceTest : public KafkaTest {
   static SchemaPtr SchemaOf(const v1::Node& node) {
     std::vector<Field> fields;
     for (const auto& f : node.schema().fields()) {
-      fields.push_back(
-          {.id = f.id(), .name = f.name(), .type = static_cast<TypeKind>(f.type().kind())});
+      fields.push_back({.id = f.id(), .name = f.name(), .type = DataType::FromProto(f.type())});
     }
     return Schema::Make(std::move(fields));
   }

@@ -59,7 +59,7 @@ class PostgresCdcTest : public PostgresTest {
       v1::Field& proto = *node.mutable_schema()->add_fields();
       proto.set_id(field.id);
       proto.set_name(field.name);
-      proto.mutable_type()->set_kind(static_cast<v1::Type::Kind>(field.type));
+      field.type.ToProto(proto.mutable_type());
     }
     node.mutable_key()->add_ids(1);
     return node;
@@ -71,9 +71,8 @@ class PostgresCdcTest : public PostgresTest {
     reader->node = node;
     std::vector<Field> fields;
     for (const v1::Field& field : node.schema().fields()) {
-      fields.push_back({.id = field.id(),
-                        .name = field.name(),
-                        .type = static_cast<TypeKind>(field.type().kind())});
+      fields.push_back(
+          {.id = field.id(), .name = field.name(), .type = DataType::FromProto(field.type())});
     }
     fields.push_back({.id = 98, .name = "$sequence", .type = TypeKind::kBytes});
     fields.push_back({.id = 99, .name = "$unavailable", .type = TypeKind::kBytes});
@@ -198,11 +197,11 @@ TEST_F(PostgresCdcTest, ReadsEveryTypeFromSnapshotAndStream) {
   Run("INSERT INTO orders VALUES (1" + values);
   Run("INSERT INTO orders (id) VALUES (2)");
   std::vector<Field> fields = {{.id = 1, .name = "id", .type = TypeKind::kInt64}};
-  const std::vector<std::pair<std::string, TypeKind>> columns = {
-      {"b", TypeKind::kBool},       {"i", TypeKind::kInt32},     {"s", TypeKind::kInt32},
-      {"f", TypeKind::kFloat64},    {"n", TypeKind::kString},    {"t", TypeKind::kString},
-      {"y", TypeKind::kBytes},      {"d", TypeKind::kDate},      {"ts", TypeKind::kTimestamp},
-      {"tz", TypeKind::kTimestamp}, {"iv", TypeKind::kInterval}, {"j", TypeKind::kString},
+  const std::vector<std::pair<std::string, DataType>> columns = {
+      {"b", TypeKind::kBool},       {"i", TypeKind::kInt32},          {"s", TypeKind::kInt32},
+      {"f", TypeKind::kFloat64},    {"n", DataType::Decimal(30, 10)}, {"t", TypeKind::kString},
+      {"y", TypeKind::kBytes},      {"d", TypeKind::kDate},           {"ts", TypeKind::kTimestamp},
+      {"tz", TypeKind::kTimestamp}, {"iv", TypeKind::kInterval},      {"j", TypeKind::kString},
       {"a", TypeKind::kString}};
   for (const auto& [name, kind] : columns) {
     fields.push_back({.id = static_cast<uint32_t>(fields.size() + 1), .name = name, .type = kind});
@@ -217,7 +216,7 @@ TEST_F(PostgresCdcTest, ReadsEveryTypeFromSnapshotAndStream) {
             "+I 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL");
   EXPECT_EQ(rows[0].substr(5), rows[2].substr(5));
   EXPECT_THAT(rows[0], AllOf(HasSubstr("TRUE, -5, 7, "),
-                             HasSubstr("'12345678901234567890.0123456789', 'tab\t\\N\n\"', "),
+                             HasSubstr(", 12345678901234567890.0123456789, 'tab\t\\N\n\"', "),
                              HasSubstr("2024-02-29 23:59:59.123456"),
                              HasSubstr("2024-02-29 23:00:00.5"), HasSubstr("'{1,NULL}'")));
   EXPECT_EQ(reader->counters.rows_dead_lettered.value(), 0u);

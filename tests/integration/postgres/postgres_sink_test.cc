@@ -224,7 +224,8 @@ TEST_F(PostgresSinkTest, EveryTypeArrivesAsItIs) {
                           {.id = 6, .name = "y", .type = TypeKind::kBytes},
                           {.id = 7, .name = "d", .type = TypeKind::kDate},
                           {.id = 8, .name = "ts", .type = TypeKind::kTimestamp},
-                          {.id = 9, .name = "iv", .type = TypeKind::kInterval}});
+                          {.id = 9, .name = "iv", .type = TypeKind::kInterval},
+                          {.id = 10, .name = "n", .type = DataType::Decimal(20, 3)}});
   auto writer = MustOpen(Node(true, {{"sink.create-table", "true"}}));
   ASSERT_NE(writer, nullptr);
   BatchBuilder builder(schema_);
@@ -237,14 +238,15 @@ TEST_F(PostgresSinkTest, EveryTypeArrivesAsItIs) {
   builder.column(6).AppendInt32(2932897);  // 10000-01-01.
   builder.column(7).AppendInt64(-1);
   builder.column(8).AppendInt64(-90'061'000'001);
+  builder.column(9).AppendDecimal(-12'345'678'901'234'500);
   builder.column(0).AppendInt64(2);
-  for (int i = 1; i < 9; ++i) builder.column(i).AppendNull();
+  for (int i = 1; i < 10; ++i) builder.column(i).AppendNull();
   const auto token = Prepare(*writer, builder.Finish(), 1);
   ASSERT_TRUE(writer->sink->Commit(token).ok());
   EXPECT_THAT(Query("SELECT * FROM target ORDER BY id"),
               ElementsAre("-9223372036854775807|t|-7|0.1|q'\"\\{},\nNULL ä|\\x00ff5c|10000-01-01|"
-                          "1969-12-31 23:59:59.999999|PT-25H-1M-1.000001S",
-                          "2|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL"));
+                          "1969-12-31 23:59:59.999999|PT-25H-1M-1.000001S|-12345678901234.500",
+                          "2|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL"));
   EXPECT_THAT(Query("SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = "
                     "'target'::regclass"),
               ElementsAre("target_pkey"));
@@ -264,6 +266,17 @@ TEST_F(PostgresSinkTest, NothingIsCutToFitAColumn) {
     const absl::Status status = writer->sink->Commit(longer);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
   }
+}
+
+TEST_F(PostgresSinkTest, AColumnThatWouldRoundIsRefused) {
+  schema_ = Schema::Make({{.id = 1, .name = "id", .type = TypeKind::kInt64},
+                          {.id = 2, .name = "note", .type = DataType::Decimal(20, 3)}});
+  Run("CREATE TABLE target (id bigint, note numeric(30, 2))");
+  const auto refused = Open(Node(false));
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("column 'note' is numeric(30,2), which would round DECIMAL(20, 3)"));
+  Run("ALTER TABLE target ALTER COLUMN note TYPE numeric(30, 3)");
+  EXPECT_NE(MustOpen(Node(false)), nullptr);
 }
 
 TEST_F(PostgresSinkTest, TheRowThatTheServerRefusesIsNamed) {

@@ -11,14 +11,15 @@
 
 namespace millrace {
 
-inline constexpr TypeKind kAllTypes[] = {
-    TypeKind::kBool,  TypeKind::kInt32, TypeKind::kInt64,     TypeKind::kFloat64, TypeKind::kString,
-    TypeKind::kBytes, TypeKind::kDate,  TypeKind::kTimestamp, TypeKind::kInterval};
+inline constexpr DataType kAllTypes[] = {
+    TypeKind::kBool,     TypeKind::kInt32,        TypeKind::kInt64, TypeKind::kFloat64,
+    TypeKind::kString,   TypeKind::kBytes,        TypeKind::kDate,  TypeKind::kTimestamp,
+    TypeKind::kInterval, DataType::Decimal(38, 4)};
 
 inline SchemaPtr AllTypesSchema() {
   std::vector<Field> fields;
-  for (const TypeKind type : kAllTypes) {
-    fields.push_back({.id = static_cast<uint32_t>(type), .name = "c", .type = type});
+  for (const DataType type : kAllTypes) {
+    fields.push_back({.id = static_cast<uint32_t>(type.kind()), .name = "c", .type = type});
   }
   return Schema::Make(fields);
 }
@@ -65,6 +66,9 @@ class RandomValues {
         return column.AppendInt32(Integer<int32_t>());
       case TypeKind::kFloat64:
         return column.AppendFloat64(Float());
+      case TypeKind::kDecimal:
+        return column.AppendDecimal(Int128{Integer<int64_t>()} *
+                                    (Below(2) == 0 ? 1 : PowerOfTen(18)));
       case TypeKind::kString:
       case TypeKind::kBytes:
         return column.AppendString(Text());

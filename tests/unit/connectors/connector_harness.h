@@ -88,7 +88,7 @@ class ConnectorTest : public testing::Test {
     for (const Field& field : fields) {
       v1::Field& proto = *node.mutable_schema()->add_fields();
       proto.set_name(field.name);
-      proto.mutable_type()->set_kind(static_cast<v1::Type::Kind>(field.type));
+      field.type.ToProto(proto.mutable_type());
       proto.set_path(field.path);
     }
     for (const auto& [name, value] : options)
@@ -110,9 +110,8 @@ class ConnectorTest : public testing::Test {
     reader->node = node;
     std::vector<Field> fields;
     for (const v1::Field& field : node.schema().fields()) {
-      fields.push_back({.name = field.name(),
-                        .type = static_cast<TypeKind>(field.type().kind()),
-                        .path = field.path()});
+      fields.push_back(
+          {.name = field.name(), .type = DataType::FromProto(field.type()), .path = field.path()});
     }
     reader->context =
         std::make_unique<SourceContext>(SourceContext{.node = reader->node,

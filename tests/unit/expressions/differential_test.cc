@@ -15,28 +15,47 @@
 namespace millrace {
 namespace {
 
-constexpr TypeKind kTypes[] = {TypeKind::kBool,    TypeKind::kInt32,     TypeKind::kInt64,
-                               TypeKind::kFloat64, TypeKind::kString,    TypeKind::kBytes,
-                               TypeKind::kDate,    TypeKind::kTimestamp, TypeKind::kInterval};
-constexpr std::string_view kLetters = "bildsyDTI";
+constexpr DataType kTypes[] = {
+    TypeKind::kBool,          TypeKind::kInt32,         TypeKind::kInt64,
+    TypeKind::kFloat64,       TypeKind::kString,        TypeKind::kBytes,
+    TypeKind::kDate,          TypeKind::kTimestamp,     TypeKind::kInterval,
+    DataType::Decimal(10, 2), DataType::Decimal(23, 3), DataType::Decimal(38, 10),
+    DataType::Decimal(38, 0), DataType::Decimal(6, 6)};
+// Of kTypes; those of the decimals are of this test only.
+constexpr std::string_view kLetters = "bildsyDTImnopq";
+constexpr std::string_view kDecimalLetters = "mnopq";
 constexpr int kColumnsPerType = 3;  // The third has no NULLs.
 constexpr int kDepthMax = 5;
 
 struct ConcreteCall {
   std::string name;
-  std::vector<TypeKind> arguments;
+  std::vector<DataType> arguments;
 };
 
-TypeKind TypeOfLetter(char letter) { return kTypes[kLetters.find(letter)]; }
+DataType TypeOfLetter(char letter) { return kTypes[kLetters.find(letter)]; }
 
-// Every signature with its variables replaced by every type, and one to three repetitions.
+// The kind of the result.
+TypeKind ResultOf(const ConcreteCall& call) {
+  const std::vector<std::optional<DataType>> types(call.arguments.begin(), call.arguments.end());
+  const absl::StatusOr<ResolvedFunction> function = ResolveFunction(call.name, types);
+  EXPECT_TRUE(function.ok()) << function.status();
+  return function->result;
+}
+
+// Every signature with its variables replaced by every type, and one to three repetitions; by kind
+// of result.
 std::map<TypeKind, std::vector<ConcreteCall>> AllCalls() {
   std::map<TypeKind, std::vector<ConcreteCall>> calls;
+  const auto add = [&calls](ConcreteCall call) {
+    calls[ResultOf(call)].push_back(std::move(call));
+  };
   for (const expressions::FunctionEntry& entry : expressions::AllFunctions()) {
     for (const std::string_view signature : expressions::SplitSignatures(entry.signatures)) {
       const bool has_any = signature.find('A') != std::string_view::npos;
       const bool has_number = signature.find('N') != std::string_view::npos;
-      for (const char bound : std::string(has_any ? "bildsyDTI" : has_number ? "ild" : "b")) {
+      for (const char bound : std::string(has_any      ? "bildsyDTImnopq"
+                                          : has_number ? "ildmnopq"
+                                                       : "b")) {
         std::string text(signature);
         for (char& c : text) c = c == 'A' || c == 'N' ? bound : c;
         const size_t arrow = text.find('>');
@@ -45,8 +64,15 @@ std::map<TypeKind, std::vector<ConcreteCall>> AllCalls() {
         for (int repeat = 0; repeat < (variadic ? 3 : 1); ++repeat) {
           ConcreteCall call{std::string(entry.name), {}};
           for (const char letter : letters) call.arguments.push_back(TypeOfLetter(letter));
-          calls[TypeOfLetter(text[arrow + 1])].push_back(std::move(call));
+          add(std::move(call));
           letters += letters.back();
+        }
+      }
+      // Decimals of different shapes meet only in arithmetic.
+      if (signature != "NN>N") continue;
+      for (const char a : kDecimalLetters) {
+        for (const char b : kDecimalLetters) {
+          if (a != b) add({std::string(entry.name), {TypeOfLetter(a), TypeOfLetter(b)}});
         }
       }
     }
@@ -63,7 +89,7 @@ class Generator {
     const int64_t rows = kRows[Below(std::size(kRows))];
     std::vector<Field> fields;
     std::vector<Column> columns;
-    for (const TypeKind type : kTypes) {
+    for (const DataType type : kTypes) {
       for (int i = 0; i < kColumnsPerType; ++i) {
         const auto id = static_cast<uint32_t>(fields.size() + 1);
         fields.push_back({.id = id, .name = "c" + std::to_string(id), .type = type});
@@ -73,7 +99,7 @@ class Generator {
     return Batch(Schema::Make(std::move(fields)), rows, std::move(columns));
   }
 
-  v1::Expr RandomExpr(TypeKind type, int depth) {
+  v1::Expr RandomExpr(DataType type, int depth) {
     if (depth == 0 || OneIn(6)) return Leaf(type);
     switch (Below(8)) {
       case 0: {
@@ -86,7 +112,7 @@ class Generator {
         return Case(std::move(parts));
       }
       case 1: {
-        const TypeKind from = kTypes[Below(std::size(kTypes))];
+        const DataType from = kTypes[Below(std::size(kTypes))];
         if (!CanCast(from, type)) return Leaf(type);
         v1::Expr input = RandomExpr(from, depth - 1);
         return OneIn(2) ? Cast(std::move(input), type) : TryCast(std::move(input), type);
@@ -103,7 +129,7 @@ class Generator {
     return Call(call.name, std::move(arguments));
   }
 
-  TypeKind RandomType() { return kTypes[Below(std::size(kTypes))]; }
+  DataType RandomType() { return kTypes[Below(std::size(kTypes))]; }
 
  private:
   size_t Below(size_t n) { return random_() % n; }
@@ -114,15 +140,16 @@ class Generator {
     return pool[Below(N)];
   }
 
-  v1::Expr RandomCall(TypeKind type, int depth) {
+  v1::Expr RandomCall(DataType type, int depth) {
     static const auto* calls = new auto(AllCalls());
-    const std::vector<ConcreteCall>& fitting = calls->at(type);
+    const std::vector<ConcreteCall>& fitting = calls->at(type.kind());
     const ConcreteCall& call = fitting[Below(fitting.size())];
     std::vector<v1::Expr> arguments;
     for (size_t i = 0; i < call.arguments.size(); ++i) {
       arguments.push_back(ArgumentOf(call, i, depth));
     }
-    return Call(call.name, std::move(arguments));
+    v1::Expr expr = Call(call.name, std::move(arguments));
+    return TypeOf(expr) == type ? expr : Cast(std::move(expr), type);
   }
 
   // Units and most patterns must make sense, and counts must stay small.
@@ -164,13 +191,13 @@ class Generator {
                : argument;
   }
 
-  uint32_t ColumnId(TypeKind type) {
+  uint32_t ColumnId(DataType type) {
     const size_t index = static_cast<size_t>(std::find(std::begin(kTypes), std::end(kTypes), type) -
                                              std::begin(kTypes));
     return static_cast<uint32_t>(index * kColumnsPerType + Below(kColumnsPerType) + 1);
   }
 
-  v1::Expr Leaf(TypeKind type) {
+  v1::Expr Leaf(DataType type) {
     if (OneIn(12)) return NullLiteral(type);
     if (!OneIn(3)) return Ref(ColumnId(type), type);
     switch (type) {
@@ -182,12 +209,14 @@ class Generator {
         return Str(RandomText());
       case TypeKind::kBytes:
         return Bytes(RandomText());
+      case TypeKind::kDecimal:
+        return DecimalLiteral(type, RandomDecimal(type));
       default:
         return IntLiteral(type, RandomInt(type));
     }
   }
 
-  int64_t RandomInt(TypeKind type) {
+  int64_t RandomInt(DataType type) {
     static constexpr int64_t kInt32Pool[] = {0, 1, -1, 2, 7, -3, 100, INT32_MIN, INT32_MAX};
     static constexpr int64_t kInt64Pool[] = {
         0, 1, -1, 2, 10, -7, 123, INT32_MAX, INT64_MIN, INT64_MAX, INT64_MIN + 1, 1'000'000'007};
@@ -212,6 +241,27 @@ class Generator {
       default:
         return OneIn(2) ? static_cast<int64_t>(Below(4'000'000'000'000'000)) - 1'000'000'000'000'000
                         : Pick(kTimePool);
+    }
+  }
+
+  Int128 RandomDecimal(DataType type) {
+    const Int128 limit = PowerOfTen(type.precision());
+    switch (Below(6)) {
+      case 0:
+        return limit - 1;
+      case 1:
+        return 1 - limit;
+      case 2:
+        return static_cast<Int128>(Below(5)) - 2;
+      case 3:  // A half, for rounding.
+        return 5 * PowerOfTen(static_cast<int>(Below(static_cast<size_t>(type.precision()))));
+      default: {
+        // Of any length.
+        const Int128 value = Int128{static_cast<int64_t>(random_())} * (Int128{1} << 60) +
+                             static_cast<int64_t>(random_());
+        return value %
+               PowerOfTen(1 + static_cast<int>(Below(static_cast<size_t>(type.precision()))));
+      }
     }
   }
 
@@ -269,7 +319,7 @@ class Generator {
     return std::string(Pick(kPool));
   }
 
-  Column RandomColumn(TypeKind type, int64_t rows, size_t nulls_one_in) {
+  Column RandomColumn(DataType type, int64_t rows, size_t nulls_one_in) {
     ColumnBuilder builder(type, rows);
     for (int64_t row = 0; row < rows; ++row) {
       if (nulls_one_in != 0 && OneIn(nulls_one_in)) {
@@ -278,6 +328,8 @@ class Generator {
         builder.AppendBool(OneIn(2));
       } else if (type == TypeKind::kFloat64) {
         builder.AppendFloat64(RandomFloat());
+      } else if (type == TypeKind::kDecimal) {
+        builder.AppendDecimal(RandomDecimal(type));
       } else if (IsVariableWidth(type)) {
         builder.AppendString(type == TypeKind::kBytes && OneIn(8) ? "\xff\x80" : RandomText());
       } else if (FixedWidth(type) == 4) {

@@ -5,13 +5,13 @@
 namespace millrace {
 namespace {
 
-v1::Expr Typed(TypeKind type) {
+v1::Expr Typed(DataType type) {
   v1::Expr expr;
-  expr.mutable_type()->set_kind(static_cast<v1::Type::Kind>(type));
+  type.ToProto(expr.mutable_type());
   return expr;
 }
 
-v1::Expr FromText(std::string_view text, TypeKind type) {
+v1::Expr FromText(std::string_view text, DataType type) {
   const absl::StatusOr<Datum> value = Interpret(Cast(Str(text), type), RowsOnly(1), 0);
   EXPECT_TRUE(value.ok()) << text;
   return value.ok() ? IntLiteral(type, value->int_value) : NullLiteral(type);
@@ -19,9 +19,9 @@ v1::Expr FromText(std::string_view text, TypeKind type) {
 
 }  // namespace
 
-TypeKind TypeOf(const v1::Expr& expr) { return static_cast<TypeKind>(expr.type().kind()); }
+DataType TypeOf(const v1::Expr& expr) { return DataType::FromProto(expr.type()); }
 
-v1::Expr NullLiteral(TypeKind type) {
+v1::Expr NullLiteral(DataType type) {
   v1::Expr expr = Typed(type);
   expr.mutable_literal()->set_is_null(true);
   return expr;
@@ -33,7 +33,7 @@ v1::Expr BoolLiteral(bool value) {
   return expr;
 }
 
-v1::Expr IntLiteral(TypeKind type, int64_t value) {
+v1::Expr IntLiteral(DataType type, int64_t value) {
   v1::Expr expr = Typed(type);
   expr.mutable_literal()->set_int_value(value);
   return expr;
@@ -57,18 +57,24 @@ v1::Expr Bytes(std::string_view value) {
   return expr;
 }
 
+v1::Expr DecimalLiteral(DataType type, Int128 unscaled) {
+  v1::Expr expr = Typed(type);
+  expr.mutable_literal()->set_decimal_value(DecimalText(unscaled, type.scale()));
+  return expr;
+}
+
 v1::Expr Date(std::string_view text) { return FromText(text, TypeKind::kDate); }
 v1::Expr Timestamp(std::string_view text) { return FromText(text, TypeKind::kTimestamp); }
 v1::Expr Interval(std::string_view text) { return FromText(text, TypeKind::kInterval); }
 
-v1::Expr Ref(uint32_t id, TypeKind type) {
+v1::Expr Ref(uint32_t id, DataType type) {
   v1::Expr expr = Typed(type);
   expr.set_field_id(id);
   return expr;
 }
 
 v1::Expr Call(std::string_view name, std::vector<v1::Expr> arguments) {
-  std::vector<std::optional<TypeKind>> types;
+  std::vector<std::optional<DataType>> types;
   for (const v1::Expr& argument : arguments) types.push_back(TypeOf(argument));
   const absl::StatusOr<ResolvedFunction> function = ResolveFunction(name, types);
   if (!function.ok()) {
@@ -79,20 +85,20 @@ v1::Expr Call(std::string_view name, std::vector<v1::Expr> arguments) {
   expr.mutable_call()->set_function(function->name);
   expr.mutable_call()->set_function_version(function->version);
   for (size_t i = 0; i < arguments.size(); ++i) {
-    const TypeKind wanted = function->argument_types[i];
+    const DataType wanted = function->argument_types[i];
     *expr.mutable_call()->add_arguments() =
         wanted == *types[i] ? std::move(arguments[i]) : Cast(std::move(arguments[i]), wanted);
   }
   return expr;
 }
 
-v1::Expr Cast(v1::Expr input, TypeKind type) {
+v1::Expr Cast(v1::Expr input, DataType type) {
   v1::Expr expr = Typed(type);
   *expr.mutable_cast()->mutable_input() = std::move(input);
   return expr;
 }
 
-v1::Expr TryCast(v1::Expr input, TypeKind type) {
+v1::Expr TryCast(v1::Expr input, DataType type) {
   v1::Expr expr = Cast(std::move(input), type);
   expr.mutable_cast()->set_try_cast(true);
   return expr;
@@ -117,6 +123,8 @@ std::string DatumText(const Datum& datum) {
     builder.AppendBool(datum.bool_value);
   } else if (datum.type == TypeKind::kFloat64) {
     builder.AppendFloat64(datum.float_value);
+  } else if (datum.type == TypeKind::kDecimal) {
+    builder.AppendDecimal(datum.decimal_value);
   } else if (IsVariableWidth(datum.type)) {
     builder.AppendString(datum.string_value);
   } else if (FixedWidth(datum.type) == 4) {

@@ -98,7 +98,7 @@ const std::string kErrorText(kError);
 constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
 constexpr int64_t kGreatest = std::numeric_limits<int64_t>::max();
 
-v1::Expr No(TypeKind type = TypeKind::kBool) { return NullLiteral(type); }
+v1::Expr No(DataType type = TypeKind::kBool) { return NullLiteral(type); }
 v1::Expr T() { return BoolLiteral(true); }
 v1::Expr F() { return BoolLiteral(false); }
 // 1/0 > 0: a condition that fails.
@@ -342,8 +342,8 @@ TEST(ExpressionTest, TimesFollowTheCivilCalendar) {
 }
 
 TEST(ExpressionTest, CastsAreStrict) {
-  const TypeKind i64 = TypeKind::kInt64, i32 = TypeKind::kInt32, f64 = TypeKind::kFloat64;
-  const TypeKind str = TypeKind::kString, ts = TypeKind::kTimestamp;
+  const DataType i64 = TypeKind::kInt64, i32 = TypeKind::kInt32, f64 = TypeKind::kFloat64;
+  const DataType str = TypeKind::kString, ts = TypeKind::kTimestamp;
   Check({{Cast(Str(" 42 "), i64), "42"},
          {Cast(Str("+7"), i32), "7"},
          {Cast(Str("4x"), i64), kErrorText},
@@ -435,7 +435,7 @@ TEST(ExpressionTest, MalformedTextIsHarmless) {
         for (const bool number_last : {false, true}) {
           std::vector<v1::Expr> arguments(static_cast<size_t>(count), Str(text));
           if (number_last) arguments.back() = Int(2);
-          std::vector<std::optional<TypeKind>> types;
+          std::vector<std::optional<DataType>> types;
           for (const v1::Expr& argument : arguments) types.push_back(TypeOf(argument));
           if (!ResolveFunction(name, types).ok()) continue;
           Columns columns;

@@ -12,9 +12,9 @@
 namespace millrace {
 namespace {
 
-using Types = std::vector<std::optional<TypeKind>>;
+using Types = std::vector<std::optional<DataType>>;
 
-constexpr TypeKind kInt32 = TypeKind::kInt32, kInt64 = TypeKind::kInt64,
+constexpr DataType kInt32 = TypeKind::kInt32, kInt64 = TypeKind::kInt64,
                    kFloat64 = TypeKind::kFloat64, kString = TypeKind::kString,
                    kDate = TypeKind::kDate, kTimestamp = TypeKind::kTimestamp,
                    kInterval = TypeKind::kInterval;
@@ -22,7 +22,7 @@ constexpr TypeKind kInt32 = TypeKind::kInt32, kInt64 = TypeKind::kInt64,
 TEST(FunctionsTest, NumbersBecomeTheirCommonType) {
   const auto sum = ResolveFunction("add", Types{kInt32, kFloat64});
   ASSERT_TRUE(sum.ok());
-  EXPECT_EQ(sum->argument_types, (std::vector<TypeKind>{kFloat64, kFloat64}));
+  EXPECT_EQ(sum->argument_types, (std::vector<DataType>{kFloat64, kFloat64}));
   EXPECT_EQ(sum->result, kFloat64);
   EXPECT_EQ(ResolveFunction("multiply", Types{kInt32, kInt32})->result, kInt32);
 }

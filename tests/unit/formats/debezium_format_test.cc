@@ -167,21 +167,24 @@ TEST(DebeziumFormatTest, ReadsTheFormsOfItsValues) {
       {.id = 4, .name = "exact", .type = TypeKind::kString},
       {.id = 5, .name = "at", .type = TypeKind::kTimestamp},
       {.id = 6, .name = "done", .type = TypeKind::kBool},
+      {.id = 7, .name = "fee", .type = DataType::Decimal(12, 2)},
   });
-  const Decoded decoded =
-      Decode(schema,
-             {Change("c", "null",
-                     R"({"id":"12","day":19723,"price":"10.5","exact":{"scale":3,"value":"BBo="},)"
-                     R"("at":"2026-01-01T10:00:00.5+02:00","done":true})"),
-              Change("c", "null",
-                     R"({"id":7,"day":"2024-01-01","price":{"scale":0,"value":"AA=="},)"
-                     R"("exact":"plain","at":1767225600000,"done":null})")},
-             {{"debezium-json.timestamp-unit", "MILLIS"}});
+  const Decoded decoded = Decode(
+      schema,
+      {Change(
+           "c", "null",
+           R"({"id":"12","day":19723,"price":"10.5","exact":{"scale":3,"value":"BBo="},)"
+           R"("at":"2026-01-01T10:00:00.5+02:00","done":true,"fee":{"scale":3,"value":"BBo="}})"),
+       Change("c", "null",
+              R"({"id":7,"day":"2024-01-01","price":{"scale":0,"value":"AA=="},)"
+              R"("exact":"plain","at":1767225600000,"done":null,"fee":"-7.1"})")},
+      {{"debezium-json.timestamp-unit", "MILLIS"}});
   EXPECT_THAT(decoded.bad, IsEmpty());
-  EXPECT_THAT(Changes(decoded.rows), ElementsAre("+I 12, DATE '2024-01-01', 10.5, '1.050', "
-                                                 "TIMESTAMP '2026-01-01 08:00:00.500000', TRUE",
-                                                 "+I 7, DATE '2024-01-01', 0, 'plain', "
-                                                 "TIMESTAMP '2026-01-01 00:00:00.000000', NULL"));
+  EXPECT_THAT(Changes(decoded.rows),
+              ElementsAre("+I 12, DATE '2024-01-01', 10.5, '1.050', "
+                          "TIMESTAMP '2026-01-01 08:00:00.500000', TRUE, 1.05",
+                          "+I 7, DATE '2024-01-01', 0, 'plain', "
+                          "TIMESTAMP '2026-01-01 00:00:00.000000', NULL, -7.10"));
 }
 
 TEST(DebeziumFormatTest, BadMessagesSayWhy) {

@@ -53,6 +53,20 @@ TEST(JsonFormatTest, PathsLeadIntoObjectsWhateverTheColumnIsCalled) {
   EXPECT_THAT(RowTexts(decoded.rows), ElementsAre("7, NULL", "NULL, 2"));
 }
 
+// From the text of the number: a double would change its digits.
+TEST(JsonFormatTest, DecimalsAreExact) {
+  const Decoded decoded =
+      DecodeText("json", Schema::Make({{.id = 1, .name = "m", .type = DataType::Decimal(20, 2)}}),
+                 {R"({"m":0.1})", R"({"m" : "123456789012345678.91" })",
+                  R"({"m":99999999999999999.995 })", R"({"m":-1e3})", R"({"m":null})",
+                  R"({"m":1e18})", R"({"m":"x"})", R"({"m":true})", R"({"m":{}})", R"({"m":7})"});
+  EXPECT_THAT(RowTexts(decoded.rows),
+              ElementsAre("0.10", "123456789012345678.91", "100000000000000000.00", "-1000.00",
+                          "NULL", "7.00"));
+  ASSERT_THAT(decoded.bad, SizeIs(4));
+  EXPECT_THAT(decoded.bad[0].error, HasSubstr("DECIMAL(20, 2)"));
+}
+
 TEST(JsonFormatTest, BadMessagesNameTheFieldAndLeaveNoHalfRow) {
   const Decoded decoded = DecodeText(
       "json", Columns(),

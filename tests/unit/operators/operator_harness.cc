@@ -31,6 +31,8 @@ std::string Value(const Column& column, int64_t row) {
       return std::to_string(column.values<int64_t>()[row] / 1000);
     case TypeKind::kFloat64:
       return absl::StrCat(column.values<double>()[row]);
+    case TypeKind::kDecimal:
+      return ValueText(column, row);
     case TypeKind::kString:
     case TypeKind::kBytes:
       return std::string(column.StringAt(row));
@@ -53,6 +55,8 @@ void Append(ColumnBuilder& column, const std::string& text) {
       return column.AppendInt64(std::stoll(text) * 1000);
     case TypeKind::kFloat64:
       return column.AppendFloat64(std::stod(text));
+    case TypeKind::kDecimal:
+      return column.AppendDecimal(ParseDecimal(text, column.type()).value());
     case TypeKind::kString:
     case TypeKind::kBytes:
       return column.AppendString(text);

@@ -78,7 +78,7 @@ TEST(ExpressionBinderTest, TheEngineAcceptsWhatIsBound) {
         const auto bound = BindExpression(expr, *columns);
         EXPECT_TRUE(bound.ok()) << one.input << bound.status();
         if (bound.ok()) {
-          EXPECT_EQ(static_cast<int>((*bound)->type()), static_cast<int>(expr.type().kind()));
+          EXPECT_TRUE((*bound)->type() == DataType::FromProto(expr.type())) << one.input;
         }
         return one.expected;
       },

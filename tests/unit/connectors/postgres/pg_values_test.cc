@@ -9,7 +9,7 @@ namespace millrace {
 namespace {
 
 // The value as `ValueText` shows it; "refused" for what is not one.
-std::string Read(TypeKind kind, std::string_view text) {
+std::string Read(DataType kind, std::string_view text) {
   PgValueReader reader;
   ColumnBuilder column(kind);
   if (!reader.Append(text, column)) {
@@ -21,7 +21,7 @@ std::string Read(TypeKind kind, std::string_view text) {
 }
 
 // What would be written for a value that was read from `text`.
-std::string Again(TypeKind kind, std::string_view text) {
+std::string Again(DataType kind, std::string_view text) {
   PgValueReader reader;
   ColumnBuilder column(kind);
   EXPECT_TRUE(reader.Append(text, column)) << text;
@@ -37,6 +37,10 @@ TEST(PgValuesTest, ReadsWhatTheServerWrites) {
   EXPECT_EQ(Again(TypeKind::kFloat64, "5e-324"), "5e-324");
   EXPECT_EQ(Again(TypeKind::kFloat64, "-Infinity"), "-Infinity");
   EXPECT_EQ(Again(TypeKind::kFloat64, "NaN"), "NaN");
+  EXPECT_EQ(Again(DataType::Decimal(10, 2), "-12.5"), "-12.50");
+  EXPECT_EQ(Again(DataType::Decimal(30, 10), "12345678901234567890.0123456789"),
+            "12345678901234567890.0123456789");
+  EXPECT_EQ(Again(DataType::Decimal(38, 38), "0.1"), "0.1" + std::string(37, '0'));
   EXPECT_EQ(Again(TypeKind::kBytes, "\\x00ff5c"), "\\x00ff5c");
   EXPECT_EQ(Again(TypeKind::kDate, "2024-02-29"), "2024-02-29");
   EXPECT_EQ(Again(TypeKind::kTimestamp, "2024-02-29 23:59:59.123456"),
@@ -51,6 +55,8 @@ TEST(PgValuesTest, RefusesWhatHasNoValueHere) {
   EXPECT_EQ(Read(TypeKind::kInt64, "1.5"), "refused");
   EXPECT_EQ(Read(TypeKind::kInt64, "NaN"), "refused");
   EXPECT_EQ(Read(TypeKind::kInt64, ""), "refused");
+  EXPECT_EQ(Read(DataType::Decimal(4, 2), "100"), "refused");
+  EXPECT_EQ(Read(DataType::Decimal(4, 2), "NaN"), "refused");
   EXPECT_EQ(Read(TypeKind::kFloat64, "nan?"), "refused");
   EXPECT_EQ(Read(TypeKind::kFloat64, "1e999"), "refused");
   EXPECT_EQ(Read(TypeKind::kBytes, "\\x0"), "refused");
@@ -80,7 +86,7 @@ TEST(PgValuesTest, IntervalsHaveAFixedLengthOrAreRefused) {
 }
 
 TEST(PgValuesTest, WritesYearsThatOtherFormatsDoNotHave) {
-  const auto text = [](TypeKind kind, int64_t value) {
+  const auto text = [](DataType kind, int64_t value) {
     ColumnBuilder column(kind);
     kind == TypeKind::kDate ? column.AppendInt32(static_cast<int32_t>(value))
                             : column.AppendInt64(value);
@@ -102,6 +108,10 @@ TEST(PgValuesTest, TypesThatWouldLoseDigitsAreNotWritten) {
   EXPECT_FALSE(CanWritePgType(20, TypeKind::kFloat64));
   EXPECT_FALSE(CanReadPgType(20, TypeKind::kInt32));
   EXPECT_FALSE(CanReadPgType(20, TypeKind::kFloat64));
+  EXPECT_TRUE(CanReadPgType(1700, TypeKind::kDecimal));
+  EXPECT_TRUE(CanWritePgType(1700, TypeKind::kDecimal));
+  EXPECT_FALSE(CanWritePgType(701, TypeKind::kDecimal));
+  EXPECT_FALSE(CanReadPgType(701, TypeKind::kDecimal));
   EXPECT_TRUE(CanReadPgType(3802, TypeKind::kString));  // jsonb
 }
 
