@@ -69,9 +69,11 @@ class Explainer {
     });
   }
 
-  v1::Schema InputOf(const v1::Node& node) const {
+  v1::Schema InputOf(const v1::Node& node, uint32_t input = 0) const {
     for (const v1::Edge& edge : graph_.edges()) {
-      if (edge.to() != node.uid() || !nodes_.contains(edge.from())) continue;
+      if (edge.to() != node.uid() || edge.to_input() != input || !nodes_.contains(edge.from())) {
+        continue;
+      }
       const v1::Node& from = *nodes_.at(edge.from());
       if (edge.output() == v1::OUTPUT_PORT_LATE) return InputOf(from);
       if (edge.output() != v1::OUTPUT_PORT_DEAD_LETTER) return from.schema();
@@ -79,8 +81,20 @@ class Explainer {
     return {};
   }
 
+  // The columns of both sides of a join, as its condition sees them.
+  v1::Schema SidesOf(const v1::Node& node) const {
+    v1::Schema sides = InputOf(node);
+    const v1::Schema right = InputOf(node, 1);
+    for (v1::Field field : right.fields()) {
+      field.set_id(field.id() + node.join().right_id_offset());
+      field.set_name(node.join().right_prefix() + field.name());
+      *sides.add_fields() = std::move(field);
+    }
+    return sides;
+  }
+
   std::string NodeText(const v1::Node& node) const {
-    const v1::Schema input = InputOf(node);
+    const v1::Schema input = node.has_join() ? SidesOf(node) : InputOf(node);
     const NodeKind* const kind = FindNodeKind(node.body_case());
     std::string text =
         Concat("\n", node.uid(), ": ", kind == nullptr ? "nothing" : kind->text(node, input), "\n");

@@ -145,7 +145,7 @@ struct Unsupported {
 };
 constexpr Unsupported kUnsupported[] = {
     {"SubLink", "subqueries are not supported here",
-     "WHERE has x IN (SELECT …) among its ANDs; else write a join"},
+     "WHERE has x IN (SELECT …) and EXISTS (SELECT …) among its ANDs; else write a join"},
     {"ParamRef", "parameters are not supported", "use ${name} variables of the job file"},
     {"A_ArrayExpr", "arrays are not supported", ""},
     {"ArrayExpr", "arrays are not supported", ""},

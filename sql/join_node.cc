@@ -185,16 +185,18 @@ std::string_view KindText(v1::Join::Kind kind) {
   }
 }
 
-std::string JoinText(const v1::Node& node, const v1::Schema& left) {
+// `sides`: the columns of both.
+std::string JoinText(const v1::Node& node, const v1::Schema& sides) {
   const v1::Join& join = node.join();
   std::string text(KindText(join.kind()));
-  if (join.left_keys().ids_size() > 0) text += Concat(" on ", FieldsText(join.left_keys(), left));
+  if (join.left_keys().ids_size() > 0) text += Concat(" on ", FieldsText(join.left_keys(), sides));
   if (join.has_condition()) {
-    text += Concat(", where ", ExpressionText(join.condition(), node.schema()));
+    const v1::Schema& names = KeepsLeftOnly(join) ? sides : node.schema();
+    text += Concat(", where ", ExpressionText(join.condition(), names));
   }
   if (join.left_time().ids_size() > 0) {
     text += Concat(", times within ", join.lower_ms(), " to ", join.upper_ms(), " ms of ",
-                   FieldsText(join.left_time(), left));
+                   FieldsText(join.left_time(), sides));
   }
   return text;
 }

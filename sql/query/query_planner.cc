@@ -24,14 +24,6 @@ bool IsRowNumber(const json& node) {
   return !names.empty() && names.back()["String"].value("sval", "") == "row_number";
 }
 
-bool ContainsAggregate(const json& node) {
-  if (node.is_array()) return std::any_of(node.begin(), node.end(), &ContainsAggregate);
-  if (!node.is_object()) return false;
-  if (node.contains("SubLink")) return false;
-  if (IsAggregateCall(node)) return true;
-  return std::any_of(node.begin(), node.end(), &ContainsAggregate);
-}
-
 // Names differ: the second "id" becomes "id0", as in Flink.
 void MakeUnique(std::vector<std::string>& names) {
   std::set<std::string> taken;
@@ -105,6 +97,14 @@ v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to) {
 
 bool SameExpr(const v1::Expr& a, const v1::Expr& b) {
   return a.SerializeAsString() == b.SerializeAsString();
+}
+
+bool ContainsAggregate(const json& node) {
+  if (node.is_array()) return std::any_of(node.begin(), node.end(), &ContainsAggregate);
+  if (!node.is_object()) return false;
+  if (node.contains("SubLink")) return false;
+  if (IsAggregateCall(node)) return true;
+  return std::any_of(node.begin(), node.end(), &ContainsAggregate);
 }
 
 bool Widens(const v1::Type& from, const v1::Type& to) {

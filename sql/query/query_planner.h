@@ -101,13 +101,26 @@ class QueryPlanner {
                 const Relation& rows, size_t offset);
 
   // ---- joins.cc ----
+  // The columns that a subquery sees of the query around it, and its conditions on both.
+  struct Outer {
+    std::vector<RelationColumn> columns;
+    std::vector<v1::Expr> conditions;
+  };
+  // A condition of WHERE that is a subquery: x IN (SELECT …), EXISTS (SELECT …), or NOT.
+  struct SubqueryTest {
+    const Json* link = nullptr;
+    bool negated = false;
+  };
+  static void SplitWhere(const Json& where, std::vector<const Json*>* conditions,
+                         std::vector<SubqueryTest>* tests);
+  // `outer`: of a subquery, or null.
   Planned PlanFrom(const Json& from_clause, const Json* where, const Json& select,
-                   const Block& block);
+                   const Block& block, Outer* outer = nullptr);
   bool Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
                std::vector<const Json*>* conditions);
   bool BindConditions(const std::vector<const Json*>& texts,
                       const std::vector<RelationColumn>& columns, const Block& block,
-                      std::vector<v1::Expr>* conditions);
+                      std::vector<v1::Expr>* conditions, Outer* outer);
   Planned Narrow(const Relation& item, const std::set<uint32_t>& read, uint32_t offset,
                  const Block& block, size_t place);
   Planned PlanItem(const Json& node, const Block& block);
@@ -118,8 +131,10 @@ class QueryPlanner {
                    std::vector<v1::Expr> conditions, const Block& block, size_t place);
   Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
                     size_t place);
-  Planned PlanMemberships(Relation relation, const std::vector<const Json*>& memberships,
-                          const Block& block);
+  Planned PlanSubqueryTests(Relation relation, const std::vector<SubqueryTest>& tests,
+                            const Block& block);
+  Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
+  Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
   Planned ApplyRank(Relation relation, std::vector<v1::Expr>* conditions, bool shows_number,
                     const Block& block, size_t place);
   void AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
@@ -153,6 +168,8 @@ std::set<uint32_t> ColumnIdsOf(const v1::Expr& expr);
 v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
 v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
 bool SameExpr(const v1::Expr& a, const v1::Expr& b);
+// Of a parse tree; aggregates of subqueries do not count.
+bool ContainsAggregate(const nlohmann::json& node);
 // Every value of the one is one of the other.
 bool Widens(const v1::Type& from, const v1::Type& to);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
