@@ -83,6 +83,16 @@ void ForEachColumn(v1::Expr& expr, const std::function<void(v1::Expr&)>& column)
 
 }  // namespace
 
+std::set<uint32_t> ColumnIdsOf(const std::vector<v1::Expr>& exprs) {
+  std::set<uint32_t> ids;
+  for (const v1::Expr& expr : exprs) ids.merge(ColumnIdsOf(expr));
+  return ids;
+}
+
+uint32_t OffsetAfter(const v1::Schema& schema) {
+  return (LargestId(schema) / kIdStride + 1) * kIdStride;
+}
+
 v1::Expr MoveIds(v1::Expr expr, uint32_t offset) {
   ForEachColumn(expr, [&](v1::Expr& one) { one.set_field_id(one.field_id() + offset); });
   return expr;

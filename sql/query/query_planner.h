@@ -111,8 +111,6 @@ class QueryPlanner {
     const Json* link = nullptr;
     bool negated = false;
   };
-  static void SplitWhere(const Json& where, std::vector<const Json*>* conditions,
-                         std::vector<SubqueryTest>* tests);
   // `outer`: of a subquery, or null.
   Planned PlanFrom(const Json& from_clause, const Json* where, const Json& select,
                    const Block& block, Outer* outer = nullptr);
@@ -131,14 +129,18 @@ class QueryPlanner {
                    std::vector<v1::Expr> conditions, const Block& block, size_t place);
   Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
                     size_t place);
-  Planned PlanSubqueryTests(Relation relation, const std::vector<SubqueryTest>& tests,
-                            const Block& block);
-  Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
-  Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
   Planned ApplyRank(Relation relation, std::vector<v1::Expr>* conditions, bool shows_number,
                     const Block& block, size_t place);
   void AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
                        const Block& block, std::set<uint32_t>* out) const;
+
+  // ---- subqueries.cc ----
+  static void SplitWhere(const Json& where, std::vector<const Json*>* conditions,
+                         std::vector<SubqueryTest>* tests);
+  Planned PlanSubqueryTests(Relation relation, const std::vector<SubqueryTest>& tests,
+                            const Block& block);
+  Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
+  Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
 
   // ---- aggregates.cc ----
   struct Grouping;
@@ -165,9 +167,15 @@ void AddConjuncts(const v1::Expr& expr, std::vector<v1::Expr>* out);
 v1::Expr Conjunction(const std::vector<v1::Expr>& conditions);
 // The ids of columns; every id moved by `offset` (may wrap round to go back).
 std::set<uint32_t> ColumnIdsOf(const v1::Expr& expr);
+std::set<uint32_t> ColumnIdsOf(const std::vector<v1::Expr>& exprs);
 v1::Expr MoveIds(v1::Expr expr, uint32_t offset);
 v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to);
 bool SameExpr(const v1::Expr& a, const v1::Expr& b);
+// Ids of the columns of one item of FROM are moved apart by this, so that all can be told in what
+// they make together.
+inline constexpr uint32_t kIdStride = 10'000;
+// By what the ids of the next item are moved.
+uint32_t OffsetAfter(const v1::Schema& schema);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
 // Every value of the one is one of the other.

@@ -81,6 +81,20 @@ bool RelationScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
   return false;
 }
 
+bool SubqueryScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                               SqlProblem* problem) const {
+  if (inner_.FindColumn(parts, out, problem)) return true;
+  SqlProblem of_outer;
+  if (outer_.FindColumn(parts, out, &of_outer)) return true;
+  const bool names_outer_table =
+      parts.size() > 1 &&
+      std::any_of(outer_columns_.begin(), outer_columns_.end(), [&](const RelationColumn& one) {
+        return EqualsIgnoringCase(one.table, parts[0].name);
+      });
+  if (names_outer_table) *problem = of_outer;
+  return false;
+}
+
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table) {
   std::vector<RelationColumn> columns;
   for (const v1::Field& field : schema.fields()) {

@@ -57,6 +57,21 @@ class RelationScope : public ExpressionScope {
   const std::vector<RelationColumn>& columns_;
 };
 
+// The columns of a subquery, and behind them those of the query around it.
+class SubqueryScope : public ExpressionScope {
+ public:
+  // Both must outlive this.
+  SubqueryScope(const std::vector<RelationColumn>& inner, const std::vector<RelationColumn>& outer)
+      : inner_(inner), outer_(outer), outer_columns_(outer) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override;
+
+ private:
+  const RelationScope inner_, outer_;
+  const std::vector<RelationColumn>& outer_columns_;
+};
+
 // The columns of a schema, as a table `name`.
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table);
 v1::Expr ColumnExpr(const RelationColumn& column);
