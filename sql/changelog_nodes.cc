@@ -128,6 +128,9 @@ const NodeKind kGroupAggregateNode = {
       return node.group_aggregate().keys();
     },
     .reads = &ReadsOfGroupAggregate,
+    // Without keys there is one group, which always counts.
+    .keeps_for_ever =
+        [](const v1::Node& node) { return node.group_aggregate().keys().ids_size() > 0; },
     .accepts = kExactChanges,
     .has_dead_letter_output = true,
 };

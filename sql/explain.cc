@@ -113,7 +113,13 @@ class Explainer {
     }
     if (kind != nullptr && kind->state_text != nullptr) {
       const uint64_t lag_ms = LagOf(node, graph_.nodes_size());
-      text += Concat("  state: ", kind->state_text(node, input, lag_ms), "\n");
+      text += Concat("  state: ", kind->state_text(node, input, lag_ms));
+      if (node.state_ttl_ms() > 0) {
+        text += Concat(", until unused for ", DurationText(node.state_ttl_ms()));
+      } else if (KeepsForEver(node)) {
+        text += ", for ever";
+      }
+      text += "\n";
     }
     return text;
   }

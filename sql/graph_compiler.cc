@@ -141,6 +141,11 @@ class NodesCompiler {
     if (kind != nullptr && (input == std::nullopt || CheckAccepts(context, *kind))) {
       output = kind->compile(context);
     }
+    if (output && node.state_ttl_ms() > 0 && !KeepsForEver(node)) {
+      context.Error("MR1413", ".state_ttl_ms", "this node keeps nothing for ever",
+                    "a time to live is for group aggregates and top-Ns with keys, and for joins "
+                    "without times");
+    }
     if (output && node.has_watermark()) CheckOnlyWatermark(index, input->chain_source);
     if (output && !node.has_source() && !node.has_sink()) NoteFacts(*output, node);
     outputs_[static_cast<size_t>(index)] = std::move(output);

@@ -211,11 +211,12 @@ const NodeKind kJoinNode = {
     .state_text = [](const v1::Node& node, const v1::Schema&, uint64_t) -> std::string {
       return node.join().left_time().ids_size() > 0
                  ? "the rows of both sides until the watermark is past their partners"
-                 : "every row of both sides, for ever";
+                 : "every row of both sides";
     },
     .keys = [](const v1::Node& node, uint32_t input) -> std::optional<v1::Fields> {
       return input == 0 ? node.join().left_keys() : node.join().right_keys();
     },
+    .keeps_for_ever = [](const v1::Node& node) { return node.join().left_time().ids_size() == 0; },
     .inputs = 2,
     .accepts = kExactChanges,
     .has_dead_letter_output = true,

@@ -21,6 +21,11 @@ const NodeKind* FindNodeKind(v1::Node::BodyCase body) {
   return nullptr;
 }
 
+bool KeepsForEver(const v1::Node& node) {
+  const NodeKind* kind = FindNodeKind(node.body_case());
+  return kind != nullptr && kind->keeps_for_ever != nullptr && kind->keeps_for_ever(node);
+}
+
 std::optional<v1::Fields> KeysOf(const v1::Node& node, uint32_t input) {
   const NodeKind* kind = FindNodeKind(node.body_case());
   if (kind == nullptr || kind->keys == nullptr) return std::nullopt;

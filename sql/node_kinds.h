@@ -42,6 +42,9 @@ struct NodeKind {
   std::optional<v1::Fields> (*keys)(const v1::Node& node, uint32_t input) = nullptr;
   // Adds the columns of the input that the node itself reads. Null: it reads all.
   void (*reads)(const v1::Node& node, FieldIds& out) = nullptr;
+  // Whether nothing but a time to live (Node.state_ttl_ms) frees the state of keys that fall
+  // silent. Null: no.
+  bool (*keeps_for_ever)(const v1::Node& node) = nullptr;
   uint32_t inputs = 1;
   // Its output has the columns of its input.
   bool passes_columns = false;
@@ -53,6 +56,7 @@ struct NodeKind {
 
 // Null for a body that is not set, or newer than this program.
 const NodeKind* FindNodeKind(v1::Node::BodyCase body);
+bool KeepsForEver(const v1::Node& node);
 // The columns by which the rows of an input of a keyed node are spread; nothing for other nodes.
 std::optional<v1::Fields> KeysOf(const v1::Node& node, uint32_t input);
 

@@ -63,6 +63,7 @@ const NodeKind kTopNNode = {
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.top_n().partition();
     },
+    .keeps_for_ever = [](const v1::Node& node) { return node.top_n().partition().ids_size() > 0; },
     .accepts = kExactChanges,
     .has_dead_letter_output = true,
 };

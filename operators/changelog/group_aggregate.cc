@@ -12,6 +12,7 @@
 #include "operators/changelog/change_builder.h"
 #include "operators/changelog/changelog.h"
 #include "operators/changelog/group_state.h"
+#include "operators/expiry/key_expiry.h"
 #include "operators/windows/aggregates.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
@@ -40,6 +41,7 @@ class GroupAggregate : public Operator {
     inputs_.emplace(std::move(inputs));
     MILLRACE_ASSIGN_OR_RETURN(groups_, context.state->OpenKeyedTable("groups"));
     MILLRACE_ASSIGN_OR_RETURN(values_, context.state->OpenKeyedTable("values"));
+    MILLRACE_ASSIGN_OR_RETURN(expiry_, KeyExpiry::Open(context));
     return absl::OkStatus();
   }
 
@@ -54,6 +56,8 @@ class GroupAggregate : public Operator {
     }
     EncodeKeys(batch, key_columns_, keys_);
     EncodeValues();
+    MILLRACE_RETURN_IF_ERROR(
+        expiry_.Begin([this](uint32_t group, std::string_view key) { return Drop(group, key); }));
     touched_.clear();
     index_.clear();
     for (int64_t row = 0; row < batch.rows(); ++row) {
@@ -94,6 +98,12 @@ class GroupAggregate : public Operator {
     }
   }
 
+  // The group is forgotten; what it has emitted stays.
+  absl::Status Drop(uint32_t key_group, std::string_view key) {
+    MILLRACE_RETURN_IF_ERROR(groups_->Delete(key_group, key));
+    return DeletePrefix(*values_, key_group, key);
+  }
+
   absl::StatusOr<Touched*> Touch(int64_t row) {
     const std::string_view key = keys_.key(row);
     const auto [it, fresh] = index_.try_emplace(key, touched_.size());
@@ -102,6 +112,7 @@ class GroupAggregate : public Operator {
     group.key = key;
     group.key_group = KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], context_->max_parallelism);
     group.now = layout_->Empty();
+    MILLRACE_RETURN_IF_ERROR(expiry_.Touch(group.key_group, key));
     MILLRACE_ASSIGN_OR_RETURN(group.existed, groups_->Get(group.key_group, key, &bytes_));
     if (group.existed) MILLRACE_RETURN_IF_ERROR(layout_->Decode(bytes_, group.now));
     group.before = group.now;
@@ -264,6 +275,7 @@ class GroupAggregate : public Operator {
   std::optional<AggregateInputs> inputs_;
   KeyedTable* groups_ = nullptr;
   KeyedTable* values_ = nullptr;
+  KeyExpiry expiry_;
   // Scratch of one batch.
   EncodedKeys keys_;
   std::vector<EncodedKeys> arguments_;

@@ -14,6 +14,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/changelog/change_builder.h"
+#include "operators/expiry/key_expiry.h"
 #include "operators/joins/join_side.h"
 #include "operators/joins/joins.h"
 #include "runtime/base/check.h"
@@ -33,6 +34,7 @@ class JoinOperator : public Operator {
     const v1::Join& join = context.node.join();
     kind_ = join.kind();
     timed_ = join.left_time().ids_size() > 0;
+    ttl_us_ = static_cast<int64_t>(context.node.state_ttl_ms()) * 1000;
     appends_ = context.node.changelog_mode() <= v1::CHANGELOG_MODE_APPEND;
     MILLRACE_RETURN_IF_ERROR(OpenSide(0, join));
     MILLRACE_RETURN_IF_ERROR(OpenSide(1, join));
@@ -49,10 +51,12 @@ class JoinOperator : public Operator {
       MILLRACE_ASSIGN_OR_RETURN(condition_, BindExpression(join.condition(), *pair_schema_));
     }
     watermark_ = context.restored_watermark;
+    if (ttl_us_ > 0) expired_ = &ExpiredCounter(context);
     return absl::OkStatus();
   }
 
   absl::Status Process(int input, const Batch& batch, Emitter& out) override {
+    MILLRACE_RETURN_IF_ERROR(DropExpired());
     JoinSide& side = *sides_[input];
     side.Begin(batch);
     MILLRACE_RETURN_IF_ERROR(FindPairs(input, batch, out));
@@ -109,13 +113,26 @@ class JoinOperator : public Operator {
     int64_t count;
   };
 
+  // Rows whose time to live is over are forgotten; what they have given stays.
+  absl::Status DropExpired() {
+    if (ttl_us_ == 0) return absl::OkStatus();
+    now_us_ = ClockMicros(*context_, now_us_);
+    for (std::optional<JoinSide>& side : sides_) {
+      MILLRACE_ASSIGN_OR_RETURN(const uint64_t dropped,
+                                side->DropExpired(now_us_, kExpiredRowsMax));
+      expired_->Add(static_cast<double>(dropped));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status OpenSide(int input, const v1::Join& join) {
     const bool left = input == 0;
     const Schema& schema = *context_->input_schemas[static_cast<size_t>(input)];
     JoinSide::Options options{.name = left ? "left" : "right",
                               .schema = context_->input_schemas[static_cast<size_t>(input)],
                               .keys = {},
-                              .tracks_partners = EmitsAlone(input) || (left && IsSemi())};
+                              .tracks_partners = EmitsAlone(input) || (left && IsSemi()),
+                              .ttl_us = ttl_us_};
     for (const uint32_t id : (left ? join.left_keys() : join.right_keys()).ids()) {
       options.keys.push_back(schema.IndexOfId(id));
     }
@@ -245,8 +262,11 @@ class JoinOperator : public Operator {
     if (!keeps) return true;
     stored.count += weight;
     stored.partners = partners;
+    if (ttl_us_ > 0) stored.expires_us = now_us_ + ttl_us_;
     MILLRACE_RETURN_IF_ERROR(side.Store(group, state_key, stored));
-    if (timed_) MILLRACE_RETURN_IF_ERROR(side.StoreDeadline(row, state_key));
+    if (timed_ || (ttl_us_ > 0 && stored.count > 0)) {
+      MILLRACE_RETURN_IF_ERROR(side.StoreDeadline(row, state_key, stored));
+    }
     return true;
   }
 
@@ -328,6 +348,9 @@ class JoinOperator : public Operator {
   std::unique_ptr<Expression> condition_;
   std::optional<JoinSide> sides_[2];
   EventTime watermark_ = EventTime::Min();
+  int64_t ttl_us_ = 0;  // 0: rows are kept for ever, or until no partner can come.
+  int64_t now_us_ = 0;
+  OperatorMetrics::Number* expired_ = nullptr;
   // Of one batch.
   Batch found_;
   std::vector<Pair> pairs_;

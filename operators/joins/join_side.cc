@@ -11,18 +11,22 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
-constexpr size_t kDeadlineBytes = 8;
 
 std::string EncodeRow(const JoinRow& row) {
   std::string bytes;
   AppendOrderedInt64(row.count, bytes);
   AppendOrderedInt64(row.partners, bytes);
+  if (row.expires_us != 0) AppendOrderedInt64(row.expires_us, bytes);
   return bytes;
 }
 
 absl::StatusOr<JoinRow> DecodeRow(std::string_view bytes) {
-  if (bytes.size() != 16) return absl::DataLossError("a row of a join has a wrong length");
-  return JoinRow{.count = ReadOrderedInt64(bytes), .partners = ReadOrderedInt64(bytes.substr(8))};
+  if (bytes.size() != 16 && bytes.size() != 24) {
+    return absl::DataLossError("a row of a join has a wrong length");
+  }
+  JoinRow row{.count = ReadOrderedInt64(bytes), .partners = ReadOrderedInt64(bytes.substr(8))};
+  if (bytes.size() == 24) row.expires_us = ReadOrderedInt64(bytes.substr(16));
+  return row;
 }
 
 // The bytes of the join key at the beginning of a state key.
@@ -43,7 +47,6 @@ JoinSide::JoinSide(Options options, OperatorContext& context)
     : options_(std::move(options)),
       codec_(options_.schema),
       columns_(static_cast<size_t>(options_.schema->size())),
-      key_groups_(context.key_groups),
       max_parallelism_(context.max_parallelism) {
   std::iota(columns_.begin(), columns_.end(), 0);
 }
@@ -51,16 +54,11 @@ JoinSide::JoinSide(Options options, OperatorContext& context)
 absl::StatusOr<JoinSide> JoinSide::Open(Options options, OperatorContext& context) {
   JoinSide side(std::move(options), context);
   MILLRACE_ASSIGN_OR_RETURN(side.rows_, context.state->OpenKeyedTable(side.options_.name));
-  if (side.options_.time < 0) return side;
-  MILLRACE_ASSIGN_OR_RETURN(side.deadlines_,
+  if (side.options_.time < 0 && side.options_.ttl_us == 0) return side;
+  MILLRACE_ASSIGN_OR_RETURN(KeyedTable* const ends,
                             context.state->OpenKeyedTable(side.options_.name + "_ends"));
-  side.first_deadline_.assign(side.key_groups_.last - side.key_groups_.first + 1, kNone);
-  MILLRACE_RETURN_IF_ERROR(
-      side.deadlines_->ScanAll([&side](uint32_t group, std::string_view key, std::string_view) {
-        int64_t& first = side.FirstDeadline(group);
-        first = std::min(first, ReadOrderedInt64(key));
-        return true;
-      }));
+  MILLRACE_ASSIGN_OR_RETURN(DeadlineIndex deadlines, DeadlineIndex::Open(ends, context.key_groups));
+  side.deadlines_.emplace(std::move(deadlines));
   return side;
 }
 
@@ -105,14 +103,10 @@ absl::Status JoinSide::Store(uint32_t key_group, std::string_view state_key, con
   return rows_->Put(key_group, state_key, EncodeRow(row));
 }
 
-absl::Status JoinSide::StoreDeadline(int64_t row, std::string_view state_key) {
-  const int64_t deadline = DeadlineOf(row);
-  std::string key;
-  AppendOrderedInt64(deadline, key);
-  key += state_key;
-  int64_t& first = FirstDeadline(key_group(row));
-  first = std::min(first, deadline);
-  return deadlines_->Put(key_group(row), key, "");
+absl::Status JoinSide::StoreDeadline(int64_t row, std::string_view state_key,
+                                     const JoinRow& stored) {
+  return deadlines_->Add(key_group(row), state_key,
+                         options_.ttl_us > 0 ? stored.expires_us : DeadlineOf(row));
 }
 
 absl::Status JoinSide::ForEach(uint32_t key_group, std::string_view key, const RowFn& row) {
@@ -135,41 +129,32 @@ absl::Status JoinSide::Decode(std::string_view state_key, size_t key_bytes,
 absl::StatusOr<bool> JoinSide::TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
                                            std::vector<JoinRow>& rows) {
   if (options_.time < 0) return false;
-  for (uint32_t group = key_groups_.first; group <= key_groups_.last; ++group) {
-    while (FirstDeadline(group) != kNone && FirstDeadline(group) <= watermark.us) {
-      if (rows.size() >= rows_max) return true;
-      MILLRACE_RETURN_IF_ERROR(TakeExpiredOf(group, watermark.us, rows_max, out, rows));
-    }
-  }
-  return false;
-}
-
-absl::Status JoinSide::TakeExpiredOf(uint32_t key_group, int64_t watermark_us, size_t rows_max,
-                                     BatchBuilder& out, std::vector<JoinRow>& rows) {
-  std::vector<std::string> expired;
-  int64_t& first = FirstDeadline(key_group);
-  first = kNone;
-  MILLRACE_RETURN_IF_ERROR(
-      deadlines_->Scan(key_group, "", [&](std::string_view key, std::string_view) {
-        if (ReadOrderedInt64(key) > watermark_us || rows.size() + expired.size() >= rows_max) {
-          first = ReadOrderedInt64(key);
-          return false;
-        }
-        expired.emplace_back(key);
-        return true;
-      }));
-  for (const std::string& deadline : expired) {
-    const std::string_view state_key = std::string_view(deadline).substr(kDeadlineBytes);
-    MILLRACE_RETURN_IF_ERROR(deadlines_->Delete(key_group, deadline));
-    MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> row, Find(key_group, state_key));
+  std::vector<DeadlineIndex::Due> due;
+  MILLRACE_ASSIGN_OR_RETURN(const bool more, deadlines_->Take(watermark.us, rows_max, due));
+  for (const DeadlineIndex::Due& one : due) {
+    MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> row, Find(one.key_group, one.key));
     if (!row) continue;
-    MILLRACE_RETURN_IF_ERROR(rows_->Delete(key_group, state_key));
+    MILLRACE_RETURN_IF_ERROR(rows_->Delete(one.key_group, one.key));
     MILLRACE_ASSIGN_OR_RETURN(const size_t key_bytes,
-                              KeyBytes(*options_.schema, options_.keys, state_key));
-    MILLRACE_RETURN_IF_ERROR(Decode(state_key, key_bytes, out));
+                              KeyBytes(*options_.schema, options_.keys, one.key));
+    MILLRACE_RETURN_IF_ERROR(Decode(one.key, key_bytes, out));
     rows.push_back(*row);
   }
-  return absl::OkStatus();
+  return more;
+}
+
+absl::StatusOr<uint64_t> JoinSide::DropExpired(int64_t now_us, size_t rows_max) {
+  std::vector<DeadlineIndex::Due> due;
+  MILLRACE_RETURN_IF_ERROR(deadlines_->Take(now_us, rows_max, due).status());
+  uint64_t dropped = 0;
+  for (const DeadlineIndex::Due& one : due) {
+    MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> row, Find(one.key_group, one.key));
+    // It has come again since, and has a later deadline.
+    if (!row || row->expires_us > one.deadline_us) continue;
+    MILLRACE_RETURN_IF_ERROR(rows_->Delete(one.key_group, one.key));
+    ++dropped;
+  }
+  return dropped;
 }
 
 }  // namespace millrace

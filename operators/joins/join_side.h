@@ -1,8 +1,8 @@
 // The rows of one input of a join, as state: how often each is there, with how many rows of the
 // other side it goes together, and until when it is of use.
 //
-// State: "<side>": join key, row -> JoinRow. "<side>_ends" (joins with times): deadline, join key,
-// row -> nothing.
+// State: "<side>": join key, row -> JoinRow. "<side>_ends" (joins with times or a TTL): see
+// DeadlineIndex.
 //
 // Threading: the task thread.
 #pragma once
@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "operators/expiry/deadline_index.h"
 #include "runtime/columns/keys.h"
 #include "runtime/columns/row_codec.h"
 #include "runtime/state/state_store.h"
@@ -24,8 +25,9 @@
 namespace millrace {
 
 struct JoinRow {
-  int64_t count = 0;     // How often this very row is there.
-  int64_t partners = 0;  // Of sides that track them: rows of the other side that go with it.
+  int64_t count = 0;       // How often this very row is there.
+  int64_t partners = 0;    // Of sides that track them: rows of the other side that go with it.
+  int64_t expires_us = 0;  // Of sides with a TTL: by the clock, since it came last.
 };
 
 class JoinSide {
@@ -40,6 +42,8 @@ class JoinSide {
     // the watermark is there.
     int time = -1;
     int64_t partner_lag_us = 0;
+    // Instead: the clock frees rows that came this long ago; 0: never.
+    int64_t ttl_us = 0;
   };
   static absl::StatusOr<JoinSide> Open(Options options, OperatorContext& context);
 
@@ -59,7 +63,8 @@ class JoinSide {
   absl::StatusOr<std::optional<JoinRow>> Find(uint32_t key_group, std::string_view state_key);
   // A count of 0 removes the row.
   absl::Status Store(uint32_t key_group, std::string_view state_key, const JoinRow& row);
-  absl::Status StoreDeadline(int64_t row, std::string_view state_key);
+  // When the row may go: its deadline, or with a TTL `stored.expires_us`.
+  absl::Status StoreDeadline(int64_t row, std::string_view state_key, const JoinRow& stored);
   // Calls `row` for every row with this join key.
   using RowFn = std::function<void(std::string_view state_key, const JoinRow& row)>;
   absl::Status ForEach(uint32_t key_group, std::string_view key, const RowFn& row);
@@ -71,23 +76,18 @@ class JoinSide {
   // and appends them to `out` and `rows`. False: there are no more.
   absl::StatusOr<bool> TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
                                    std::vector<JoinRow>& rows);
+  // With a TTL: forgets rows whose time is over by the clock, at most `rows_max`; returns how many.
+  absl::StatusOr<uint64_t> DropExpired(int64_t now_us, size_t rows_max);
 
  private:
   JoinSide(Options options, OperatorContext& context);
-  absl::Status TakeExpiredOf(uint32_t key_group, int64_t watermark_us, size_t rows_max,
-                             BatchBuilder& out, std::vector<JoinRow>& rows);
-  int64_t& FirstDeadline(uint32_t key_group) {
-    return first_deadline_[key_group - key_groups_.first];
-  }
 
   Options options_;
   RowCodec codec_;
   std::vector<int> columns_;  // 0, 1, 2, ...
-  KeyGroupRange key_groups_;
   uint32_t max_parallelism_;
   KeyedTable* rows_ = nullptr;
-  KeyedTable* deadlines_ = nullptr;
-  std::vector<int64_t> first_deadline_;  // Of each key group; a lower bound.
+  std::optional<DeadlineIndex> deadlines_;
 
   Batch batch_;
   EncodedKeys keys_;

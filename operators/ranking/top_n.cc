@@ -11,6 +11,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/changelog/change_builder.h"
+#include "operators/expiry/key_expiry.h"
 #include "operators/ranking/ranking.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/columns/keys.h"
@@ -42,12 +43,16 @@ class TopN : public Operator {
     keeps_all_ = node.input_retracts();
     with_rank_ = !node.rank_name().empty();
     MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("rows"));
+    MILLRACE_ASSIGN_OR_RETURN(expiry_, KeyExpiry::Open(context));
     return absl::OkStatus();
   }
 
   absl::Status Process(int, const Batch& batch, Emitter& out) override {
     EncodeKeys(batch, partition_, keys_);
     EncodeOrder(batch);
+    MILLRACE_RETURN_IF_ERROR(expiry_.Begin([this](uint32_t group, std::string_view partition) {
+      return DeletePrefix(*table_, group, partition);
+    }));
     std::map<std::string_view, std::vector<int32_t>> rows_of;
     for (int32_t row = 0; row < batch.rows(); ++row) rows_of[keys_.key(row)].push_back(row);
     RowErrors errors;
@@ -55,6 +60,7 @@ class TopN : public Operator {
     for (const auto& [partition, rows] : rows_of) {
       const uint32_t group =
           KeyGroupOf(keys_.hashes[static_cast<size_t>(rows[0])], context_->max_parallelism);
+      MILLRACE_RETURN_IF_ERROR(expiry_.Touch(group, partition));
       MILLRACE_ASSIGN_OR_RETURN(const Ranking before, Read(group, partition));
       for (const int32_t row : rows) {
         MILLRACE_ASSIGN_OR_RETURN(const bool known, AddRow(group, partition, batch, row));
@@ -208,6 +214,7 @@ class TopN : public Operator {
   bool keeps_all_ = false;
   bool with_rank_ = false;
   KeyedTable* table_ = nullptr;
+  KeyExpiry expiry_;
   // Scratch of one batch.
   EncodedKeys keys_;
   std::vector<EncodedKeys> encoded_order_;

@@ -39,6 +39,7 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
                                             v1::Node node,
                                             const std::vector<const Relation*>& inputs,
                                             size_t offset, const Relation* united) {
+  if (KeepsForEver(node)) node.set_state_ttl_ms(state_ttl_ms_);
   std::string identity = node.SerializeAsString();
   for (const Relation* input : inputs) identity += "\n" + input->uid;
   if (united != nullptr) identity += "\n\n" + united->uid;

@@ -32,6 +32,9 @@ class GraphAssembler {
                               const std::vector<const Relation*>& inputs, size_t offset,
                               const Relation* united = nullptr);
 
+  // Of the nodes added from here on that would keep their state for ever; 0: never.
+  void set_state_ttl_ms(uint64_t ms) { state_ttl_ms_ = ms; }
+
   // A problem of the script's text.
   void Report(const SqlProblem& problem);
   bool has_errors() const { return diagnostics_.has_errors() || problems_has_errors_; }
@@ -49,6 +52,7 @@ class GraphAssembler {
   Diagnostics diagnostics_{&positions_};
   std::vector<v1::Diagnostic> problems_;
   bool problems_has_errors_ = false;
+  uint64_t state_ttl_ms_ = 0;
   std::set<std::string> uids_;
   std::map<std::string, Relation> added_;  // By what the node is and reads.
 };

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-enum class Setting { kName, kParallelism, kMaxParallelism, kInterval, kTimeout, kZone };
+enum class Setting { kName, kParallelism, kMaxParallelism, kInterval, kTimeout, kZone, kTtl };
 struct KnownSetting {
   std::string_view name;
   Setting setting;
@@ -27,6 +27,7 @@ constexpr KnownSetting kSettings[] = {
     {"parallelism.default", Setting::kParallelism},
     {"pipeline.max-parallelism", Setting::kMaxParallelism},
     {"pipeline.name", Setting::kName},
+    {"table.exec.state.ttl", Setting::kTtl},
     {"table.local-time-zone", Setting::kZone},
 };
 
@@ -197,6 +198,11 @@ class Compiler {
     }
     const auto duration = ParseDuration(value);
     const int64_t ms = duration.ok() ? absl::ToInt64Milliseconds(*duration) : 0;
+    if (setting == Setting::kTtl) {
+      if (!duration.ok() || ms < 0) return false;
+      assembler_.set_state_ttl_ms(static_cast<uint64_t>(ms));
+      return true;
+    }
     if (ms <= 0 || ms > UINT32_MAX) return false;
     if (setting == Setting::kInterval) {
       graph.mutable_settings()->set_checkpoint_interval_ms(static_cast<uint32_t>(ms));

@@ -184,5 +184,46 @@ TEST_P(GroupAggregateTest, RandomChangesAgreeWithWhatIsLeft) {
   }
 }
 
+// State TTL: a group is forgotten when no row has touched it for that long; what it has emitted
+// stays, and its next row begins anew.
+TEST_P(GroupAggregateTest, GroupsThatAreUnusedAreForgotten) {
+  OperatorHarness::Job job = Changes("keys: [k], aggregates: [count(*) AS n, max(v) AS hi]");
+  job.node = "state_ttl_ms: 1600\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  op.Push({{"+I", "1", "a", "5", "0", "x"}, {"+I", "2", "b", "6", "0", "x"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 1 | 5", "+I | b | 1 | 6"));
+  op.Wait(1000);
+  op.Push({{"+I", "3", "a", "7", "0", "x"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+U | a | 2 | 7", "-U | a | 1 | 5"));
+  op.Wait(1000);  // 2 s for b, 1 s for a.
+  op.Push({{"+I", "4", "c", "1", "0", "x"}});
+  op.Push({{"+I", "5", "a", "4", "0", "x"}, {"+I", "6", "b", "4", "0", "x"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("+I | b | 1 | 4", "+I | c | 1 | 1", "+U | a | 3 | 7", "-U | a | 2 | 7"));
+  op.Wait(2000);
+  op.Push({{"-D", "1", "a", "5", "0", "x"}});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  EXPECT_EQ(op.rows_dead_lettered(), 1u);  // Of the state of rows that are gone, nothing is known.
+}
+
+// Keys come and never again, for fifty times their time to live: the state stays as it is.
+TEST_P(GroupAggregateTest, StateOfGroupsThatComeAndGoStaysFlat) {
+  OperatorHarness::Job job =
+      Changes("keys: [k], aggregates: [count(DISTINCT v) AS n, min(s) AS s]");
+  job.node = "state_ttl_ms: 1600\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  uint64_t rows_after_two = 0, rows_most = 0;
+  for (int step = 0; step < 500; ++step) {
+    const std::string id = absl::StrCat(step);
+    op.Push({{"+I", id, "k" + id, id, "0", "x"}});
+    op.Wait(160);
+    if (step == 20) rows_after_two = op.StateRows({"groups", "values", "ttl", "ttl_ends"});
+    if (step > 20)
+      rows_most = std::max(rows_most, op.StateRows({"groups", "values", "ttl", "ttl_ends"}));
+  }
+  EXPECT_GT(rows_after_two, 0u);
+  EXPECT_LE(rows_most, rows_after_two + rows_after_two / 2);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -197,5 +197,44 @@ TEST_P(JoinTest, ChangesAddUpToTheBatchAnswer) {
   }
 }
 
+// State TTL: a row is forgotten that long after it came last.
+TEST_P(JoinTest, RowsLiveAsLongAsTheyAreAllowedTo) {
+  OperatorHarness::Job job = Inserts("LEFT");
+  job.node = "state_ttl_ms: 1000\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  op.Push({{"1", "x"}, {"2", "y"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x | NULL | NULL", "+I | 2 | y | NULL | NULL"));
+  op.Wait(900);
+  op.Push({{"2", "y"}});  // Comes again: there twice, and from now on.
+  op.Push({{"1", "p"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x | 1 | p", "+I | 2 | y | NULL | NULL",
+                                         "-D | 1 | x | NULL | NULL"));
+  op.Wait(200);
+  op.Push({{"1", "q"}, {"2", "r"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 2 | y | 2 | r", "+I | 2 | y | 2 | r",
+                                         "-D | 2 | y | NULL | NULL", "-D | 2 | y | NULL | NULL"));
+  op.Wait(2000);
+  op.Push({{"3", "z"}});
+  EXPECT_LE(op.StateRows({"left", "right", "left_ends", "right_ends"}),
+            2u);  // The row and when it goes.
+}
+
+TEST_P(JoinTest, StateOfRowsThatComeAndGoStaysFlat) {
+  OperatorHarness::Job job = Inserts("FULL");
+  job.node = "state_ttl_ms: 1000\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  uint64_t rows_after_two = 0, rows_most = 0;
+  for (int step = 0; step < 500; ++step) {
+    op.Push({{absl::StrCat(step), "l"}});
+    op.Push({{absl::StrCat(step), "r"}}, 1);
+    op.Wait(100);
+    if (step == 20) rows_after_two = op.StateRows({"left", "right", "left_ends", "right_ends"});
+    if (step > 20)
+      rows_most = std::max(rows_most, op.StateRows({"left", "right", "left_ends", "right_ends"}));
+  }
+  EXPECT_GT(rows_after_two, 0u);
+  EXPECT_LE(rows_most, rows_after_two + 4);
+}
+
 }  // namespace
 }  // namespace millrace

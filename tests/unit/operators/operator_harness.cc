@@ -140,6 +140,24 @@ struct OperatorHarness::Instance {
   uint64_t rows_given = 0;
 };
 
+uint64_t OperatorHarness::StateRows(const std::vector<std::string>& tables) const {
+  uint64_t rows = 0;
+  for (const auto& instance : instances_) {
+    for (const std::string& name : tables) {
+      const auto table = instance->state->OpenKeyedTable(name);
+      EXPECT_TRUE(table.ok() &&
+                  (*table)
+                      ->ScanAll([&rows](uint32_t, std::string_view, std::string_view) {
+                        ++rows;
+                        return true;
+                      })
+                      .ok())
+          << name;
+    }
+  }
+  return rows;
+}
+
 OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode, MakeIt make)
     : mode_(mode),
       make_(std::move(make)),

@@ -58,6 +58,8 @@ class OperatorHarness {
   // Each is a step: afterwards the mode does what it does.
   void Push(const std::vector<TextRow>& rows, int input = 0);
   void Watermark(int64_t ms);
+  // Moves the clock; no step.
+  void Wait(int64_t ms) { env_.now += absl::Milliseconds(ms); }
   void End();
 
   // What came out since the last call, as lines "a | b | NULL", sorted; timestamps in ms. Rows of a
@@ -68,6 +70,8 @@ class OperatorHarness {
   uint64_t rows_late() const { return counters_.rows_late.value(); }
   uint64_t rows_unchanged() const { return counters_.rows_unchanged.value(); }
   uint64_t rows_dead_lettered() const { return counters_.rows_dead_lettered.value(); }
+  // Rows in the keyed tables with these names, in memory and cold, of all tasks.
+  uint64_t StateRows(const std::vector<std::string>& tables) const;
   // How often cold rows existed after a step.
   int evictions() const { return evictions_; }
 

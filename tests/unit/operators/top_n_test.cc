@@ -73,6 +73,30 @@ TEST_P(TopNTest, ARowThatWasNeverThereCannotBeTakenBack) {
   EXPECT_EQ(op.rows_dead_lettered(), 1);
 }
 
+// State TTL: a partition is forgotten when no row has touched it for that long.
+TEST_P(TopNTest, PartitionsThatAreUnusedAreForgotten) {
+  OperatorHarness::Job job = Inserts("partition: [k], order: [v DESC], limit: 1");
+  job.node = "state_ttl_ms: 1600\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  op.Push({{"a", "5"}});
+  op.Wait(1000);
+  op.Push({{"a", "4"}});  // Changes nothing, but is a use.
+  op.Wait(1000);
+  op.Push({{"a", "4"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5"));
+  op.Wait(2000);
+  op.Push({{"b", "1"}});
+  op.Push({{"a", "4"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 4", "+I | b | 1"));
+  uint64_t rows_most = 0;
+  for (int step = 0; step < 500; ++step) {
+    op.Push({{absl::StrCat("k", step), "1"}});
+    op.Wait(160);
+    rows_most = std::max(rows_most, op.StateRows({"rows", "ttl", "ttl_ends"}));
+  }
+  EXPECT_LE(rows_most, 3u * 16u);  // Row, use and end of those of the last 12 steps, or so.
+}
+
 TEST_P(TopNTest, ChangesAddUpToTheBatchAnswer) {
   OperatorHarness op(Changes("partition: [k], order: [v DESC, id], limit: 3, rank_name: rn"),
                      GetParam());

@@ -26,7 +26,10 @@ class StateTestEnv : public Clock, public Network, public Executor, public Rando
   MemoryDisk disk;
   Env env{.clock = *this, .disk = disk, .network = *this, .executor = *this, .random = *this};
 
-  absl::Time Now() override { return absl::UnixEpoch(); }
+  // Moved by the test alone.
+  absl::Time now = absl::UnixEpoch();
+
+  absl::Time Now() override { return now; }
   int64_t MonotonicNanos() override { return now_ns_; }
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string&, Accept) override {
     return absl::UnimplementedError("no network");
