@@ -245,19 +245,22 @@ bool CompileGuarantee(const NodeContext& context, const ConnectorSpec& spec, v1:
 }
 
 // Columns of the message key: names separated by ';'.
-bool CheckKeyFields(const NodeContext& context, const v1::Sink& sink) {
-  const auto option = sink.options().find("key.fields");
-  if (option == sink.options().end()) return true;
-  std::string_view rest = option->second;
+// Options that name columns of the rows.
+bool CheckColumnOptions(const NodeContext& context, const v1::Sink& sink) {
   bool ok = true;
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find(';'), rest.size());
-    const std::string_view name = StripSpaces(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    SqlProblem problem;
-    if (FindColumn(context.input->schema, name, /*quoted=*/true, &problem) >= 0) continue;
-    context.Error(problem.code, ".sink.options['key.fields']", problem.message, problem.hint);
-    ok = false;
+  for (const char* name : {"key.fields", "partition-by"}) {
+    const auto option = sink.options().find(name);
+    if (option == sink.options().end()) continue;
+    for (const std::string& column : SplitList(option->second)) {
+      SqlProblem problem;
+      if (column.empty() ||
+          FindColumn(context.input->schema, column, /*quoted=*/true, &problem) >= 0) {
+        continue;
+      }
+      context.Error(problem.code, Concat(".sink.options['", name, "']"), problem.message,
+                    problem.hint);
+      ok = false;
+    }
   }
   return ok;
 }
@@ -308,7 +311,7 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
   ok &= CompileGuarantee(context, **spec, sink);
   ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
-  ok &= CheckKeyFields(context, sink);
+  ok &= CheckColumnOptions(context, sink);
   ok &= CompileSinkChanges(context, (*spec)->sink_key);
   if (!ok) return std::nullopt;
   return StreamFacts{};

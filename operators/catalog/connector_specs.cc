@@ -79,6 +79,10 @@ constexpr OptionSpec kFileSink[] = {
      .kind = OptionKind::kBool,
      .default_value = "false",
      .help = "Write the names of the columns as first line of every file"},
+    {.name = "partition-by",
+     .help =
+         "Semicolon-separated columns: rows go into folders dt=…/hm=… by their values, which are "
+         "not in the files; in SQL: PARTITIONED BY (dt, hm)"},
     {.name = "path",
      .required = true,
      .help = "A folder; files part-* appear in it when their epoch is committed"},

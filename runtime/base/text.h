@@ -4,11 +4,13 @@
 // Threading: pure functions.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -61,6 +63,17 @@ inline std::string_view StripSpaces(std::string_view text) {
   const size_t first = text.find_first_not_of(kSpaces);
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
+}
+
+// "a; b;c" as a, b, c: without the spaces around them; empty ones stay.
+inline std::vector<std::string> SplitList(std::string_view text) {
+  std::vector<std::string> items;
+  while (true) {
+    const size_t end = std::min(text.find(';'), text.size());
+    items.emplace_back(StripSpaces(text.substr(0, end)));
+    if (end == text.size()) return items;
+    text.remove_prefix(end + 1);
+  }
 }
 
 // The whole of `text` as a number, without spaces or a plus sign.

@@ -32,14 +32,13 @@ class Reader {
       }
     }
     if (Is("COMMENT")) at_ += 2;
-    if (Is("PARTITIONED")) {
-      return Fail("PARTITIONED BY is not supported", "the file sink has one folder");
-    }
+    if (Is("PARTITIONED") && !ReadPartition()) return false;
     if (at_ == last_)
       return Fail("the table has no options", "write WITH ('connector' = 'kafka', …)");
     if (!Is("WITH")) return Fail("expected WITH ('connector' = …)");
     ++at_;
     if (!ReadOptions()) return false;
+    if (!partition_.empty()) out_.options["partition-by"] = Join(partition_, ";");
     return at_ == last_ || Fail("unexpected text behind the table");
   }
 
@@ -211,6 +210,27 @@ class Reader {
     return true;
   }
 
+  // PARTITIONED BY (a, b): an option of the connector.
+  bool ReadPartition() {
+    ++at_;
+    if (!Is("BY")) return Fail("expected BY");
+    ++at_;
+    if (!Expect('(')) return false;
+    while (true) {
+      const size_t token = at_;
+      if (!ReadName(&partition_.emplace_back())) return false;
+      if (std::none_of(out_.names.begin(), out_.names.end(), [this](const auto& names) {
+            return names.size() == 1 && names[0] == partition_.back();
+          })) {
+        at_ = token;
+        return Fail(Concat("the table has no column '", partition_.back(), "'"));
+      }
+      if (!Symbol(',')) break;
+      ++at_;
+    }
+    return Expect(')');
+  }
+
   bool ReadOptions() {
     if (!Expect('(')) return false;
     while (true) {
@@ -232,6 +252,7 @@ class Reader {
   const size_t last_;
   TableDefinition& out_;
   SqlProblem& problem_;
+  std::vector<std::string> partition_;
 };
 
 }  // namespace

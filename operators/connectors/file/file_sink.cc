@@ -1,12 +1,18 @@
-// Writes lines into files part-<job>-<slot>-<epoch> of a folder. Until its epoch is committed the
-// output is in the outbox; the file then appears whole, by a rename. Its name tells whether it was
-// committed before: the same epoch of a slot always has the same content.
+// Writes lines into files part-<job>-<slot>-<epoch> of a folder, or of its folders by partition.
+// Until its epoch is committed the output is in the outbox; each file then appears whole, by a
+// rename. Its name tells whether it was committed before: the same epoch of a slot always has the
+// same content.
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <map>
 #include <optional>
+#include <set>
 
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/file/file_connector.h"
+#include "operators/connectors/file/partition_path.h"
 #include "operators/connectors/node_options.h"
 #include "operators/connectors/op_column.h"
 #include "operators/formats/format.h"
@@ -18,28 +24,33 @@
 namespace millrace {
 namespace {
 
+// Files of partitions that a commit writes at a time; the outbox is read again for the others.
+constexpr size_t kOpenFilesMax = 64;
+
 class FileSink : public Sink {
  public:
-  FileSink(std::string folder, bool header, const Format& format, OptionMap options)
+  // `partition_by`: names of columns; their values are in the names of folders, not in the files.
+  FileSink(std::string folder, std::vector<std::string> partition_by, bool header,
+           const Format& format, OptionMap options)
       : folder_(std::move(folder)),
+        partition_by_(std::move(partition_by)),
         header_(header),
         format_(format),
         options_(std::move(options)) {}
 
   absl::Status Open(SinkContext& context) override {
     context_ = &context;
-    MILLRACE_ASSIGN_OR_RETURN(encoder_, format_.make_encoder(context.schema, options_));
+    MILLRACE_RETURN_IF_ERROR(SplitColumns());
+    MILLRACE_ASSIGN_OR_RETURN(encoder_, format_.make_encoder(file_schema_, options_));
     if (header_) MILLRACE_RETURN_IF_ERROR(MakeHeader());
     return context.env.disk.MakeFolders(folder_);
   }
 
   absl::Status Write(const Batch& batch) override {
+    if (!partition_columns_.empty()) return WritePartitions(batch);
     MILLRACE_RETURN_IF_ERROR(encoder_->Encode(batch, rows_));
     lines_.clear();
-    for (size_t i = 0; i < rows_.rows(); ++i) {
-      lines_.append(rows_.row(i));
-      lines_.push_back('\n');
-    }
+    for (size_t i = 0; i < rows_.rows(); ++i) AppendLine(i, lines_);
     context_->counters.bytes_out.Add(lines_.size());
     return context_->outbox.Append(lines_);
   }
@@ -50,23 +61,135 @@ class FileSink : public Sink {
 
   absl::Status Commit(const v1::CommitToken& token) override {
     if (token.outbox().empty()) return absl::OkStatus();
-    Disk& disk = context_->env.disk;
-    const std::string name = PartName(token);
-    const std::string path = Concat(folder_, "/", name);
-    if (disk.Exists(path)) return absl::OkStatus();
-    // Tasks of different attempts must not write the same temporary file.
-    const std::string temporary =
-        Concat(folder_, "/.", name, ".", context_->generation.number, ".tmp");
-    MILLRACE_ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.Create(temporary));
-    if (header_) MILLRACE_RETURN_IF_ERROR(file->Append(header_line_));
-    MILLRACE_RETURN_IF_ERROR(context_->outbox.Read(
-        token, [&](std::string_view record) { return file->Append(record); }));
-    MILLRACE_RETURN_IF_ERROR(file->Sync());
-    MILLRACE_RETURN_IF_ERROR(file->Close());
-    return disk.Rename(temporary, path);
+    if (partition_columns_.empty() &&
+        context_->env.disk.Exists(Concat(folder_, "/", PartName(token)))) {
+      return absl::OkStatus();
+    }
+    std::set<std::string, std::less<>> done;  // Partitions; "" without any.
+    bool more = true;
+    while (more) {
+      MILLRACE_ASSIGN_OR_RETURN(more, CommitSome(token, done));
+    }
+    return absl::OkStatus();
   }
 
  private:
+  struct OpenFile {
+    std::unique_ptr<WritableFile> file;
+    std::string temporary, path;
+  };
+
+  // Which columns name the folder and which are in the file.
+  absl::Status SplitColumns() {
+    std::vector<Field> fields;
+    for (const std::string& name : partition_by_) {
+      if (name.empty()) continue;
+      partition_columns_.push_back(context_->schema->IndexOfName(name));
+      if (partition_columns_.back() >= 0) continue;
+      return absl::InvalidArgumentError(
+          Concat("option 'partition-by': the rows have no column '", name, "'"));
+    }
+    for (int i = 0; i < context_->schema->size(); ++i) {
+      const bool names_folder = std::find(partition_columns_.begin(), partition_columns_.end(),
+                                          i) != partition_columns_.end();
+      if (names_folder) continue;
+      file_columns_.push_back(i);
+      fields.push_back(context_->schema->field(i));
+    }
+    if (fields.empty()) {
+      return absl::InvalidArgumentError("option 'partition-by': no column is left for the files");
+    }
+    file_schema_ = partition_columns_.empty() ? context_->schema : Schema::Make(std::move(fields));
+    return absl::OkStatus();
+  }
+
+  void AppendLine(size_t row, std::string& lines) const {
+    lines.append(rows_.row(row));
+    lines.push_back('\n');
+  }
+
+  // A record of the outbox: length of the partition's path (4 bytes), the path, lines.
+  absl::Status WritePartitions(const Batch& batch) {
+    std::vector<Column> columns;
+    for (const int i : file_columns_) columns.push_back(batch.column(i));
+    MILLRACE_RETURN_IF_ERROR(
+        encoder_->Encode(batch.WithColumns(file_schema_, std::move(columns)), rows_));
+    std::map<std::string, std::string> lines;
+    for (size_t i = 0; i < rows_.rows(); ++i) {
+      AppendLine(i, lines[PartitionPath(batch, partition_columns_, static_cast<int64_t>(i))]);
+    }
+    for (const auto& [partition, text] : lines) {
+      const auto size = static_cast<uint32_t>(partition.size());
+      lines_.assign(reinterpret_cast<const char*>(&size), sizeof(size));
+      lines_.append(partition).append(text);
+      context_->counters.bytes_out.Add(text.size());
+      MILLRACE_RETURN_IF_ERROR(context_->outbox.Append(lines_));
+    }
+    return absl::OkStatus();
+  }
+
+  // The partition of a record, which then has only its lines.
+  absl::StatusOr<std::string_view> TakePartition(std::string_view& record) const {
+    if (partition_columns_.empty()) return std::string_view();
+    uint32_t size = 0;
+    if (record.size() < sizeof(size)) return absl::DataLossError("a short record of a file sink");
+    std::memcpy(&size, record.data(), sizeof(size));
+    record.remove_prefix(sizeof(size));
+    if (record.size() < size) return absl::DataLossError("a short record of a file sink");
+    const std::string_view partition = record.substr(0, size);
+    record.remove_prefix(size);
+    return partition;
+  }
+
+  // Makes the files of partitions that are not done yet. True: there are more than fit at once.
+  absl::StatusOr<bool> CommitSome(const v1::CommitToken& token,
+                                  std::set<std::string, std::less<>>& done) {
+    std::map<std::string, OpenFile, std::less<>> open;
+    bool more = false;
+    MILLRACE_RETURN_IF_ERROR(
+        context_->outbox.Read(token, [&](std::string_view record) -> absl::Status {
+          MILLRACE_ASSIGN_OR_RETURN(const std::string_view partition, TakePartition(record));
+          if (done.contains(partition)) return absl::OkStatus();
+          auto file = open.find(partition);
+          if (file == open.end()) {
+            if (open.size() == kOpenFilesMax) {
+              more = true;
+              return absl::OkStatus();
+            }
+            MILLRACE_ASSIGN_OR_RETURN(OpenFile made, Create(token, partition));
+            if (made.file == nullptr) {  // It was committed before.
+              done.emplace(partition);
+              return absl::OkStatus();
+            }
+            file = open.emplace(partition, std::move(made)).first;
+          }
+          return file->second.file->Append(record);
+        }));
+    for (auto& [partition, file] : open) {
+      MILLRACE_RETURN_IF_ERROR(file.file->Sync());
+      MILLRACE_RETURN_IF_ERROR(file.file->Close());
+      MILLRACE_RETURN_IF_ERROR(context_->env.disk.Rename(file.temporary, file.path));
+      done.insert(partition);
+    }
+    return more;
+  }
+
+  // No file: it is there already.
+  absl::StatusOr<OpenFile> Create(const v1::CommitToken& token, std::string_view partition) {
+    Disk& disk = context_->env.disk;
+    const std::string folder =
+        partition.empty() ? folder_ : Concat(folder_, "/", std::string(partition));
+    const std::string name = PartName(token);
+    OpenFile made{.file = nullptr, .temporary = {}, .path = Concat(folder, "/", name)};
+    if (disk.Exists(made.path)) return made;
+    if (!partition.empty()) MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(folder));
+    // Tasks of different attempts must not write the same temporary file.
+    made.temporary = Concat(folder, "/.", name, ".", context_->generation.number, ".tmp");
+    MILLRACE_ASSIGN_OR_RETURN(made.file, disk.Create(made.temporary));
+    if (header_) MILLRACE_RETURN_IF_ERROR(made.file->Append(header_line_));
+    return made;
+  }
+
   // Numbers have leading zeros: names sort by slot, then epoch.
   std::string PartName(const v1::CommitToken& token) const {
     char numbers[64];
@@ -80,7 +203,7 @@ class FileSink : public Sink {
   absl::Status MakeHeader() {
     std::vector<Field> fields;
     std::vector<Column> columns;
-    for (const Field& field : context_->schema->fields()) {
+    for (const Field& field : file_schema_->fields()) {
       fields.push_back({.name = field.name, .type = TypeKind::kString});
       ColumnBuilder builder(TypeKind::kString);
       builder.AppendString(field.name);
@@ -95,11 +218,15 @@ class FileSink : public Sink {
   }
 
   const std::string folder_;
+  const std::vector<std::string> partition_by_;
   const bool header_;
   const Format& format_;
   const OptionMap options_;
   SinkContext* context_ = nullptr;
-  std::string header_line_;  // Constant after Open.
+  // Constant after Open.
+  std::string header_line_;
+  std::vector<int> partition_columns_, file_columns_;
+  SchemaPtr file_schema_;
   // Task thread.
   std::unique_ptr<Encoder> encoder_;
   EncodedRows rows_;
@@ -114,9 +241,11 @@ absl::StatusOr<std::unique_ptr<Sink>> MakeFileSink(const v1::Node& node) {
   const OptionReader reader(spec->sink_options, all);
   MILLRACE_ASSIGN_OR_RETURN(const auto path, reader.String("path"));
   MILLRACE_ASSIGN_OR_RETURN(const auto header, reader.Bool("csv.header"));
+  MILLRACE_ASSIGN_OR_RETURN(const auto partition_by, reader.String("partition-by"));
   MILLRACE_ASSIGN_OR_RETURN(const Format* format, FindFormat(node.sink().format()));
-  return WithOpColumn(node, std::make_unique<FileSink>(*path, *header && format->name == "csv",
-                                                       *format, std::move(all)));
+  return WithOpColumn(
+      node, std::make_unique<FileSink>(*path, SplitList(partition_by.value_or(std::string())),
+                                       *header && format->name == "csv", *format, std::move(all)));
 }
 
 }  // namespace millrace

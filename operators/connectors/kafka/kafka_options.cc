@@ -126,15 +126,6 @@ std::string JoinNames(const std::vector<std::string_view>& names) {
   return joined;
 }
 
-// "a; b;c" as a, b, c: without the blanks around them; empty ones stay.
-std::vector<std::string> SplitList(std::string_view text) {
-  std::vector<std::string> items;
-  for (const absl::string_view item : absl::StrSplit(ToAbsl(text), ';')) {
-    items.emplace_back(absl::StripAsciiWhitespace(item));
-  }
-  return items;
-}
-
 bool ConsumePrefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());

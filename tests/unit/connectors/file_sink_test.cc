@@ -150,5 +150,50 @@ TEST_F(FileSinkTest, OutputThatIsGoneFromTheCheckpointFailsTheCommit) {
   EXPECT_FALSE(std::filesystem::exists(out() / "part-j1-00003-0000000007"));
 }
 
+// The columns of PARTITIONED BY name folders and are not in the files; every folder has its own
+// file.
+TEST_F(FileSinkTest, RowsGoIntoTheFoldersOfTheirPartitions) {
+  StoredOutbox outbox("out", 3);
+  const auto writer = MustOpen(outbox, 1, {{"partition-by", "text"}, {"csv.header", "true"}});
+  BatchBuilder builder(schema_);
+  const char* texts[] = {"12:00", "a/../b", "", "..", "12:00", "plain 1"};
+  for (int64_t i = 0; i < 6; ++i) {
+    builder.column(0).AppendInt64(i);
+    builder.column(1).AppendString(texts[i]);
+  }
+  builder.column(0).AppendInt64(6);
+  builder.column(1).AppendNull();
+  ASSERT_TRUE(writer->sink->Write(builder.Finish()).ok());
+  const v1::CommitToken token = MustPrepare(*writer, 7);
+  EXPECT_THAT(Names(), IsEmpty());
+  // A process that died between two of the files.
+  std::filesystem::create_directories(out() / "text=plain 1");
+  WriteFile("out/text=plain 1/part-j1-00003-0000000007", "n\n5\n");
+  ASSERT_TRUE(writer->sink->Commit(token).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("text=12%3A00", "text=a%2F..%2Fb", "text=%2E%2E",
+                                            "text=__DEFAULT_PARTITION__", "text=plain 1"));
+  const auto file = [&](const std::string& folder) {
+    return ReadFile(out() / folder / "part-j1-00003-0000000007");
+  };
+  EXPECT_EQ(file("text=12%3A00"), "n\n0\n4\n");
+  EXPECT_EQ(file("text=__DEFAULT_PARTITION__"), "n\n2\n6\n");
+  EXPECT_EQ(file("text=plain 1"), "n\n5\n");
+  ASSERT_TRUE(writer->sink->Commit(token).ok());
+  EXPECT_EQ(file("text=12%3A00"), "n\n0\n4\n");
+}
+
+TEST_F(FileSinkTest, MorePartitionsThanOpenFiles) {
+  StoredOutbox outbox("out", 3);
+  const auto writer = MustOpen(outbox, 1, {{"partition-by", "n"}});
+  Write(*writer, 0, 150);
+  Write(*writer, 0, 150);
+  ASSERT_TRUE(writer->sink->Commit(MustPrepare(*writer, 1)).ok());
+  ASSERT_EQ(Names().size(), 150u);
+  for (int n = 0; n < 150; ++n) {
+    ASSERT_EQ(ReadFile(out() / ("n=" + std::to_string(n)) / "part-j1-00003-0000000001"),
+              "\"a,b\"\n\"a,b\"\n");
+  }
+}
+
 }  // namespace
 }  // namespace millrace
