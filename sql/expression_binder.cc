@@ -29,6 +29,8 @@ namespace {
 using nlohmann::json;
 using Bound = std::optional<v1::Expr>;
 
+// Of one that calls functions of the script.
+constexpr size_t kExprBytesMax = 256 << 10;
 constexpr std::array<std::string_view, 5> kAggregates = {"avg", "count", "max", "min", "sum"};
 
 bool IsAggregate(std::string_view name) {
@@ -706,6 +708,10 @@ class Binder {
         return Fail(PlaceOf(*node), "MR1202", "named arguments are not supported");
       }
     }
+    if (tree_.functions != nullptr) {
+      const auto defined = tree_.functions->find(LowerAscii(name));
+      if (defined != tree_.functions->end()) return BindDefined(defined->second, nodes, offset);
+    }
     if (body.value("funcformat", "") == "COERCE_SQL_SYNTAX") {
       if (name == "extract") return BindExtract(nodes, offset);
       if (name == "position") std::swap(nodes[0], nodes[1]);
@@ -714,6 +720,69 @@ class Binder {
       }
     }
     return BindCall(name, nodes, offset);
+  }
+
+  // The arguments of a call of a function of the script, under the names of its parameters.
+  class ArgumentScope : public ExpressionScope {
+   public:
+    ArgumentScope(const SqlFunction& function, const std::vector<v1::Expr>& arguments)
+        : function_(function), arguments_(arguments) {}
+
+    bool FindColumn(std::span<const NamePart> parts, v1::Expr* out, SqlProblem*) const override {
+      for (size_t i = 0; i < arguments_.size(); ++i) {
+        if (!EqualsIgnoringCase(function_.parameters[i].name, parts[0].name)) continue;
+        *out = arguments_[i];
+        return true;
+      }
+      return false;  // The definition was bound, so there is none.
+    }
+
+   private:
+    const SqlFunction& function_;
+    const std::vector<v1::Expr>& arguments_;
+  };
+
+  Bound BindDefined(const SqlFunction& function, const std::vector<const json*>& nodes,
+                    int64_t offset) {
+    if (nodes.size() != function.parameters.size()) {
+      return Fail(offset, "MR1206",
+                  Concat("function '", function.name, "' takes ", function.parameters.size(),
+                         " arguments, not ", nodes.size()));
+    }
+    std::vector<v1::Expr> arguments;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      Bound argument = Bind(*nodes[i]);
+      if (!argument) return std::nullopt;
+      const DataType wanted = DataType::FromProto(function.parameters[i].type);
+      if (!IsUntypedNull(*argument) && !CanAssign(TypeOf(*argument), wanted)) {
+        return Fail(
+            offset, "MR1206",
+            Concat("parameter '", function.parameters[i].name, "' of function '", function.name,
+                   "' is ", TypeText(wanted), ", not ", TypeText(argument->type())),
+            "CAST it");
+      }
+      arguments.push_back(CastTo(*std::move(argument), wanted));
+    }
+    SqlProblem inner;
+    const ArgumentScope scope(function, arguments);
+    Binder body({.text = function.body.text,
+                 .location_base = ParsedExpression::kLocationBase,
+                 .functions = tree_.functions},
+                scope, &inner);
+    body.depth_ = depth_;
+    Bound result = body.Bind(function.body.tree);
+    if (!result) {
+      return Fail(offset, inner.code, Concat("in function '", function.name, "': ", inner.message),
+                  inner.hint);
+    }
+    // An argument may stand in the body several times, and so on within.
+    if (result->ByteSizeLong() > kExprBytesMax) {
+      return Fail(offset, "MR1208",
+                  Concat("function '", function.name, "' makes the expression longer than ",
+                         kExprBytesMax, " bytes"),
+                  "let an argument stand once in a function, or use a subquery");
+    }
+    return CastTo(*std::move(result), DataType::FromProto(function.result));
   }
 
   Bound BindExtract(const std::vector<const json*>& nodes, int64_t offset) {
@@ -936,6 +1005,8 @@ std::vector<NamePart> NamePartsOf(const SqlTree& tree, const json& column_ref) {
   }
   return parts;
 }
+
+bool IsAggregateName(std::string_view name) { return IsAggregate(name); }
 
 bool IsAggregateCall(const json& node) {
   if (!node.contains("FuncCall") || node["FuncCall"].contains("over")) return false;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "sql/sql_functions.h"
 #include "sql/sql_problem.h"
 #include "sql/sql_text.h"
 
@@ -32,6 +33,7 @@ struct NamePart {
 struct SqlTree {
   const SqlText& text;
   int64_t location_base = 0;
+  const SqlFunctions* functions = nullptr;  // Those that the script defines; null: none.
 };
 
 // What names, and pieces that were computed elsewhere, mean.
@@ -54,6 +56,7 @@ bool BindTree(const SqlTree& tree, const nlohmann::json& node, const ExpressionS
 bool BindAggregateTree(const SqlTree& tree, const nlohmann::json& node,
                        const ExpressionScope& scope, v1::Aggregate* out, SqlProblem* problem);
 bool IsAggregateCall(const nlohmann::json& node);
+bool IsAggregateName(std::string_view name);
 
 // The parts of a ColumnRef, as they are written; empty when it ends in '*'.
 std::vector<NamePart> NamePartsOf(const SqlTree& tree, const nlohmann::json& column_ref);

@@ -301,6 +301,12 @@ bool CanCastImplicitly(DataType from, DataType to) {
   }
 }
 
+bool CanAssign(DataType from, DataType to) {
+  if (CanCastImplicitly(from, to)) return true;
+  const OptionalType exact = AsDecimal(from);
+  return to == TypeKind::kDecimal && exact && exact->scale() <= to.scale();
+}
+
 absl::StatusOr<DataType> CommonType(DataType a, DataType b) {
   if (CanCastImplicitly(a, b)) return b;
   if (CanCastImplicitly(b, a)) return a;

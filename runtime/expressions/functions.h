@@ -33,6 +33,10 @@ bool CanCast(DataType from, DataType to);
 // True when the binder may insert that cast by itself (never loses information, but for int64 and
 // decimals → float64, as in SQL).
 bool CanCastImplicitly(DataType from, DataType to);
+// True when a value of `from` may be stored as `to` without being asked for: an implicit cast, or
+// one to a DECIMAL that keeps all digits behind the point; a number that is too large for it is an
+// error of its row.
+bool CanAssign(DataType from, DataType to);
 // The type that both sides of CASE, COALESCE, comparison and UNION become. Of two decimals with
 // more than 38 digits together, large values do not fit: a cast to it may fail for a row.
 absl::StatusOr<DataType> CommonType(DataType a, DataType b);

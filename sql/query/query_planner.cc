@@ -117,11 +117,6 @@ bool ContainsAggregate(const json& node) {
   return std::any_of(node.begin(), node.end(), &ContainsAggregate);
 }
 
-bool Widens(const v1::Type& from, const v1::Type& to) {
-  return !SameType(from, to) && from.kind() != v1::Type::KIND_DATE &&
-         CanCastImplicitly(DataType::FromProto(from), DataType::FromProto(to));
-}
-
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type) {
   v1::Expr cast;
   *cast.mutable_type() = type;
@@ -187,10 +182,11 @@ void QueryPlanner::PlanInsert(const std::string& table, const std::vector<std::s
             static_cast<int64_t>(offset));
     return;
   }
-  const Block block{.tree = {.text = text_, .location_base = query.location_base},
-                    .notes = query.notes,
-                    .object = target->name,
-                    .with = {}};
+  const Block block{
+      .tree = {.text = text_, .location_base = query.location_base, .functions = &functions_},
+      .notes = query.notes,
+      .object = target->name,
+      .with = {}};
   if (const Planned rows = PlanQuery(query.query, block)) {
     PlanSink(*target, columns, *rows, offset);
   }
@@ -199,10 +195,11 @@ void QueryPlanner::PlanInsert(const std::string& table, const std::vector<std::s
 void QueryPlanner::PlanSelectAlone(const View& query, size_t offset) {
   if (first_target_.empty()) first_target_ = "select";
   has_sink_ = true;
-  const Block block{.tree = {.text = text_, .location_base = query.location_base},
-                    .notes = query.notes,
-                    .object = "select",
-                    .with = {}};
+  const Block block{
+      .tree = {.text = text_, .location_base = query.location_base, .functions = &functions_},
+      .notes = query.notes,
+      .object = "select",
+      .with = {}};
   const Planned rows = PlanQuery(query.query, block);
   if (!rows) return;
   v1::Node node;

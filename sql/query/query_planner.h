@@ -34,6 +34,12 @@ class QueryPlanner {
     std::vector<std::string> columns;  // Names given to them; empty: those of the query.
   };
 
+  // What the expressions behind it may call.
+  const SqlFunctions& functions() const { return functions_; }
+  void DefineFunction(SqlFunction function) {
+    std::string name = function.name;
+    functions_.emplace(std::move(name), std::move(function));
+  }
   // False: the name is taken; reported.
   bool DefineTable(TableDefinition table);
   bool DefineView(const std::string& name, View view, size_t offset);
@@ -153,6 +159,7 @@ class QueryPlanner {
   GraphAssembler& assembler_;
   std::map<std::string, TableDefinition> tables_;
   std::map<std::string, View> views_;
+  SqlFunctions functions_;
   std::map<std::string, Relation> planned_;  // Tables and views that are read.
   std::vector<std::string> planning_;        // Views being planned: none reads itself.
   int depth_ = 0;
@@ -178,8 +185,6 @@ inline constexpr uint32_t kIdStride = 10'000;
 uint32_t OffsetAfter(const v1::Schema& schema);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
-// Every value of the one is one of the other.
-bool Widens(const v1::Type& from, const v1::Type& to);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace

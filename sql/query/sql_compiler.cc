@@ -1,4 +1,5 @@
 #include "sql/query/sql_compiler.h"
+#include "sql/query/function_definition.h"
 
 #include <algorithm>
 #include <iterator>
@@ -63,6 +64,7 @@ class Compiler {
     if (text().IsWord(object, "OR")) object += 2;  // OR REPLACE
     if (text().IsWord(object, "TEMPORARY")) ++object;
     if (creates && text().IsWord(object, "TABLE")) return CompileTable(statement);
+    if (creates && text().IsWord(object, "FUNCTION")) return CompileFunction(statement);
     if (creates && text().IsWord(object, "VIEW")) return CompileView(statement, object + 1);
     if (text().IsWord(first, "SET")) return CompileSet(statement);
     if (text().IsWord(first, "INSERT") && text().IsWord(first + 1, "INTO")) {
@@ -77,7 +79,8 @@ class Compiler {
     }
     assembler_.Report(
         {"MR1202", Concat("unknown statement '", text().token_text(text().tokens[first]), "'"),
-         "statements: CREATE TABLE, CREATE VIEW, INSERT INTO, SELECT, SET", Place(statement)});
+         "statements: CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO, SELECT, SET",
+         Place(statement)});
   }
 
   void CompileTable(const Statement& statement) {
@@ -87,6 +90,15 @@ class Compiler {
       return assembler_.Report(problem);
     }
     (void)planner_.DefineTable(std::move(table));
+  }
+
+  void CompileFunction(const Statement& statement) {
+    SqlFunction function;
+    SqlProblem problem;
+    if (!ReadFunctionDefinition(text(), statement, planner_.functions(), &function, &problem)) {
+      return assembler_.Report(problem);
+    }
+    planner_.DefineFunction(std::move(function));
   }
 
   // The query of a statement whose tree is {kind: {…}}.

@@ -4,6 +4,7 @@
 
 #include "operators/catalog/catalog.h"
 #include "runtime/base/text.h"
+#include "runtime/expressions/functions.h"
 #include "sql/expression_parser.h"
 #include "sql/node_compiler.h"
 #include "sql/query/query_planner.h"
@@ -124,10 +125,11 @@ QueryPlanner::Planned QueryPlanner::ReadTable(const std::string& name, const Blo
     return Problem("MR1215", Concat("view '", name, "' reads itself"), "", offset);
   }
   planning_.push_back(key->first);
-  const Block inner{.tree = {.text = text_, .location_base = view->location_base},
-                    .notes = view->notes,
-                    .object = key->first,
-                    .with = {}};
+  const Block inner{
+      .tree = {.text = text_, .location_base = view->location_base, .functions = &functions_},
+      .notes = view->notes,
+      .object = key->first,
+      .with = {}};
   Planned rows = PlanQuery(view->query, inner);
   planning_.pop_back();
   if (!rows) return std::nullopt;
@@ -151,8 +153,10 @@ bool QueryPlanner::BindText(const std::string& text, size_t offset, const Expres
   ParsedExpression parsed;
   SqlProblem problem;
   if (ParseExpression(text, &parsed, &problem) &&
-      BindTree({.text = parsed.text, .location_base = ParsedExpression::kLocationBase}, parsed.tree,
-               scope, out, &problem)) {
+      BindTree({.text = parsed.text,
+                .location_base = ParsedExpression::kLocationBase,
+                .functions = &functions_},
+               parsed.tree, scope, out, &problem)) {
     return true;
   }
   problem.offset = static_cast<int64_t>(offset) + std::max<int64_t>(problem.offset, 0);
@@ -261,7 +265,7 @@ const DialectNotes kNoNotes;
 
 void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std::string>& columns,
                             const Relation& rows, size_t offset) {
-  const Block block{.tree = {.text = text_, .location_base = 0},
+  const Block block{.tree = {.text = text_, .location_base = 0, .functions = &functions_},
                     .notes = kNoNotes,
                     .object = table.name,
                     .with = {}};
@@ -310,7 +314,7 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
     const RelationColumn& column = rows.columns[static_cast<size_t>(from[i])];
     target.expr = ColumnExpr(column);
     const bool same = SameType(column.type, to);
-    if (!same && !Widens(column.type, to)) {
+    if (!same && !CanAssign(DataType::FromProto(column.type), DataType::FromProto(to))) {
       Problem("MR1216",
               Concat("column '", fields[i]->name(), "' of '", table.name, "' is ", TypeText(to),
                      "; the query gives ", TypeText(column.type)),
