@@ -1,0 +1,3 @@
+SET 'table.exec.state.ttl' = '12 h';
+CREATE TABLE bid (auction BIGINT, bidder BIGINT, price INT, note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND) WITH ('connector' = 'kafka', 'topic' = 'b', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json'); CREATE TABLE item (id BIGINT, name STRING, seller ROW<id BIGINT, city STRING>, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ('connector' = 'kafka', 'topic' = 'i', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json'); CREATE TABLE out (a BIGINT, b BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO out SELECT auction, price FROM bid b WHERE EXISTS (SELECT * FROM bid o WHERE o.auction = b.auction AND o.price > b.price) AND auction NOT IN (SELECT auction FROM bid WHERE price > 7);
