@@ -69,6 +69,14 @@ class RemoteTest(unittest.TestCase):
                 row["raw"] = base64.b64decode(row["raw"]).decode()
         return rows
 
+    def read_at_end(self, kind, count):
+        """All rows, at least `count` unless some are lost. Kafka answers a commit when its decision
+        is durable; the markers that make rows visible to this reader follow a moment later."""
+        deadline = time.monotonic() + 30
+        while len(rows := self.read(kind)) < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return rows
+
     def await_rows(self, count):
         deadline = time.monotonic() + 60
         while (got := self.kafka.record_count(f"{self.name}-rows", PARTITIONS)) < count:
@@ -94,7 +102,7 @@ class RemoteTest(unittest.TestCase):
         self.assertEqual(done.stdout.strip().splitlines()[-1], "FINISHED", done.stderr)
         expected = [input_row(seq) for seq in range(rows)]
         good = {row["seq"]: row for row in expected if not is_refused(row)}
-        got = self.read("rows")
+        got = self.read_at_end("rows", len(good))
         times = collections.Counter(row["seq"] for row in got)
         self.assertEqual([seq for seq in good if times[seq] == 0], [], "rows were lost")
         self.assertEqual([seq for seq, n in times.items() if n > 1], [], "rows came twice")
@@ -106,10 +114,11 @@ class RemoteTest(unittest.TestCase):
             window = windows[(time_text(row["seq"] // 1000 * 1000 + 1000), row["b"])]
             window[0] += 1
             window[1] += score_of(row)
-        self.assertEqual({(w["window_end"], w["b"]): [w["n"], w["total"]]
-                          for w in self.read("windows")}, dict(windows))
-        self.assertEqual(len(self.read("windows")), len(windows))
-        dead = self.read("dead")
+        read = self.read_at_end("windows", len(windows))
+        self.assertEqual({(w["window_end"], w["b"]): [w["n"], w["total"]] for w in read},
+                         dict(windows))
+        self.assertEqual(len(read), len(windows))
+        dead = self.read_at_end("dead", rows - len(good))
         self.assertEqual(len(dead), rows - len(good))
         return dead
 
