@@ -1,5 +1,5 @@
-"""A job that exports every metric: two chains with an exchange, an event time, state, a model, a
-target that commits, rows that are refused; it never ends."""
+"""A job that exports every metric: chains with an exchange, an event time, state (some with a time to
+live), a model, a target that commits, rows that are refused; it never ends."""
 
 JOB = """
 name: watched
@@ -31,6 +31,13 @@ nodes:
       window: {kind: tumble, time: at, size: 1s}
       keys: [event_type]
       aggregates: [count(*) AS n]
+  - uid: totals
+    state_ttl: 1h
+    inputs: [time]
+    group_aggregate: {keys: [event_type], aggregates: [count(*) AS n]}
+  - uid: nowhere
+    inputs: [totals]
+    sink: {connector: blackhole}
   - uid: score
     inputs: [counts]
     inference: {model: half, features: [event_type], outputs: y}
