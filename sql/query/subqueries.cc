@@ -113,9 +113,14 @@ QueryPlanner::Planned QueryPlanner::PlanExists(Relation relation, const Subquery
   const Json& link = *test.link;
   const size_t place = PlaceOf(block, link);
   const Json& body = link["subselect"]["SelectStmt"];
-  const bool is_plain = body.contains("fromClause") && !body.contains("groupClause") &&
-                        !body.contains("havingClause") && !body.contains("withClause") &&
-                        !body.contains("limitOffset") && body.value("op", "") == "SETOP_NONE" &&
+  // Any limit but 0 changes nothing.
+  const bool limits_to_none =
+      body.contains("limitCount") &&
+      body["limitCount"].value(Json::json_pointer("/A_Const/ival/ival"), int64_t{0}) <= 0;
+  const bool is_plain = body.contains("fromClause") && !limits_to_none &&
+                        !body.contains("groupClause") && !body.contains("havingClause") &&
+                        !body.contains("withClause") && !body.contains("limitOffset") &&
+                        body.value("op", "") == "SETOP_NONE" &&
                         !ContainsAggregate(body["targetList"]);
   if (!is_plain) {
     return Problem("MR1202", "EXISTS needs a query of SELECT, FROM and WHERE alone",
