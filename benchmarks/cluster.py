@@ -211,5 +211,5 @@ class Cluster:
         return done.stdout.strip()
 
     def cpu_seconds(self):
-        return sum(cpu_seconds(p.pid) for p in [self.coordinator, *self.workers]
+        return sum(cpu_seconds(p.pid) for p in [*self.coordinators, *self.workers]
                    if p is not None and p.poll() is None)
