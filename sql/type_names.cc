@@ -160,7 +160,9 @@ bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* 
       arguments += text.token_text(text.tokens[*at]);
     }
     if (*at >= text.tokens.size()) {
-      *problem = {"MR1209", "a ')' is missing", "", static_cast<int64_t>(text.text.size())};
+      *problem = {"MR1209", "a ')' is missing",
+                  "in a list of YAML, quote the column: \"price DECIMAL(18, 2)\"",
+                  static_cast<int64_t>(text.text.size())};
       return false;
     }
     ++*at;
