@@ -33,10 +33,6 @@ using Bound = std::optional<v1::Expr>;
 constexpr size_t kExprBytesMax = 256 << 10;
 constexpr std::array<std::string_view, 5> kAggregates = {"avg", "count", "max", "min", "sum"};
 
-bool IsAggregate(std::string_view name) {
-  return std::find(kAggregates.begin(), kAggregates.end(), name) != kAggregates.end();
-}
-
 DataType TypeOf(const v1::Expr& expr) { return DataType::FromProto(expr.type()); }
 bool IsUntypedNull(const v1::Expr& expr) {
   return expr.type().kind() == v1::Type::KIND_UNSPECIFIED;
@@ -692,7 +688,7 @@ class Binder {
       return Fail(offset, "MR1202", "window functions (OVER) are not supported in expressions",
                   "only ROW_NUMBER() in a SELECT list, with its limit in the query around it");
     }
-    if (IsAggregate(name)) {
+    if (IsAggregateName(name)) {
       return Fail(offset, "MR1210", Concat("aggregate ", name, "() has no place here"),
                   "aggregates stand in SELECT and HAVING, or in the list of an aggregating node");
     }
@@ -721,26 +717,6 @@ class Binder {
     }
     return BindCall(name, nodes, offset);
   }
-
-  // The arguments of a call of a function of the script, under the names of its parameters.
-  class ArgumentScope : public ExpressionScope {
-   public:
-    ArgumentScope(const SqlFunction& function, const std::vector<v1::Expr>& arguments)
-        : function_(function), arguments_(arguments) {}
-
-    bool FindColumn(std::span<const NamePart> parts, v1::Expr* out, SqlProblem*) const override {
-      for (size_t i = 0; i < arguments_.size(); ++i) {
-        if (!EqualsIgnoringCase(function_.parameters[i].name, parts[0].name)) continue;
-        *out = arguments_[i];
-        return true;
-      }
-      return false;  // The definition was bound, so there is none.
-    }
-
-   private:
-    const SqlFunction& function_;
-    const std::vector<v1::Expr>& arguments_;
-  };
 
   Bound BindDefined(const SqlFunction& function, const std::vector<const json*>& nodes,
                     int64_t offset) {
@@ -906,7 +882,7 @@ bool Binder::BindAggregate(const json& node, v1::Aggregate* out) {
   const json& body = node["FuncCall"];
   const int64_t offset = OffsetOf(body);
   const std::string name = FunctionName(body);
-  if (!IsAggregate(name)) {
+  if (!IsAggregateName(name)) {
     Fail(offset, "MR1210", Concat("'", name, "' is not an aggregate"), hint);
     return false;
   }
@@ -1006,12 +982,26 @@ std::vector<NamePart> NamePartsOf(const SqlTree& tree, const json& column_ref) {
   return parts;
 }
 
-bool IsAggregateName(std::string_view name) { return IsAggregate(name); }
+bool IsAggregateName(std::string_view name) {
+  return std::find(kAggregates.begin(), kAggregates.end(), name) != kAggregates.end();
+}
+
+bool ArgumentScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                               SqlProblem* problem) const {
+  for (size_t i = 0; parts.size() == 1 && i < arguments_.size(); ++i) {
+    if (!EqualsIgnoringCase(function_.parameters[i].name, parts[0].name)) continue;
+    *out = arguments_[i];
+    return true;
+  }
+  *problem = {"MR1203", Concat("parameter '", parts[0].name, "' is unknown"),
+              "a function sees its parameters only", -1};
+  return false;
+}
 
 bool IsAggregateCall(const json& node) {
   if (!node.contains("FuncCall") || node["FuncCall"].contains("over")) return false;
   const json& names = node["FuncCall"]["funcname"];
-  return !names.empty() && IsAggregate(names.back()["String"].value("sval", ""));
+  return !names.empty() && IsAggregateName(names.back()["String"].value("sval", ""));
 }
 
 bool BindTree(const SqlTree& tree, const json& node, const ExpressionScope& scope, v1::Expr* out,
@@ -1073,7 +1063,7 @@ bool AggregateType(std::string_view function, const v1::Expr* argument, v1::Type
                    SqlProblem* problem) {
   *problem = {"MR1206", "", "", -1};
   out->Clear();
-  if (!IsAggregate(function)) {
+  if (!IsAggregateName(function)) {
     problem->code = "MR1210";
     problem->message = Concat("'", function, "' is not an aggregate");
     problem->hint = Concat("aggregates: ", Join(kAggregates, ", "));

@@ -50,6 +50,21 @@ class ExpressionScope {
   }
 };
 
+// The expressions that stand for the parameters of a function of the script, in their order.
+class ArgumentScope : public ExpressionScope {
+ public:
+  // Both must outlive this.
+  ArgumentScope(const SqlFunction& function, const std::vector<v1::Expr>& arguments)
+      : function_(function), arguments_(arguments) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override;
+
+ private:
+  const SqlFunction& function_;
+  const std::vector<v1::Expr>& arguments_;
+};
+
 bool BindTree(const SqlTree& tree, const nlohmann::json& node, const ExpressionScope& scope,
               v1::Expr* out, SqlProblem* problem);
 // A call of an aggregate: fills function, argument, distinct, filter and type.

@@ -5,7 +5,9 @@
 // that each addition makes (Neumaier's summation, ZAMM 54, 1974) and counts NaN and infinities
 // apart, so that taking a row back leaves what was there before to within rounding. Of MIN and MAX
 // the group has the extreme itself; where rows can be taken back, and for DISTINCT, the operator
-// also keeps how often each value occurs. Threading: the task thread.
+// also keeps how often each value occurs.
+//
+// Threading: the task thread.
 #pragma once
 
 #include <cstdint>

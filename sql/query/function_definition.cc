@@ -42,28 +42,6 @@ class Reader {
   }
 
  private:
-  // The parameters alone.
-  class ParameterScope : public ExpressionScope {
-   public:
-    explicit ParameterScope(const SqlFunction& function) : function_(function) {}
-
-    bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
-                    SqlProblem* problem) const override {
-      for (size_t i = 0; parts.size() == 1 && i < function_.parameters.size(); ++i) {
-        if (!EqualsIgnoringCase(function_.parameters[i].name, parts[0].name)) continue;
-        *out->mutable_type() = function_.parameters[i].type;
-        out->set_field_id(static_cast<uint32_t>(i) + 1);
-        return true;
-      }
-      *problem = {"MR1203", Concat("parameter '", parts[0].name, "' is unknown"),
-                  "a function sees its parameters only", -1};
-      return false;
-    }
-
-   private:
-    const SqlFunction& function_;
-  };
-
   bool Is(std::string_view word) const { return at_ < last_ && text_.IsWord(at_, word); }
   bool Fail(std::string code, std::string message, std::string hint) {
     const size_t place = at_ < last_ ? text_.tokens[at_].begin : text_.tokens[last_ - 1].end;
@@ -104,12 +82,18 @@ class Reader {
     if (at_ >= last_) return Fail("MR1201", "the expression is missing", std::string(kForm));
     const size_t begin = text_.tokens[at_].begin;
     const std::string body = text_.text.substr(begin, text_.tokens[last_ - 1].end - begin);
+    std::vector<v1::Expr> parameters;  // As columns with the types that are declared.
+    for (const SqlFunction::Parameter& parameter : out_.parameters) {
+      v1::Expr& column = parameters.emplace_back();
+      *column.mutable_type() = parameter.type;
+      column.set_field_id(static_cast<uint32_t>(parameters.size()));
+    }
     v1::Expr bound;
     if (!ParseExpression(body, &out_.body, &problem_) ||
         !BindTree({.text = out_.body.text,
                    .location_base = ParsedExpression::kLocationBase,
                    .functions = &functions},
-                  out_.body.tree, ParameterScope(out_), &bound, &problem_)) {
+                  out_.body.tree, ArgumentScope(out_, parameters), &bound, &problem_)) {
       problem_.offset = static_cast<int64_t>(begin) + std::max<int64_t>(problem_.offset, 0);
       return false;
     }
