@@ -161,6 +161,12 @@ class JoinOperator : public Operator {
         return kind_ == v1::Join::KIND_FULL;
     }
   }
+  // A row of the side with so many partners stands in the output by itself. Rows with times that
+  // have no partner do so only when none can come any more.
+  bool ShowsItself(int input, int64_t partners) const {
+    if (IsSemi()) return input == 0 && partners > 0;
+    return EmitsAlone(input) && partners == 0 && !timed_;
+  }
   bool EmitsPairs() const { return !IsSemi() && kind_ != v1::Join::KIND_ANTI; }
 
   // Fills pairs_, in the order of the rows, and found_.
@@ -253,13 +259,15 @@ class JoinOperator : public Operator {
       partners += pair.count;
       MILLRACE_RETURN_IF_ERROR(ProcessPair(input, weight, group, pair, changes));
     }
-    if (partners == 0 && EmitsAlone(input) && (!timed_ || !keeps)) {
+    const bool shows = weight < 0 ? stored.shown > 0 : ShowsItself(input, partners);
+    if (!keeps) {
+      if (EmitsAlone(input)) EmitAlone(input, batch, row, weight, 1, changes);
+      return true;
+    }
+    if (shows) {
       EmitAlone(input, batch, row, weight, 1, changes);
+      stored.shown += weight;
     }
-    if (input == 0 && IsSemi() && partners > 0) {
-      EmitLeft(batch, row, weight, 1, changes);
-    }
-    if (!keeps) return true;
     stored.count += weight;
     stored.partners = partners;
     if (ttl_us_ > 0) stored.expires_us = now_us_ + ttl_us_;
@@ -273,29 +281,32 @@ class JoinOperator : public Operator {
   absl::Status ProcessPair(int input, int64_t weight, uint32_t group, const Pair& pair,
                            ChangeBuilder& changes) {
     const int other = 1 - input;
-    bool first = false, last = false;
-    if (sides_[other]->options().tracks_partners) {
-      MILLRACE_ASSIGN_OR_RETURN(std::optional<JoinRow> row, sides_[other]->Find(group, pair.other));
-      MILLRACE_CHECK(row.has_value());
-      first = row->partners == 0 && weight > 0;
-      row->partners += weight;
-      last = row->partners == 0 && weight < 0;
-      MILLRACE_RETURN_IF_ERROR(sides_[other]->Store(group, pair.other, *row));
+    const bool tracked = sides_[other]->options().tracks_partners;
+    JoinRow row;
+    int64_t shown = 0;  // From now on.
+    if (tracked) {
+      MILLRACE_ASSIGN_OR_RETURN(std::optional<JoinRow> stored,
+                                sides_[other]->Find(group, pair.other));
+      MILLRACE_CHECK(stored.has_value());
+      row = *stored;
+      row.partners += weight;
+      // A partner that goes changes nothing while there are others, known or forgotten.
+      shown = weight < 0 && row.partners > 0     ? row.shown
+              : ShowsItself(other, row.partners) ? row.count
+                                                 : 0;
     }
-    const bool alone = EmitsAlone(other) && !timed_;
-    if (alone && first) EmitAlone(other, Found(other), pair.at, -1, pair.count, changes);
+    if (shown < row.shown) EmitAlone(other, Found(other), pair.at, -1, row.shown - shown, changes);
     if (EmitsPairs()) {
-      Repeat(weight, pair.count, changes, [&](BatchBuilder& row) {
+      Repeat(weight, pair.count, changes, [&](BatchBuilder& builder) {
         for (int i = 0; i < found_.column_count(); ++i) {
-          row.column(i).AppendFrom(found_.column(i), pair.at);
+          builder.column(i).AppendFrom(found_.column(i), pair.at);
         }
       });
     }
-    if (other == 0 && IsSemi() && (first || last)) {
-      EmitLeft(Found(0), pair.at, weight, pair.count, changes);
-    }
-    if (alone && last) EmitAlone(other, Found(other), pair.at, 1, pair.count, changes);
-    return absl::OkStatus();
+    if (shown > row.shown) EmitAlone(other, Found(other), pair.at, 1, shown - row.shown, changes);
+    if (!tracked) return absl::OkStatus();
+    row.shown = shown;
+    return sides_[other]->Store(group, pair.other, row);
   }
 
   // The columns of one side of found_.
@@ -316,15 +327,13 @@ class JoinOperator : public Operator {
     }
   }
 
-  static void EmitLeft(const Batch& left, int64_t row, int64_t weight, int64_t count,
-                       ChangeBuilder& changes) {
-    Repeat(weight, count, changes, [&](BatchBuilder& out) { out.AppendRow(left, row); });
-  }
-
-  // A row of one side without a partner.
+  // A row of one side by itself: with NULLs for the other, or of a semi or anti join as it is.
   void EmitAlone(int input, const Batch& rows, int64_t row, int64_t weight, int64_t count,
                  ChangeBuilder& changes) const {
-    if (!EmitsPairs()) return EmitLeft(rows, row, weight, count, changes);
+    if (!EmitsPairs()) {
+      Repeat(weight, count, changes, [&](BatchBuilder& out) { out.AppendRow(rows, row); });
+      return;
+    }
     Repeat(weight, count, changes, [&](BatchBuilder& out) {
       for (int i = 0; i < pair_schema_->size(); ++i) {
         const bool mine = (i < left_columns_) == (input == 0);

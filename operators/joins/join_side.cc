@@ -12,20 +12,29 @@ namespace {
 
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
-std::string EncodeRow(const JoinRow& row) {
+// The count; partners and shown of sides that track them; expires_us of those with a TTL.
+std::string EncodeRow(const JoinRow& row, bool tracks_partners) {
   std::string bytes;
   AppendOrderedInt64(row.count, bytes);
-  AppendOrderedInt64(row.partners, bytes);
+  if (tracks_partners) {
+    AppendOrderedInt64(row.partners, bytes);
+    AppendOrderedInt64(row.shown, bytes);
+  }
   if (row.expires_us != 0) AppendOrderedInt64(row.expires_us, bytes);
   return bytes;
 }
 
-absl::StatusOr<JoinRow> DecodeRow(std::string_view bytes) {
-  if (bytes.size() != 16 && bytes.size() != 24) {
+absl::StatusOr<JoinRow> DecodeRow(std::string_view bytes, bool tracks_partners) {
+  const size_t size = tracks_partners ? 24 : 8;
+  if (bytes.size() != size && bytes.size() != size + 8) {
     return absl::DataLossError("a row of a join has a wrong length");
   }
-  JoinRow row{.count = ReadOrderedInt64(bytes), .partners = ReadOrderedInt64(bytes.substr(8))};
-  if (bytes.size() == 24) row.expires_us = ReadOrderedInt64(bytes.substr(16));
+  JoinRow row{.count = ReadOrderedInt64(bytes)};
+  if (tracks_partners) {
+    row.partners = ReadOrderedInt64(bytes.substr(8));
+    row.shown = ReadOrderedInt64(bytes.substr(16));
+  }
+  if (bytes.size() > size) row.expires_us = ReadOrderedInt64(bytes.substr(size));
   return row;
 }
 
@@ -94,13 +103,13 @@ absl::StatusOr<std::optional<JoinRow>> JoinSide::Find(uint32_t key_group,
   std::string value;
   MILLRACE_ASSIGN_OR_RETURN(const bool found, rows_->Get(key_group, state_key, &value));
   if (!found) return std::nullopt;
-  MILLRACE_ASSIGN_OR_RETURN(const JoinRow row, DecodeRow(value));
+  MILLRACE_ASSIGN_OR_RETURN(const JoinRow row, DecodeRow(value, options_.tracks_partners));
   return row;
 }
 
 absl::Status JoinSide::Store(uint32_t key_group, std::string_view state_key, const JoinRow& row) {
   if (row.count == 0) return rows_->Delete(key_group, state_key);
-  return rows_->Put(key_group, state_key, EncodeRow(row));
+  return rows_->Put(key_group, state_key, EncodeRow(row, options_.tracks_partners));
 }
 
 absl::Status JoinSide::StoreDeadline(int64_t row, std::string_view state_key,
@@ -113,7 +122,7 @@ absl::Status JoinSide::ForEach(uint32_t key_group, std::string_view key, const R
   absl::Status status;
   MILLRACE_RETURN_IF_ERROR(
       rows_->Scan(key_group, key, [&](std::string_view state_key, std::string_view value) {
-        const absl::StatusOr<JoinRow> stored = DecodeRow(value);
+        const absl::StatusOr<JoinRow> stored = DecodeRow(value, options_.tracks_partners);
         status = stored.status();
         if (status.ok()) row(state_key, *stored);
         return status.ok();

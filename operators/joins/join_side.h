@@ -25,8 +25,12 @@
 namespace millrace {
 
 struct JoinRow {
-  int64_t count = 0;       // How often this very row is there.
-  int64_t partners = 0;    // Of sides that track them: rows of the other side that go with it.
+  int64_t count = 0;  // How often this very row is there.
+  // Of sides that track partners: rows of the other side that go with it, and how many of `count`
+  // stand in the output by themselves, not in pairs. Without a TTL the second follows from the
+  // first; with one, partners are forgotten and what was given because of them is not.
+  int64_t partners = 0;
+  int64_t shown = 0;
   int64_t expires_us = 0;  // Of sides with a TTL: by the clock, since it came last.
 };
 

@@ -219,6 +219,61 @@ TEST_P(JoinTest, RowsLiveAsLongAsTheyAreAllowedTo) {
             2u);  // The row and when it goes.
 }
 
+// Partners that are forgotten leave pairs behind, but no row is taken back that was not given.
+TEST_P(JoinTest, TakesBackOnlyWhatItGave) {
+  std::mt19937 random(11);
+  for (const std::string kind : {"LEFT", "RIGHT", "FULL", "SEMI", "ANTI"}) {
+    OperatorHarness::Job job = Changes(kind, ", condition: b <> d");
+    job.node = "state_ttl_ms: 1000\n    " + job.node;
+    OperatorHarness op(job, GetParam());
+    std::map<std::string, int> table;
+    std::vector<TextRow> sides[2];
+    int taken_back = 0;
+    for (int batch = 0; batch < 600; ++batch) {
+      const int input = static_cast<int>(random() % 2);
+      std::vector<TextRow>& side = sides[input];
+      TextRow row = {absl::StrCat(random() % 3),
+                     std::string(1, static_cast<char>('a' + random() % 3))};
+      if (!side.empty() && random() % 5 < 2) {
+        const size_t which = random() % side.size();
+        row = side[which];
+        side.erase(side.begin() + static_cast<std::ptrdiff_t>(which));
+        op.Push({{"-D", row[0], row[1]}}, input);  // A dead letter when it is forgotten.
+      } else {
+        op.Push({{"+I", row[0], row[1]}}, input);
+        side.push_back(std::move(row));
+      }
+      for (const std::string& line : op.TakeMain()) {
+        const std::pair<std::string, std::string> change =
+            absl::StrSplit(line, absl::MaxSplits(" | ", 1));
+        if (change.first == "-D") ++taken_back;
+        EXPECT_GE(table[change.second] += change.first == "-D" ? -1 : 1, 0)
+            << kind << ", batch " << batch << ": " << line;
+      }
+      op.Wait(static_cast<int64_t>(random() % 300));
+    }
+    EXPECT_GT(taken_back, 20) << kind;
+    EXPECT_GT(op.rows_dead_lettered(), 20) << kind;
+  }
+}
+
+TEST_P(JoinTest, RowsOfASemiJoinComeOnceWhenTheirPartnerIsForgotten) {
+  OperatorHarness::Job job = Changes("SEMI");
+  job.node = "state_ttl_ms: 1000\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  op.Push({{"+I", "1", "p"}}, 1);
+  op.Wait(800);
+  op.Push({{"+I", "1", "x"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x"));
+  op.Wait(400);  // The partner is forgotten.
+  op.Push({{"+I", "1", "x"}});
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Push({{"+I", "1", "q"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x"));
+  op.Push({{"-D", "1", "x"}, {"-D", "1", "x"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("-D | 1 | x", "-D | 1 | x"));
+}
+
 TEST_P(JoinTest, StateOfRowsThatComeAndGoStaysFlat) {
   OperatorHarness::Job job = Inserts("FULL");
   job.node = "state_ttl_ms: 1000\n    " + job.node;
