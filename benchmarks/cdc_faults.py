@@ -74,12 +74,14 @@ class Connect(Service):
             "topic.creation.default.partitions": "1"})
 
     def crash(self, name):
-        """Killed, and started again. Not before an offset of connector NAME is stored: without one
-        Debezium begins with another snapshot, which tells nothing of rows deleted meanwhile."""
+        """Killed, and started again. Not before connector NAME has stored an offset behind its
+        snapshot: Debezium begins one that has not ended anew, and that tells nothing of rows deleted
+        meanwhile."""
         deadline = time.monotonic() + 60
-        while not self.request("GET", f"/connectors/{name}/offsets")["offsets"]:
+        while not any("snapshot" not in one["offset"] for one in
+                      self.request("GET", f"/connectors/{name}/offsets")["offsets"]):
             if time.monotonic() > deadline:
-                raise TimeoutError("Connect stores no offset")
+                raise TimeoutError("Connect stores no offset behind the snapshot")
             time.sleep(0.1)
         self.command("kill")
         self.command("restart")
