@@ -2,8 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "millrace/v1/graph.pb.h"
+#include "operators/catalog/catalog.h"
 #include "operators/changelog/changelog.h"
 #include "operators/connectors/connector.h"
+#include "operators/connectors/source_table.h"
 #include "operators/inference/inference.h"
 #include "operators/joins/joins.h"
 #include "operators/node_secrets.h"
@@ -46,6 +48,12 @@ constexpr OperatorEntry kOperators[] = {
      .make = [](const v1::Node&) { return MakeInference(); },
      .stateful = true},
     {.body = v1::Node::kTopN, .make = [](const v1::Node&) { return MakeTopN(); }, .stateful = true},
+    {.body = v1::Node::kProcessingTime,
+     .make = [](const v1::Node&) { return MakeProcessingTime(); }},
+    {.body = v1::Node::kTemporalJoin,
+     .make = [](const v1::Node&) { return MakeTemporalJoin(); },
+     .stateful = true},
+    {.body = v1::Node::kAssignWindows, .make = [](const v1::Node&) { return MakeAssignWindows(); }},
 };
 
 const OperatorEntry* FindOperator(v1::Node::BodyCase body) {
@@ -68,6 +76,7 @@ class NodeTable : public NodeFactory {
   explicit NodeTable(const SecretStore& secrets) : secrets_(secrets) {}
 
   absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
+    if (node.has_lookup_join()) return MakeLookup(node);
     const OperatorEntry* entry = FindOperator(node.body_case());
     if (entry == nullptr) {
       return absl::UnimplementedError(absl::StrCat(
@@ -109,6 +118,24 @@ class NodeTable : public NodeFactory {
   }
 
  private:
+  absl::StatusOr<std::unique_ptr<Operator>> MakeLookup(const v1::Node& node) const {
+    const v1::LookupJoin& join = node.lookup_join();
+    v1::Node table;
+    table.set_uid(node.uid());
+    *table.mutable_source() = join.table();
+    *table.mutable_schema() = join.table_schema();
+    MILLRACE_ASSIGN_OR_RETURN(const Connector* connector, FindConnector(join.table().connector()));
+    if (connector->make_lookup != nullptr) {
+      MILLRACE_ASSIGN_OR_RETURN(auto made, WithSecrets(table, connector->make_lookup));
+      return MakeLookupJoin(std::move(made));
+    }
+    auto& options = *table.mutable_source()->mutable_options();
+    for (const OptionSpec& spec : LookupOptions()) options.erase(std::string(spec.name));
+    return MakeLookupJoin(MakeSourceTable(
+        {.node = table,
+         .make_source = [this, table] { return MakeSource(table); },
+         .make_discovery = [this, table](Env& env) { return MakeDiscovery(table, env); }}));
+  }
   static absl::Status CannotBe(const std::string& connector, const char* role) {
     return absl::InvalidArgumentError(
         absl::StrCat("connector '", connector, "' cannot be a ", role));

@@ -172,6 +172,7 @@ bool UniteFacts(const StreamFacts& other, StreamFacts& all) {
     a.set_not_null(a.not_null() && b.not_null());
     if (!other.event_times.contains(b.id())) all.event_times.erase(a.id());
     if (!other.window_ends.contains(b.id())) all.window_ends.erase(a.id());
+    if (!other.processing_times.contains(b.id())) all.processing_times.erase(a.id());
   }
   all.has_watermark &= other.has_watermark;
   return UniteChanges(other, all);

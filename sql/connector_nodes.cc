@@ -9,6 +9,7 @@
 #include "sql/changelog.h"
 #include "sql/expression_binder.h"
 #include "sql/node_compiler.h"
+#include "sql/table_check.h"
 #include "sql/type_names.h"
 
 namespace millrace {
@@ -38,17 +39,16 @@ void WarnOfSecrets(const NodeContext& context, const std::string& at, const Opti
 }
 
 // Connector, format and options against the catalog.
-bool CheckTable(const NodeContext& context, TableUse use, const std::string& connector,
-                const std::string& format, const OptionMap& options,
+bool CheckTable(const NodeContext& context, TableUse use, const std::string& at,
+                const std::string& connector, const std::string& format, const OptionMap& options,
                 const std::vector<std::string>& columns) {
-  const std::string at = use == TableUse::kSource ? ".source" : ".sink";
+  std::vector<std::string_view> possible;
+  for (const ConnectorSpec& spec : ConnectorSpecs()) {
+    if (SpecOfUse(spec, use).possible) possible.push_back(spec.name);
+  }
   if (connector.empty()) {
-    std::vector<std::string_view> names;
-    for (const ConnectorSpec& spec : ConnectorSpecs()) {
-      if (use == TableUse::kSource ? spec.has_source : spec.has_sink) names.push_back(spec.name);
-    }
     context.Error("MR1301", at, "the connector is missing",
-                  Concat("connectors: ", Join(names, ", ")));
+                  Concat("connectors: ", Join(possible, ", ")));
     return false;
   }
   const auto spec = FindConnectorSpec(connector);
@@ -56,10 +56,13 @@ bool CheckTable(const NodeContext& context, TableUse use, const std::string& con
     context.Error("MR1301", at + ".connector", std::string(MessageOf(spec.status())));
     return false;
   }
-  if (use == TableUse::kSource ? !(*spec)->has_source : !(*spec)->has_sink) {
+  if (!SpecOfUse(**spec, use).possible) {
     context.Error("MR1303", at + ".connector",
-                  Concat("connector '", connector, "' cannot be a ",
-                         use == TableUse::kSource ? "source" : "sink"));
+                  Concat("connector '", connector, "' cannot be ",
+                         use == TableUse::kSource ? "a source"
+                         : use == TableUse::kSink ? "a sink"
+                                                  : "looked up"),
+                  use == TableUse::kLookup ? Concat("these can: ", Join(possible, ", ")) : "");
     return false;
   }
   WarnOfSecrets(context, at, options);
@@ -176,9 +179,8 @@ bool CheckFormatColumns(const NodeContext& context, const std::string& format,
   return fits;
 }
 
-bool CompileSchema(const NodeContext& context, const ConnectorSpec& spec,
-                   const v1::Source& source) {
-  v1::Schema& schema = *context.node.mutable_schema();
+bool CompileSchema(const NodeContext& context, const std::string& at_schema,
+                   const ConnectorSpec& spec, const v1::Source& source, v1::Schema& schema) {
   if (schema.fields_size() == 0) {
     context.Error("MR1401", "", "the source has no schema",
                   "list its columns: schema: [auction BIGINT, price BIGINT]");
@@ -188,18 +190,18 @@ bool CompileSchema(const NodeContext& context, const ConnectorSpec& spec,
   std::set<uint32_t> ids;
   for (int i = 0; i < schema.fields_size(); ++i) {
     const v1::Field& field = schema.fields(i);
-    const std::string at = Concat(".schema.fields[", i, "]");
+    const std::string at = Concat(at_schema, ".fields[", i, "]");
     ok &= CheckField(context, spec, source, field, at);
     if (field.id() != 0 && !ids.insert(field.id()).second) {
       context.Error("MR1401", at, Concat("two columns have the id ", field.id()));
       ok = false;
     }
   }
-  ok &= CheckNames(context, ".schema", schema);
+  ok &= CheckNames(context, at_schema, schema);
   if (!ok) return false;
   AssignIds(schema);
   return CompileComputed(context, schema) &&
-         CheckFormatColumns(context, source.format(), schema, ".schema");
+         CheckFormatColumns(context, source.format(), schema, at_schema);
 }
 
 // Columns that only the connector can check.
@@ -285,13 +287,16 @@ std::optional<StreamFacts> CompileSource(const NodeContext& context) {
   std::vector<std::string> columns;
   for (const v1::Field& field : context.node.schema().fields()) columns.push_back(field.name());
   // A problem of the connector does not hide those of the nodes that read the columns.
-  (void)CheckTable(context, TableUse::kSource, source.connector(), source.format(),
+  (void)CheckTable(context, TableUse::kSource, ".source", source.connector(), source.format(),
                    OptionsOf(source.options()), columns);
   const auto spec = FindConnectorSpec(source.connector());
   if (!spec.ok() && NeedsConnector(context.node.schema())) return std::nullopt;
   static constexpr ConnectorSpec kUnknown = {};
   RemoveCaptureColumns(*context.node.mutable_schema());  // Of a graph that was compiled before.
-  if (!CompileSchema(context, spec.ok() ? **spec : kUnknown, source)) return std::nullopt;
+  if (!CompileSchema(context, ".schema", spec.ok() ? **spec : kUnknown, source,
+                     *context.node.mutable_schema())) {
+    return std::nullopt;
+  }
   StreamFacts out{.schema = {}, .chain_source = context.node.uid()};
   if (!CompileSourceChanges(context, ModeOf(spec.ok() ? **spec : kUnknown, source), out)) {
     return std::nullopt;
@@ -305,7 +310,7 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   v1::Sink& sink = *context.node.mutable_sink();
   std::vector<std::string> columns;
   for (const v1::Field& field : context.input->schema.fields()) columns.push_back(field.name());
-  bool ok = CheckTable(context, TableUse::kSink, sink.connector(), sink.format(),
+  bool ok = CheckTable(context, TableUse::kSink, ".sink", sink.connector(), sink.format(),
                        OptionsOf(sink.options()), columns);
   const auto spec = FindConnectorSpec(sink.connector());
   if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
@@ -315,6 +320,33 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   ok &= CompileSinkChanges(context, (*spec)->sink_key);
   if (!ok) return std::nullopt;
   return StreamFacts{};
+}
+
+}  // namespace
+
+bool CompileLookupTable(const NodeContext& context, const std::string& at, const v1::Source& table,
+                        v1::Schema& schema) {
+  std::vector<std::string> columns;
+  for (const v1::Field& field : schema.fields()) columns.push_back(field.name());
+  if (!CheckTable(context, TableUse::kLookup, at, table.connector(), table.format(),
+                  OptionsOf(table.options()), columns)) {
+    return false;
+  }
+  const std::string at_schema = ".lookup_join.table_schema";
+  for (const v1::Field& field : schema.fields()) {
+    if (!field.has_computed() && field.metadata().empty()) continue;
+    context.Error("MR1306", at_schema,
+                  Concat("column '", field.name(), "' is not one of the table"),
+                  "a table of lookups has neither computed nor metadata columns");
+    return false;
+  }
+  if (const auto format = FindFormatSpec(table.format());
+      format.ok() && (*format)->changes != SourceChanges::kNone) {
+    context.Error("MR1305", at + ".format",
+                  Concat("format '", table.format(), "' tells of changes, not of rows"), "");
+    return false;
+  }
+  return CompileSchema(context, at_schema, **FindConnectorSpec(table.connector()), table, schema);
 }
 
 // ---- explain ----
@@ -329,6 +361,8 @@ std::string TableText(const std::string& connector, const std::string& format,
   }
   return text;
 }
+
+namespace {
 
 std::string SourceText(const v1::Node& node, const v1::Schema&) {
   const v1::Source& body = node.source();

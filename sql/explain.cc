@@ -81,21 +81,11 @@ class Explainer {
     return {};
   }
 
-  // The columns of both sides of a join, as its condition sees them.
-  v1::Schema SidesOf(const v1::Node& node) const {
-    v1::Schema sides = InputOf(node);
-    const v1::Schema right = InputOf(node, 1);
-    for (v1::Field field : right.fields()) {
-      field.set_id(field.id() + node.join().right_id_offset());
-      field.set_name(node.join().right_prefix() + field.name());
-      *sides.add_fields() = std::move(field);
-    }
-    return sides;
-  }
-
   std::string NodeText(const v1::Node& node) const {
-    const v1::Schema input = node.has_join() ? SidesOf(node) : InputOf(node);
     const NodeKind* const kind = FindNodeKind(node.body_case());
+    const v1::Schema input = kind != nullptr && kind->sides != nullptr
+                                 ? kind->sides(node, InputOf(node), InputOf(node, 1))
+                                 : InputOf(node);
     std::string text =
         Concat("\n", node.uid(), ": ", kind == nullptr ? "nothing" : kind->text(node, input), "\n");
     for (const v1::Edge& edge : graph_.edges()) {

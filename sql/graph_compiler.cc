@@ -128,15 +128,15 @@ class NodesCompiler {
     input = InputOf(index, 0);
     const std::optional<StreamFacts> right = InputOf(index, 1);
     // Without the columns of the input there is nothing to check; what is wrong was said before.
+    const NodeKind* const kind = FindNodeKind(node.body_case());
     if (!node.has_source() && !input) return;
-    if (node.has_join() && !right) return;
+    if (kind != nullptr && kind->inputs == 2 && !right) return;
     const NodeContext context{.node = node,
                               .path = NodePath(index),
                               .input = input ? &*input : nullptr,
                               .diagnostics = diagnostics_,
                               .graph = &graph_,
                               .right = right ? &*right : nullptr};
-    const NodeKind* const kind = FindNodeKind(node.body_case());
     std::optional<StreamFacts> output;
     if (kind != nullptr && (input == std::nullopt || CheckAccepts(context, *kind))) {
       output = kind->compile(context);

@@ -13,6 +13,7 @@
 #include "runtime/base/text.h"
 #include "sql/diagnostics.h"
 #include "sql/graph_shorthand.h"
+#include "sql/node_kinds.h"
 #include "sql/sql_text.h"
 #include "sql/variables.h"
 
@@ -422,7 +423,8 @@ class YamlReader {
     edge.set_output(port);
     edge.set_to(graph.nodes(input.to_node).uid());
     // The two sides of a join; elsewhere all are one input.
-    if (graph.nodes(input.to_node).has_join()) edge.set_to_input(input.position);
+    const NodeKind* const kind = FindNodeKind(graph.nodes(input.to_node).body_case());
+    if (kind != nullptr && kind->inputs == 2) edge.set_to_input(input.position);
   }
 
   const std::string_view source_;

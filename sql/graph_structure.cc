@@ -75,7 +75,7 @@ void GraphStructure::CheckNodes(Diagnostics& diagnostics) {
     if (node.body_case() == v1::Node::BODY_NOT_SET) {
       diagnostics.Error("MR1105", node.uid(), NodePath(i), "the node has no operator",
                         "give it one of: source, sink, filter, project, watermark, "
-                        "window_aggregate, window_top_n, inference");
+                        "window_aggregate, window_top_n, inference (docs/job-graph.md has all)");
     }
     if (node.op_version() > 1) {
       diagnostics.Error("MR1116", node.uid(), NodePath(i) + ".op_version",
@@ -147,8 +147,7 @@ void GraphStructure::CheckEdge(int index, Diagnostics& diagnostics) {
         graph_.nodes(from).has_sink()
             ? Concat("sink '", edge.from(), "' has no output")
             : Concat("node '", edge.from(), "' has no output '", PortName(PortOf(edge)), "'"),
-        PortOf(edge) == v1::OUTPUT_PORT_LATE ? "window_aggregate and window_top_n have late rows"
-                                             : "");
+        PortOf(edge) == v1::OUTPUT_PORT_LATE ? "nodes of windows have late rows" : "");
     return;
   }
   into_[static_cast<size_t>(to)].push_back(index);

@@ -4,6 +4,7 @@
 #include "runtime/base/text.h"
 #include "sql/changelog.h"
 #include "sql/expression_text.h"
+#include "sql/join_sides.h"
 #include "sql/node_compiler.h"
 #include "sql/time_literals.h"
 #include "sql/type_names.h"
@@ -14,62 +15,6 @@ namespace {
 bool KeepsLeftOnly(const v1::Join& join) {
   return join.kind() == v1::Join::KIND_SEMI || join.kind() == v1::Join::KIND_ANTI;
 }
-bool LeftMayBeNull(const v1::Join& join) {
-  return join.kind() == v1::Join::KIND_RIGHT || join.kind() == v1::Join::KIND_FULL;
-}
-bool RightMayBeNull(const v1::Join& join) {
-  return join.kind() == v1::Join::KIND_LEFT || join.kind() == v1::Join::KIND_FULL;
-}
-
-// Left columns, then right ones, under their names and ids in the output.
-v1::Schema BothSides(const NodeContext& context, const v1::Join& join) {
-  v1::Schema both;
-  for (const v1::Field& field : context.input->schema.fields()) {
-    AddField(both, field.id(), join.left_prefix() + field.name(), field.type(),
-             field.not_null() && !LeftMayBeNull(join));
-  }
-  for (const v1::Field& field : context.right->schema.fields()) {
-    AddField(both, field.id() + join.right_id_offset(), join.right_prefix() + field.name(),
-             field.type(), field.not_null() && !RightMayBeNull(join));
-  }
-  return both;
-}
-
-bool CompileKeys(const NodeContext& context, v1::Join& join) {
-  std::vector<int> left, right;
-  bool ok = CompileFields(context, ".join.left_keys", context.input->schema,
-                          *join.mutable_left_keys(), &left);
-  ok &= CompileFields(context, ".join.right_keys", context.right->schema,
-                      *join.mutable_right_keys(), &right);
-  if (!ok) return false;
-  if (left.size() != right.size()) {
-    context.Error("MR1412", ".join.right_keys",
-                  Concat("the sides have ", left.size(), " and ", right.size(), " keys"),
-                  "keys are compared pairwise");
-    return false;
-  }
-  for (size_t i = 0; i < left.size(); ++i) {
-    const v1::Field& a = context.input->schema.fields(left[i]);
-    const v1::Field& b = context.right->schema.fields(right[i]);
-    if (SameType(a.type(), b.type())) continue;
-    context.Error("MR1412", Concat(".join.right_keys"),
-                  Concat("'", a.name(), "' is ", TypeText(a.type()), " and '", b.name(), "' is ",
-                         TypeText(b.type())),
-                  "CAST one of them in a project node before the join");
-    ok = false;
-  }
-  return ok;
-}
-
-bool CompileCondition(const NodeContext& context, const v1::Schema& both, v1::Join& join) {
-  if (!join.has_condition()) return true;
-  if (!CompileExpression(context, ".join.condition", both, *join.mutable_condition())) return false;
-  if (join.condition().type().kind() == v1::Type::KIND_BOOL) return true;
-  context.Error("MR1402", ".join.condition",
-                Concat("a join condition is a BOOLEAN, not ", TypeText(join.condition().type())));
-  return false;
-}
-
 bool CompileTime(const NodeContext& context, const std::string& at, const StreamFacts& side,
                  v1::Fields& time, bool* is_end) {
   int column = -1;
@@ -141,11 +86,11 @@ std::optional<StreamFacts> CompileJoin(const NodeContext& context) {
   v1::Join& join = *context.node.mutable_join();
   if (join.kind() == v1::Join::KIND_UNSPECIFIED) join.set_kind(v1::Join::KIND_INNER);
   if (join.right_id_offset() == 0) join.set_right_id_offset(LargestId(context.input->schema));
-  const v1::Schema both = BothSides(context, join);
+  const v1::Schema both = BothSides(context.input->schema, context.right->schema, join);
   bool ok = CheckNames(context, ".join", both);
-  ok &= CompileKeys(context, join);
+  ok &= CompileJoinKeys(context, ".join", context.input->schema, context.right->schema, join);
   ok &= CompileTimes(context, join);
-  ok = ok && CompileCondition(context, both, join);
+  ok = ok && CompileJoinCondition(context, ".join", both, join);
   if (!ok) return std::nullopt;
   StreamFacts out{.schema = KeepsLeftOnly(join) ? context.input->schema : both,
                   .has_watermark = context.input->has_watermark && context.right->has_watermark};
@@ -159,8 +104,8 @@ std::optional<StreamFacts> CompileJoin(const NodeContext& context) {
   // Rows of one window come together before the watermark passes its end.
   if (timed && join.left_time_is_end() && join.right_time_is_end() && join.lower_ms() == 0 &&
       join.upper_ms() == 0) {
-    if (!LeftMayBeNull(join)) out.window_ends.insert(join.left_time().ids(0));
-    if (!KeepsLeftOnly(join) && !RightMayBeNull(join)) {
+    if (!LeftMayBeNull(join.kind())) out.window_ends.insert(join.left_time().ids(0));
+    if (!KeepsLeftOnly(join) && !RightMayBeNull(join.kind())) {
       out.window_ends.insert(join.right_time().ids(0) + join.right_id_offset());
     }
   }
@@ -188,12 +133,9 @@ std::string_view KindText(v1::Join::Kind kind) {
 // `sides`: the columns of both.
 std::string JoinText(const v1::Node& node, const v1::Schema& sides) {
   const v1::Join& join = node.join();
-  std::string text(KindText(join.kind()));
-  if (join.left_keys().ids_size() > 0) text += Concat(" on ", FieldsText(join.left_keys(), sides));
-  if (join.has_condition()) {
-    const v1::Schema& names = KeepsLeftOnly(join) ? sides : node.schema();
-    text += Concat(", where ", ExpressionText(join.condition(), names));
-  }
+  std::string text =
+      Concat(KindText(join.kind()),
+             JoinPartsText(join, sides, KeepsLeftOnly(join) ? sides : node.schema()));
   if (join.left_time().ids_size() > 0) {
     text += Concat(", times within ", join.lower_ms(), " to ", join.upper_ms(), " ms of ",
                    FieldsText(join.left_time(), sides));
@@ -217,6 +159,8 @@ const NodeKind kJoinNode = {
       return input == 0 ? node.join().left_keys() : node.join().right_keys();
     },
     .keeps_for_ever = [](const v1::Node& node) { return node.join().left_time().ids_size() == 0; },
+    .sides = [](const v1::Node& node, const v1::Schema& left,
+                const v1::Schema& right) { return BothSides(left, right, node.join()); },
     .inputs = 2,
     .accepts = kExactChanges,
     .has_dead_letter_output = true,

@@ -22,7 +22,7 @@ struct NodeContext {
   const StreamFacts* input = nullptr;  // Input 0; null for sources.
   Diagnostics& diagnostics;
   const v1::JobGraph* graph = nullptr;  // For what belongs to the whole job: its models.
-  const StreamFacts* right = nullptr;   // Input 1 of a join.
+  const StreamFacts* right = nullptr;   // Input 1, of nodes that have two.
 
   void Warning(std::string code, const std::string& at, std::string message,
                std::string hint = "") const {
@@ -49,6 +49,10 @@ extern const NodeKind kGroupAggregateNode;   // changelog_nodes.cc
 extern const NodeKind kInferenceNode;        // inference_node.cc
 extern const NodeKind kJoinNode;             // join_node.cc
 extern const NodeKind kTopNNode;             // top_n_node.cc
+extern const NodeKind kProcessingTimeNode;   // processing_time_node.cc
+extern const NodeKind kAssignWindowsNode;    // assign_windows_node.cc
+extern const NodeKind kLookupJoinNode;       // lookup_join_node.cc
+extern const NodeKind kTemporalJoinNode;     // temporal_join_node.cc
 
 // Rows that a partition of a top_n may keep.
 inline constexpr uint64_t kTopNLimitMax = 100'000;
@@ -77,6 +81,10 @@ void AddReferences(const v1::Expr& expr, FieldIds& out);
 // Binds and names the aggregates of a node; `at` is the path of the list.
 bool CompileAggregates(const NodeContext& context, const std::string& at,
                        google::protobuf::RepeatedPtrField<v1::Aggregate>& aggregates);
+// Binds the time of a window and checks its lengths; `at` is the path of the window.
+bool CompileWindow(const NodeContext& context, const std::string& at, v1::Window& window);
+// "tumble(ts, 10 s)".
+std::string WindowText(const v1::Window& window, const v1::Schema& input);
 // Binds the order of a ranking node; `at` is the path of the list.
 bool CompileOrder(const NodeContext& context, const std::string& at,
                   google::protobuf::RepeatedPtrField<v1::SortKey>& order);

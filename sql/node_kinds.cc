@@ -7,9 +7,12 @@ namespace {
 
 // In the order of the cases in graph.proto.
 constexpr const NodeKind* kNodeKinds[] = {
-    &kSourceNode,          &kSinkNode,       &kFilterNode,    &kProjectNode,        &kWatermarkNode,
-    &kWindowAggregateNode, &kWindowTopNNode, &kNormalizeNode, &kGroupAggregateNode, &kJoinNode,
-    &kInferenceNode,       &kTopNNode,
+    &kSourceNode,         &kSinkNode,          &kFilterNode,
+    &kProjectNode,        &kWatermarkNode,     &kWindowAggregateNode,
+    &kWindowTopNNode,     &kNormalizeNode,     &kGroupAggregateNode,
+    &kJoinNode,           &kInferenceNode,     &kTopNNode,
+    &kProcessingTimeNode, &kAssignWindowsNode, &kLookupJoinNode,
+    &kTemporalJoinNode,
 };
 
 }  // namespace

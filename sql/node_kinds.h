@@ -45,9 +45,13 @@ struct NodeKind {
   // Whether nothing but a time to live (Node.state_ttl_ms) frees the state of keys that fall
   // silent. Null: no.
   bool (*keeps_for_ever)(const v1::Node& node) = nullptr;
+  // Of joins: the columns of both sides, as its condition sees them. Null: those of the input.
+  v1::Schema (*sides)(const v1::Node& node, const v1::Schema& left,
+                      const v1::Schema& right) = nullptr;
   uint32_t inputs = 1;
-  // Its output has the columns of its input.
+  // Its output has the columns of its input, and those that `adds` names.
   bool passes_columns = false;
+  void (*adds)(const v1::Node& node, FieldIds& out) = nullptr;
   // The changelog modes of the input that it understands.
   Modes accepts = kAppendOnly;
   bool has_late_output = false;

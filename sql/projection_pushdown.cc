@@ -83,8 +83,16 @@ class Pushdown {
       return needed;
     }
     if (kind->passes_columns) needed = NeededOutput(node);
+    for (const uint32_t id : AddedBy(node)) needed.erase(id);
     kind->reads(node, needed);
     return needed;
+  }
+
+  static FieldIds AddedBy(const v1::Node& node) {
+    FieldIds added;
+    const NodeKind* const kind = FindNodeKind(node.body_case());
+    if (kind->adds != nullptr) kind->adds(node, added);
+    return added;
   }
 
   bool HasLateReader(const v1::Node& node) {
@@ -139,9 +147,12 @@ class Pushdown {
       v1::Node& to = *nodes_.at(edge->to());
       const NodeKind* const kind = FindNodeKind(to.body_case());
       if (edge->output() != v1::OUTPUT_PORT_MAIN || !kind->passes_columns) continue;
+      const FieldIds added = AddedBy(to);
       v1::Schema narrow;
       for (const v1::Field& field : to.schema().fields()) {
-        if (FieldById(from.schema(), field.id()) != nullptr) *narrow.add_fields() = field;
+        const bool stays =
+            added.contains(field.id()) || FieldById(from.schema(), field.id()) != nullptr;
+        if (stays) *narrow.add_fields() = field;
       }
       *to.mutable_schema() = std::move(narrow);
       Narrow(to);

@@ -103,6 +103,7 @@ std::optional<StreamFacts> CompileProject(const NodeContext& context) {
     field.set_not_null(bare->not_null());
     if (context.input->event_times.contains(from)) out.event_times.insert(column.id());
     if (context.input->window_ends.contains(from)) out.window_ends.insert(column.id());
+    if (context.input->processing_times.contains(from)) out.processing_times.insert(column.id());
   }
   if (!CheckNames(context, ".project", out.schema) || !UniqueIds(context, out.schema)) {
     return std::nullopt;

@@ -18,6 +18,8 @@ struct StreamFacts {
   std::set<uint32_t> event_times;
   // Columns that hold the end of a window whose rows are complete when the watermark reaches it.
   std::set<uint32_t> window_ends;
+  // Columns that hold the time at which a row passed a processing_time node.
+  std::set<uint32_t> processing_times;
   bool has_watermark = false;
   // Uid of the source whose chain this is: only filters and projections of the same tasks are
   // between here and there. Empty elsewhere.

@@ -16,9 +16,8 @@ namespace {
 // Longer windows and shifts would leave the range of timestamps.
 constexpr uint64_t kWindowMsMax = uint64_t{100} * 366 * 86'400'000;
 
-bool CompileWindowTime(const NodeContext& context, v1::Window& window) {
+bool CompileWindowTime(const NodeContext& context, const std::string& at, v1::Window& window) {
   const StreamFacts& input = *context.input;
-  const std::string at = ".window_aggregate.window.time";
   int column = -1;
   if (!CompileField(context, at, input.schema, *window.mutable_time(), &column)) return false;
   const v1::Field& field = input.schema.fields(column);
@@ -98,13 +97,17 @@ SqlProblem CheckLengths(const v1::Window& window) {
   return {};
 }
 
-bool CompileWindow(const NodeContext& context, v1::Window& window) {
-  const bool time_ok = CompileWindowTime(context, window);
+}  // namespace
+
+bool CompileWindow(const NodeContext& context, const std::string& at, v1::Window& window) {
+  const bool time_ok = CompileWindowTime(context, at + ".time", window);
   const SqlProblem problem = CheckLengths(window);
   if (problem.message.empty()) return time_ok;
-  context.Error(problem.code, ".window_aggregate.window", problem.message, problem.hint);
+  context.Error(problem.code, at, problem.message, problem.hint);
   return false;
 }
+
+namespace {
 
 // Binds the SQL text, or checks the parts of a call that is given as a message.
 bool BindAggregate(const NodeContext& context, const std::string& at, v1::Aggregate& aggregate) {
@@ -216,7 +219,7 @@ StreamFacts OutputOf(const StreamFacts& input, v1::WindowAggregate& body) {
 
 std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context) {
   v1::WindowAggregate& body = *context.node.mutable_window_aggregate();
-  bool ok = CompileWindow(context, *body.mutable_window());
+  bool ok = CompileWindow(context, ".window_aggregate.window", *body.mutable_window());
   std::vector<int> keys;
   ok &= CompileFields(context, ".window_aggregate.keys", context.input->schema,
                       *body.mutable_keys(), &keys);
@@ -226,6 +229,8 @@ std::optional<StreamFacts> CompileWindowAggregate(const NodeContext& context) {
   if (!CheckNames(context, ".window_aggregate", out.schema)) return std::nullopt;
   return out;
 }
+
+}  // namespace
 
 // ---- explain ----
 
@@ -252,6 +257,8 @@ std::string WindowText(const v1::Window& window, const v1::Schema& input) {
   if (window.offset_ms() != 0) text += Concat(", offset ", window.offset_ms(), " ms");
   return text + ")";
 }
+
+namespace {
 
 std::string WindowAggregateText(const v1::Node& node, const v1::Schema& input) {
   const v1::WindowAggregate& body = node.window_aggregate();

@@ -133,15 +133,13 @@ void AddFormat(std::string_view name, TableUse use, std::vector<OptionSpec>& spe
     problems.push_back({"format", std::string(MessageOf(format.status())), ""});
     return;
   }
-  const bool able = use == TableUse::kSource ? (*format)->decodes : (*format)->encodes;
+  const bool reads = use != TableUse::kSink;
+  const bool able = reads ? (*format)->decodes : (*format)->encodes;
   if (!able) {
     problems.push_back(
-        {"format",
-         Concat("format '", name, "' cannot be ", use == TableUse::kSource ? "read" : "written"),
-         ""});
+        {"format", Concat("format '", name, "' cannot be ", reads ? "read" : "written"), ""});
   }
-  const auto options =
-      use == TableUse::kSource ? (*format)->decode_options : (*format)->encode_options;
+  const auto options = reads ? (*format)->decode_options : (*format)->encode_options;
   specs.insert(specs.end(), options.begin(), options.end());
 }
 
@@ -206,6 +204,17 @@ std::vector<OptionProblem> ValidateOptions(std::span<const OptionSpec> specs,
   return problems;
 }
 
+TableUseSpec SpecOfUse(const ConnectorSpec& spec, TableUse use) {
+  switch (use) {
+    case TableUse::kSource:
+      return {spec.has_source, spec.source_needs_format, spec.source_options};
+    case TableUse::kSink:
+      return {spec.has_sink, spec.sink_needs_format, spec.sink_options};
+    default:
+      return {spec.has_lookup, spec.source_needs_format, spec.lookup_options};
+  }
+}
+
 std::vector<OptionProblem> ValidateTable(std::string_view connector, std::string_view format,
                                          TableUse use, const OptionMap& options,
                                          std::span<const std::string> columns) {
@@ -213,19 +222,23 @@ std::vector<OptionProblem> ValidateTable(std::string_view connector, std::string
   if (!found.ok()) return {{"connector", std::string(MessageOf(found.status())), ""}};
   const ConnectorSpec& spec = **found;
   const bool source = use == TableUse::kSource;
+  const TableUseSpec as_used = SpecOfUse(spec, use);
   std::vector<OptionProblem> problems;
-  if (!(source ? spec.has_source : spec.has_sink)) {
-    problems.push_back(
-        {"connector",
-         Concat("connector '", connector, "' cannot be ", source ? "read from" : "written to"),
-         ""});
+  if (!as_used.possible) {
+    problems.push_back({"connector",
+                        Concat("connector '", connector, "' cannot be ",
+                               source                     ? "read from"
+                               : use == TableUse::kLookup ? "looked up"
+                                                          : "written to"),
+                        ""});
     return problems;
   }
-  const auto own = source ? spec.source_options : spec.sink_options;
-  std::vector<OptionSpec> specs(own.begin(), own.end());
-  const bool needs_format = source ? spec.source_needs_format : spec.sink_needs_format;
+  std::vector<OptionSpec> specs(as_used.options.begin(), as_used.options.end());
+  if (use == TableUse::kLookup) {
+    specs.insert(specs.end(), LookupOptions().begin(), LookupOptions().end());
+  }
   if (!format.empty()) {
-    if (needs_format) {
+    if (as_used.needs_format) {
       AddFormat(format, use, specs, problems);
       const auto about = FindFormatSpec(format);
       if (source && about.ok() && (*about)->changes != SourceChanges::kNone &&
@@ -238,7 +251,7 @@ std::vector<OptionProblem> ValidateTable(std::string_view connector, std::string
     } else {
       problems.push_back({"format", Concat("connector '", connector, "' takes no format"), ""});
     }
-  } else if (needs_format) {
+  } else if (as_used.needs_format) {
     problems.push_back(MissingFormat(connector));
   }
   OptionMap rest = options;

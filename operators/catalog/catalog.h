@@ -76,6 +76,7 @@ struct ConnectorSpec {
   std::string_view help;
   bool has_source = false;
   bool has_sink = false;
+  bool has_lookup = false;  // A join can ask for rows of the table (lookup_join).
   // Rows are made of messages: the table needs a 'format'.
   bool source_needs_format = false;
   bool sink_needs_format = false;
@@ -86,6 +87,7 @@ struct ConnectorSpec {
   SinkKey sink_key = SinkKey::kNever;
   std::span<const OptionSpec> source_options;
   std::span<const OptionSpec> sink_options;
+  std::span<const OptionSpec> lookup_options;  // Beside LookupOptions().
   std::span<const MetadataSpec> metadata;
 };
 
@@ -107,8 +109,17 @@ std::span<const FormatSpec> FormatSpecs();
 absl::StatusOr<const ConnectorSpec*> FindConnectorSpec(std::string_view name);
 absl::StatusOr<const FormatSpec*> FindFormatSpec(std::string_view name);
 
-// What a table is used for. A SQL table may be both; it is validated once per use.
-enum class TableUse : uint8_t { kSource, kSink };
+// What a table is used for. A SQL table may be all; it is validated once per use.
+enum class TableUse : uint8_t { kSource, kSink, kLookup };
+// Whether the connector can be used so, what it takes then, and whether it needs a format.
+struct TableUseSpec {
+  bool possible = false;
+  bool needs_format = false;
+  std::span<const OptionSpec> options;
+};
+TableUseSpec SpecOfUse(const ConnectorSpec& spec, TableUse use);
+// Options of lookups, whatever the connector.
+std::span<const OptionSpec> LookupOptions();
 
 struct OptionProblem {
   std::string option;   // Name of the option; empty for the table as a whole.

@@ -279,6 +279,66 @@ constexpr OptionSpec kPostgresSink[] = {
     kPgUser,
 };
 
+constexpr OptionSpec kPostgresLookup[] = {
+    kPgDatabase,
+    kPgHost,
+    {.name = "lookup.timeout",
+     .kind = OptionKind::kDuration,
+     .default_value = "30 s",
+     .min = 100,
+     .max = 3'600'000,
+     .help = "Of a statement that asks for keys"},
+    kPgPassword,
+    kPgPort,
+    kPgSchema,
+    kPgTable,
+    kPgUser,
+};
+
+// ---- lookups ------------------------------------------------------------------------------------
+
+constexpr std::string_view kLookupCaches[] = {"none", "partial", "full"};
+constexpr OptionSpec kLookup[] = {
+    {.name = "lookup.cache",
+     .kind = OptionKind::kEnum,
+     .values = kLookupCaches,
+     .help = "none: every batch of rows asks the table; partial: answers are kept for a while; "
+             "full: the table is read whole. Without it: full for files, else none"},
+    {.name = "lookup.full-cache.max-rows",
+     .kind = OptionKind::kInt,
+     .default_value = "1000000",
+     .min = 1,
+     .max = kRowsMax,
+     .help = "A larger table ends the job: each task has all of it in memory"},
+    {.name = "lookup.full-cache.periodic-reload.interval",
+     .kind = OptionKind::kDuration,
+     .min = 100,
+     .max = int64_t{366} * 86'400'000,
+     .help = "How often the table is read again; without it, only when a task begins"},
+    {.name = "lookup.max-retries",
+     .kind = OptionKind::kInt,
+     .default_value = "3",
+     .min = 0,
+     .max = 1000,
+     .help = "How often a question that failed is asked again before the job restarts"},
+    {.name = "lookup.partial-cache.cache-missing-key",
+     .kind = OptionKind::kBool,
+     .default_value = "true",
+     .help = "Keep also that a key has no row"},
+    {.name = "lookup.partial-cache.expire-after-write",
+     .kind = OptionKind::kDuration,
+     .default_value = "60 s",
+     .min = 1,
+     .max = int64_t{366} * 86'400'000,
+     .help = "How old an answer may be that is used again"},
+    {.name = "lookup.partial-cache.max-rows",
+     .kind = OptionKind::kInt,
+     .default_value = "100000",
+     .min = 1,
+     .max = kRowsMax,
+     .help = "Rows per task; those longest unused make room"},
+};
+
 // ---- print --------------------------------------------------------------------------------------
 
 constexpr std::string_view kPrintStyles[] = {"changelog", "json"};
@@ -305,12 +365,14 @@ constexpr ConnectorSpec kConnectors[] = {
      .help = "Lines of files; a folder of part files",
      .has_source = true,
      .has_sink = true,
+     .has_lookup = true,
      .source_needs_format = true,
      .sink_needs_format = true,
      .boundedness = Boundedness::kBounded,
      .sink_guarantee = Guarantee::kExactlyOnce,
      .source_options = kFileSource,
-     .sink_options = kFileSink},
+     .sink_options = kFileSink,
+     .lookup_options = kFileSource},
     {.name = "kafka",
      .help = "Topics of Apache Kafka",
      .has_source = true,
@@ -328,11 +390,13 @@ constexpr ConnectorSpec kConnectors[] = {
      .boundedness = Boundedness::kByOption,
      .source_options = kNexmarkSource},
     {.name = "postgres",
-     .help = "A table of PostgreSQL: inserts, or upserts and deletes by key",
+     .help = "A table of PostgreSQL: inserts, or upserts and deletes by key; lookups",
      .has_sink = true,
+     .has_lookup = true,
      .sink_guarantee = Guarantee::kExactlyOnce,
      .sink_key = SinkKey::kForChanges,
-     .sink_options = kPostgresSink},
+     .sink_options = kPostgresSink,
+     .lookup_options = kPostgresLookup},
     {.name = "postgres-cdc",
      .help = "Changes of a PostgreSQL table by logical replication",
      .has_source = true,
@@ -361,6 +425,8 @@ constexpr ConnectorSpec kConnectors[] = {
 };
 
 }  // namespace
+
+std::span<const OptionSpec> LookupOptions() { return kLookup; }
 
 std::span<const ConnectorSpec> ConnectorSpecs() { return kConnectors; }
 

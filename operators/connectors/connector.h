@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/base/env.h"
+#include "runtime/task/lookup_table.h"
 #include "runtime/task/sink.h"
 #include "runtime/task/source.h"
 
@@ -24,6 +25,9 @@ struct Connector {
   absl::StatusOr<std::unique_ptr<SplitDiscovery>> (*make_discovery)(const v1::Node& node,
                                                                     Env& env) = nullptr;
   absl::StatusOr<std::unique_ptr<Sink>> (*make_sink)(const v1::Node& node) = nullptr;
+  // Tables of lookups that are asked by key; `node` has a source for what they are. Null: the
+  // connector's source is read whole instead (source_table.h), where the catalog says it can be.
+  absl::StatusOr<std::unique_ptr<LookupTable>> (*make_lookup)(const v1::Node& node) = nullptr;
   // Removes what sources like this one have made outside and leave there for the job to go on, and
   // says what it was, a line each. For a job that is not to come back. Blocks. Null: nothing.
   absl::StatusOr<std::vector<std::string>> (*clean)(const v1::Node& node) = nullptr;

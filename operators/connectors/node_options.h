@@ -11,8 +11,9 @@ class Node;
 }
 
 // Options of the source or sink that the node is, checked against the catalog: kInvalidArgument
-// names every problem.
+// names every problem. A table of lookups is a node with a source, too.
 absl::StatusOr<OptionMap> ReadNodeOptions(const v1::Node& node);
+absl::StatusOr<OptionMap> ReadNodeOptions(const v1::Node& node, TableUse use);
 
 // Where the column is in the messages of the source: its path, or its name.
 template <typename AnyField>

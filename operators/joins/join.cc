@@ -17,9 +17,9 @@
 #include "operators/expiry/key_expiry.h"
 #include "operators/joins/join_side.h"
 #include "operators/joins/joins.h"
+#include "operators/joins/pairs.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/expressions/expression.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {
@@ -38,18 +38,14 @@ class JoinOperator : public Operator {
     appends_ = context.node.changelog_mode() <= v1::CHANGELOG_MODE_APPEND;
     MILLRACE_RETURN_IF_ERROR(OpenSide(0, join));
     MILLRACE_RETURN_IF_ERROR(OpenSide(1, join));
-    std::vector<Field> fields = context.input_schemas[0]->fields();
-    for (Field field : context.input_schemas[1]->fields()) {
-      field.id += join.right_id_offset();
-      fields.push_back(std::move(field));
-    }
-    pair_schema_ = Schema::Make(std::move(fields));
+    pair_schema_ =
+        PairSchema(*context.input_schemas[0], *context.input_schemas[1], join.right_id_offset());
     left_columns_ = context.input_schemas[0]->size();
     lower_us_ = join.lower_ms() * 1000;
     upper_us_ = join.upper_ms() * 1000;
-    if (join.has_condition()) {
-      MILLRACE_ASSIGN_OR_RETURN(condition_, BindExpression(join.condition(), *pair_schema_));
-    }
+    MILLRACE_ASSIGN_OR_RETURN(
+        condition_, PairCondition::Make(join.has_condition() ? &join.condition() : nullptr,
+                                        *pair_schema_, context));
     watermark_ = context.restored_watermark;
     if (ttl_us_ > 0) expired_ = &ExpiredCounter(context);
     return absl::OkStatus();
@@ -195,7 +191,7 @@ class JoinOperator : public Operator {
     if (candidates.empty()) return absl::OkStatus();
     found_ = PairBatch(input, Take(batch, rows), builder.Finish());
     std::vector<bool> fits(candidates.size(), true);
-    MILLRACE_RETURN_IF_ERROR(CheckCondition(fits, out));
+    MILLRACE_RETURN_IF_ERROR(condition_.Check(found_, out, fits));
     CheckTimes(fits);
     for (size_t i = 0; i < candidates.size(); ++i) {
       if (fits[i]) pairs_.push_back(std::move(candidates[i]));
@@ -209,24 +205,6 @@ class JoinOperator : public Operator {
     const std::vector<Column>& right = (input == 0 ? others : mine).columns();
     columns.insert(columns.end(), right.begin(), right.end());
     return Batch(pair_schema_, mine.rows(), std::move(columns));
-  }
-
-  absl::Status CheckCondition(std::vector<bool>& fits, Emitter& out) {
-    if (condition_ == nullptr) return absl::OkStatus();
-    RowErrors errors;
-    MILLRACE_ASSIGN_OR_RETURN(const Column holds, condition_->Evaluate(found_, errors));
-    for (size_t i = 0; i < fits.size(); ++i) {
-      const auto at = static_cast<int64_t>(i);
-      fits[i] = !holds.IsNull(at) && holds.BoolAt(at);
-    }
-    if (!errors.empty()) {
-      for (const RowErrors::Entry& error : errors.entries) {
-        fits[static_cast<size_t>(error.row)] = false;
-      }
-      (void)DeadLetterRows(context_->node.uid(), "MR4001", found_, errors, context_->counters,
-                           context_->clock, out);  // Pairs, not rows: nothing else becomes of them.
-    }
-    return absl::OkStatus();
   }
 
   void CheckTimes(std::vector<bool>& fits) const {
@@ -354,7 +332,7 @@ class JoinOperator : public Operator {
   int64_t lower_us_ = 0, upper_us_ = 0;
   SchemaPtr pair_schema_;
   int left_columns_ = 0;
-  std::unique_ptr<Expression> condition_;
+  PairCondition condition_;
   std::optional<JoinSide> sides_[2];
   EventTime watermark_ = EventTime::Min();
   int64_t ttl_us_ = 0;  // 0: rows are kept for ever, or until no partner can come.

@@ -12,5 +12,8 @@ std::unique_ptr<Operator> MakeFilter();
 std::unique_ptr<Operator> MakeProject();
 // Observes event times per split for the task, which then moves the watermark (split_watermarks.h).
 std::unique_ptr<Operator> MakeWatermark();
+// Stamps rows with the time at which they pass, and may be the clock of what comes behind it: rows
+// stamped after a restart are not before the watermark that was there before it.
+std::unique_ptr<Operator> MakeProcessingTime();
 
 }  // namespace millrace

@@ -1,4 +1,4 @@
-// Keyed window aggregation over event time.
+// Windows over event time: aggregates by key, and the windows of single rows.
 #pragma once
 
 #include <memory>
@@ -14,5 +14,8 @@ std::unique_ptr<Operator> MakePaneWindow();
 
 // Sessions per key: a row opens [time, time + gap) and merges with every session that it touches.
 std::unique_ptr<Operator> MakeSessionWindow();
+
+// Each row once for every window that it belongs to and that is still open, without state.
+std::unique_ptr<Operator> MakeAssignWindows();
 
 }  // namespace millrace

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -105,6 +106,11 @@ class Operator {
   // same call is then repeated before any other method. The task forwards the watermark after
   // kDone. End of input is EventTime::Max().
   virtual absl::StatusOr<Progress> OnWatermark(EventTime, Emitter&) { return Progress::kDone; }
+
+  // Operators that give event time by the clock: the present. It never goes back, and no row that
+  // is emitted from here on is before it. The task asks at every step and passes it on from this
+  // operator; watermarks of the input end here, but for the one of the end.
+  virtual std::optional<EventTime> OwnWatermark() { return std::nullopt; }
 
   // Moves whatever the operator still caches into the state store, which the task then snapshots as
   // `epoch`.

@@ -126,6 +126,7 @@ Task::Step Task::RunStep() {
     }
     if (has_source_) ScheduleDiscovery();
     FindAsynchronous();
+    FindTimeGivers();
   }
   const bool posted = mailbox_.RunPosted() > 0;
   if (done_) return Step::kIdle;
@@ -135,6 +136,11 @@ Task::Step Task::RunStep() {
   if (pass_.active) {
     ContinueWatermark();
     return Step::kProgress;
+  }
+  if (!time_givers_.empty()) {
+    AdvanceOwnWatermarks();
+    if (pass_.active) return Step::kProgress;
+    if (done_) return Step::kIdle;
   }
   if (!asynchronous_.empty()) {
     const Step step = RunAsynchronous();
@@ -330,6 +336,7 @@ void Task::AdvanceInputWatermark() {
   if (!any_active) {
     SendIdle();
   } else if (minimum > nodes_[0]->watermark) {
+    if (nodes_[0]->gives_time && minimum != EventTime::Max()) return;
     idle_sent_ = false;
     BeginWatermark(0, minimum);
   }
@@ -345,8 +352,8 @@ void Task::ContinueWatermark() {
   for (; pass_.next < nodes_.size(); ++pass_.next) {
     Node& node = *nodes_[pass_.next];
     if (!nodes_[pass_.origin]->reaches[pass_.next] || HoldWatermark(node)) continue;
-    const EventTime watermark =
-        asynchronous_.empty() ? pass_.watermark : PassableTo(pass_.next, pass_.watermark);
+    const EventTime watermark = PassableTo(pass_.next, pass_.watermark);
+    if (node.gives_time && pass_.next != pass_.origin && watermark != EventTime::Max()) continue;
     if (node.watermark >= watermark) continue;
     if (node.op != nullptr) {
       absl::StatusOr<Progress> progress = node.op->OnWatermark(watermark, *node.emitter);
@@ -367,9 +374,27 @@ void Task::SendIdle() {
   idle_wanted_ = AnyUnderWay();  // Downstream must not go on without these rows.
   if (idle_wanted_ || std::exchange(idle_sent_, true)) return;
   for (auto& node : nodes_) {
+    if (node->is_behind_clock) continue;  // Their time goes on.
     for (TaskOutput& output : node->outputs) {
       output.router->SendToAll({.kind = ChannelItem::Kind::kIdle});
     }
+  }
+}
+
+void Task::FindTimeGivers() {
+  for (auto& node : nodes_) {
+    if (node->op == nullptr || !node->op->OwnWatermark()) continue;
+    node->gives_time = true;
+    time_givers_.push_back(node.get());
+    for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i]->is_behind_clock |= node->reaches[i];
+  }
+}
+
+void Task::AdvanceOwnWatermarks() {
+  for (Node* node : time_givers_) {
+    const EventTime own = *node->op->OwnWatermark();
+    if (own > node->watermark) BeginWatermark(node->position, own);
+    if (pass_.active || done_) return;
   }
 }
 
@@ -460,8 +485,9 @@ bool Task::blocking() const {
 }
 
 absl::Duration Task::idle_poll_interval() const {
-  // Watermark idleness and sources without a wake-up need a look now and then.
-  return has_source_ && !source_ended_ ? absl::Milliseconds(2) : absl::Milliseconds(100);
+  // Watermark idleness, sources without a wake-up and the clock need a look now and then.
+  if (has_source_ && !source_ended_) return absl::Milliseconds(2);
+  return time_givers_.empty() ? absl::Milliseconds(100) : absl::Milliseconds(10);
 }
 
 int64_t Task::source_idle_ns() const {

@@ -214,6 +214,8 @@ class Task : public std::enable_shared_from_this<Task> {
   void ReleaseLatencyMark(Node& node);
   void ObserveLatency(Node& node, int64_t read_us);
   void FindAsynchronous();
+  void FindTimeGivers();
+  void AdvanceOwnWatermarks();
   Step RunAsynchronous();
   Step BringOut();
   bool Collect(Node& node, bool all);
@@ -252,6 +254,7 @@ class Task : public std::enable_shared_from_this<Task> {
     bool released = false;  // `origin` is asynchronous, and held it until now.
   } pass_;
   std::vector<Node*> asynchronous_;  // In topological order.
+  std::vector<Node*> time_givers_;   // Likewise.
   struct Trigger {
     Epoch epoch;
     AfterEpoch after;

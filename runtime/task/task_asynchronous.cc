@@ -101,10 +101,25 @@ void Task::ReleaseLatencyMark(Node& node) {
   PassLatencyMark(node.position, std::exchange(node.held_mark.read_us, 0), /*released=*/true);
 }
 
-// As much of `watermark` as the asynchronous nodes before `node` have let pass.
+// As much of `watermark` as the nodes before `node` have let pass: those with rows under way, and
+// those that give event time themselves.
 EventTime Task::PassableTo(size_t node, EventTime watermark) const {
+  // Until the end, rows before a clock do not hold up what is behind it.
+  const auto is_before_clock = [&](const Node* before) {
+    return watermark != EventTime::Max() &&
+           std::any_of(time_givers_.begin(), time_givers_.end(), [&](const Node* clock) {
+             return before->reaches[clock->position] && clock->reaches[node];
+           });
+  };
   for (const Node* before : asynchronous_) {
-    if (before->position == node || !before->reaches[node] || before->held.empty()) continue;
+    if (before->position == node || !before->reaches[node] || before->held.empty() ||
+        is_before_clock(before)) {
+      continue;
+    }
+    watermark = std::min(watermark, before->watermark);
+  }
+  for (const Node* before : time_givers_) {
+    if (before->position == node || !before->reaches[node]) continue;
     watermark = std::min(watermark, before->watermark);
   }
   return watermark;

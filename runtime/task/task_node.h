@@ -54,6 +54,10 @@ struct Task::Node {
   } held_mark;
   uint64_t rows_given() const { return counters.rows_in.value() - rows_restored; }
 
+  // Operators that give event time themselves, and the nodes behind them.
+  bool gives_time = false;
+  bool is_behind_clock = false;
+
   // Contexts outlive what borrows them: declared first, destroyed last.
   std::unique_ptr<StateStore> state;
   std::unique_ptr<StateMetrics> state_metrics;

@@ -139,6 +139,11 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
                      static_cast<int64_t>(place));
     }
     if (target.is_row_number) continue;
+    if (target.is_processing_time) {
+      return Problem("MR1205", "PROCTIME() cannot stand beside aggregates",
+                     "give the rows their time in a subquery: SELECT *, PROCTIME() AS p FROM …",
+                     static_cast<int64_t>(place));
+    }
     SqlProblem problem;
     if (BindTree(block.tree, *target.node, behind, &target.expr, &problem)) continue;
     Report(problem);

@@ -80,7 +80,55 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
   if (!added.has_source() && !added.has_sink()) *added.mutable_schema() = relation.facts.schema;
   relation.columns = ColumnsOf(relation.facts.schema, "");
   added_.emplace(std::move(identity), relation);
+  by_uid_.emplace(relation.uid, relation);
   return relation;
+}
+
+const v1::Node* GraphAssembler::FindNode(const std::string& uid) const {
+  const auto found = std::find_if(graph_.nodes().begin(), graph_.nodes().end(),
+                                  [&](const v1::Node& one) { return one.uid() == uid; });
+  return found == graph_.nodes().end() ? nullptr : &*found;
+}
+
+const Relation* GraphAssembler::FindRelation(const std::string& uid) const {
+  const auto found = by_uid_.find(uid);
+  return found == by_uid_.end() ? nullptr : &found->second;
+}
+
+const std::string& GraphAssembler::InputOf(const std::string& uid) const {
+  static const std::string* const none = new std::string;
+  for (const v1::Edge& edge : graph_.edges()) {
+    if (edge.to() == uid && edge.to_input() == 0) return edge.from();
+  }
+  return *none;
+}
+
+void GraphAssembler::DropUnread() {
+  std::set<std::string> read;
+  for (const v1::Node& node : graph_.nodes()) {
+    if (node.has_sink()) read.insert(node.uid());
+  }
+  for (size_t before = 0; before != read.size();) {
+    before = read.size();
+    for (const v1::Edge& edge : graph_.edges()) {
+      if (read.contains(edge.to())) read.insert(edge.from());
+    }
+  }
+  if (read.size() == static_cast<size_t>(graph_.nodes_size())) return;
+  v1::JobGraph kept = graph_;
+  kept.clear_nodes();
+  kept.clear_edges();
+  SourcePositions positions;
+  for (int i = 0; i < graph_.nodes_size(); ++i) {
+    if (!read.contains(graph_.nodes(i).uid())) continue;
+    positions.Add(NodePath(kept.nodes_size()), {.begin = positions_.Find(NodePath(i))});
+    *kept.add_nodes() = graph_.nodes(i);
+  }
+  for (const v1::Edge& edge : graph_.edges()) {
+    if (read.contains(edge.to())) *kept.add_edges() = edge;
+  }
+  graph_ = std::move(kept);
+  positions_ = std::move(positions);
 }
 
 void GraphAssembler::Report(const SqlProblem& problem) {

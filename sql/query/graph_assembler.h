@@ -32,6 +32,14 @@ class GraphAssembler {
                               const std::vector<const Relation*>& inputs, size_t offset,
                               const Relation* united = nullptr);
 
+  // A node that was added, and what it gives; null: there is none of this uid.
+  const v1::Node* FindNode(const std::string& uid) const;
+  const Relation* FindRelation(const std::string& uid) const;
+  // The node whose rows come into input 0.
+  const std::string& InputOf(const std::string& uid) const;
+  // Takes out nodes from which no way leads to a sink: read instead of them was what they read.
+  void DropUnread();
+
   // Of the nodes added from here on that would keep their state for ever; 0: never.
   void set_state_ttl_ms(uint64_t ms) { state_ttl_ms_ = ms; }
 
@@ -55,6 +63,7 @@ class GraphAssembler {
   uint64_t state_ttl_ms_ = 0;
   std::set<std::string> uids_;
   std::map<std::string, Relation> added_;  // By what the node is and reads.
+  std::map<std::string, Relation> by_uid_;
 };
 
 }  // namespace millrace

@@ -87,6 +87,33 @@ void NoteBounds(const v1::Expr& condition, const std::set<uint32_t>& left_times,
 
 }  // namespace
 
+std::optional<std::pair<v1::Expr, v1::Expr>> SidesOfEquality(
+    const v1::Expr& condition, const std::vector<RelationColumn>& left,
+    const std::vector<RelationColumn>& right) {
+  if (!condition.has_call() || condition.call().function() != "eq") return std::nullopt;
+  for (int turn = 0; turn < 2; ++turn) {
+    const v1::Expr& a = condition.call().arguments(turn);
+    const v1::Expr& b = condition.call().arguments(1 - turn);
+    const std::set<uint32_t> a_ids = ColumnIdsOf(a), b_ids = ColumnIdsOf(b);
+    if (!a_ids.empty() && !b_ids.empty() && !Intersects(a_ids, right) && !Intersects(b_ids, left)) {
+      return std::pair(a, b);
+    }
+  }
+  return std::nullopt;
+}
+
+// Queries see the columns by their table.
+std::string RightPrefix(const v1::Schema& left, const v1::Schema& right, const std::string& alias,
+                        uint32_t offset) {
+  for (const v1::Field& field : right.fields()) {
+    if (std::any_of(left.fields().begin(), left.fields().end(),
+                    [&](const v1::Field& one) { return one.name() == field.name(); })) {
+      return alias.empty() ? Concat("r", offset / kIdStride, ".") : alias + ".";
+    }
+  }
+  return "";
+}
+
 void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
                                    const Block& block, std::set<uint32_t>* out) const {
   if (node.is_array()) {
@@ -115,10 +142,23 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   std::vector<Relation> items;
   std::vector<const Json*> texts;
   for (const Json& node : from_clause) {
-    if (!Flatten(node, block, &items, &texts)) return std::nullopt;
+    if (!Flatten(node, block, {&select, where}, &items, &texts)) return std::nullopt;
   }
   std::vector<SubqueryTest> tests;
   if (where != nullptr) SplitWhere(*where, &texts, &tests);
+  const size_t place = PlaceOf(block, from_clause);
+  for (Relation& item : items) {
+    if (!item.window) continue;
+    std::set<uint32_t> tested;
+    if (where != nullptr) AddReferencesOf(*where, item.columns, block, &tested);
+    if (items.size() == 1 && tests.empty() && !tested.contains(kWindowStartId) &&
+        !tested.contains(kWindowEndId)) {
+      continue;
+    }
+    Planned assigned = AssignWindows(std::move(item), block, place);
+    if (!assigned) return std::nullopt;
+    item = *std::move(assigned);
+  }
   // Every item's columns under the ids that they will have behind the joins.
   std::vector<uint32_t> offsets;
   std::vector<RelationColumn> columns;
@@ -126,20 +166,12 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   for (const Relation& item : items) {
     offsets.push_back(next);
     for (RelationColumn column : item.columns) {
-      if (items.size() > 1 && column.id >= kRowNumberId) {
-        if (item.window) {
-          return Problem("MR1214", "a window function cannot be joined before it is aggregated",
-                         "aggregate it in a subquery: GROUP BY window_start, window_end",
-                         static_cast<int64_t>(PlaceOf(block, from_clause)));
-        }
-        continue;
-      }
+      if (items.size() > 1 && column.id >= kRowNumberId) continue;
       column.id += next;
       columns.push_back(std::move(column));
     }
     next += OffsetAfter(item.facts.schema);
   }
-  const size_t place = PlaceOf(block, from_clause);
   std::vector<v1::Expr> conditions;
   if (!BindConditions(texts, columns, block, &conditions, outer)) return std::nullopt;
   std::set<uint32_t> read;
@@ -189,17 +221,10 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     }
   }
   for (size_t i = 0; i < items.size(); ++i) {
-    if (items[i].window && std::any_of(own[i].begin(), own[i].end(), [](const v1::Expr& one) {
-          const std::set<uint32_t> ids = ColumnIdsOf(one);
-          return ids.contains(kWindowStartId) || ids.contains(kWindowEndId);
-        })) {
-      return Problem("MR1214", "WHERE cannot look at the window before it is aggregated",
-                     "use HAVING", static_cast<int64_t>(place));
-    }
     Planned filtered = PlanFilter(items[i], own[i], block, place);
     if (!filtered) return std::nullopt;
     items[i] = *std::move(filtered);
-    if (items.size() == 1 && (tests.empty() || items[i].window)) continue;
+    if (items.size() == 1 && tests.empty()) continue;
     Planned narrow = Narrow(items[i], read, offsets[i], block, place);
     if (!narrow) return std::nullopt;
     items[i] = *std::move(narrow);
@@ -264,8 +289,8 @@ QueryPlanner::Planned QueryPlanner::Narrow(const Relation& item, const std::set<
 }
 
 // Inner joins and commas become one list; other joins are items of it.
-bool QueryPlanner::Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
-                           std::vector<const Json*>* conditions) {
+bool QueryPlanner::Flatten(const Json& node, const Block& block, std::vector<const Json*> readers,
+                           std::vector<Relation>* items, std::vector<const Json*>* conditions) {
   if (node.contains("JoinExpr") &&
       node["JoinExpr"].value("jointype", "JOIN_INNER") == "JOIN_INNER") {
     const Json& join = node["JoinExpr"];
@@ -274,14 +299,21 @@ bool QueryPlanner::Flatten(const Json& node, const Block& block, std::vector<Rel
               static_cast<int64_t>(PlaceOf(block, node)));
       return false;
     }
-    if (!Flatten(join["larg"], block, items, conditions) ||
-        !Flatten(join["rarg"], block, items, conditions)) {
+    if (IsAsOf(join["rarg"], block)) {
+      Planned item = PlanAsOf(join, block, readers);
+      if (item) items->push_back(*std::move(item));
+      return item.has_value();
+    }
+    if (join.contains("quals")) readers.push_back(&join["quals"]);
+    if (!Flatten(join["larg"], block, readers, items, conditions) ||
+        !Flatten(join["rarg"], block, readers, items, conditions)) {
       return false;
     }
     if (join.contains("quals")) conditions->push_back(&join["quals"]);
     return true;
   }
-  Planned item = PlanItem(node, block);
+  const bool is_as_of = node.contains("JoinExpr") && IsAsOf(node["JoinExpr"]["rarg"], block);
+  Planned item = is_as_of ? PlanAsOf(node["JoinExpr"], block, readers) : PlanItem(node, block);
   if (!item) return false;
   items->push_back(*std::move(item));
   return true;
@@ -297,7 +329,8 @@ QueryPlanner::Planned QueryPlanner::PlanItem(const Json& node, const Block& bloc
     const Json& body = node["RangeVar"];
     const int64_t offset = OffsetOf(block, body);
     if (block.notes.as_of.contains(static_cast<size_t>(offset))) {
-      return Problem("MR1202", "FOR SYSTEM_TIME AS OF is not supported yet", "", offset);
+      return Problem("MR1222", "FOR SYSTEM_TIME AS OF stands behind the right side of a JOIN",
+                     "write a JOIN b FOR SYSTEM_TIME AS OF a.time ON a.id = b.id", offset);
     }
     name = alias_of(body, body.value("relname", ""));
     item = ReadTable(body.value("relname", ""), block, offset);
@@ -333,6 +366,8 @@ QueryPlanner::Planned QueryPlanner::PlanOuterJoin(const Json& body, const Block&
   }
   Planned left = PlanFrom(Json::array({body["larg"]}), nullptr, Json::object(), block);
   Planned right = PlanFrom(Json::array({body["rarg"]}), nullptr, Json::object(), block);
+  if (left && left->window) left = AssignWindows(*std::move(left), block, place);
+  if (right && right->window) right = AssignWindows(*std::move(right), block, place);
   if (!left || !right) return std::nullopt;
   const uint32_t offset = OffsetAfter(left->facts.schema);
   std::vector<RelationColumn> columns = left->columns;
@@ -382,28 +417,20 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
   std::vector<v1::Expr> rest;
   for (const v1::Expr& condition : conditions) {
     NoteBounds(condition, left_times, right_times, &bounds);
-    const bool equals = condition.has_call() && condition.call().function() == "eq";
-    bool is_key = false;
-    for (int turn = 0; equals && !is_key && turn < 2; ++turn) {
-      const v1::Expr& a = condition.call().arguments(turn);
-      const v1::Expr& b = condition.call().arguments(1 - turn);
-      const std::set<uint32_t> a_ids = ColumnIdsOf(a), b_ids = ColumnIdsOf(b);
-      if (a_ids.empty() || b_ids.empty() || Intersects(a_ids, right_columns) ||
-          Intersects(b_ids, left.columns)) {
-        continue;
-      }
-      uint32_t left_id = 0, right_id = 0;
-      Planned left_side = KeyColumn(std::move(left), a, &left_id, block, place);
-      Planned right_side =
-          KeyColumn(std::move(right), MoveIds(b, -offset), &right_id, block, place);
-      if (!left_side || !right_side) return std::nullopt;
-      left = *std::move(left_side);
-      right = *std::move(right_side);
-      join.mutable_left_keys()->add_ids(left_id);
-      join.mutable_right_keys()->add_ids(right_id);
-      is_key = true;
+    const auto sides = SidesOfEquality(condition, left.columns, right_columns);
+    if (!sides) {
+      rest.push_back(condition);
+      continue;
     }
-    if (!is_key) rest.push_back(condition);
+    uint32_t left_id = 0, right_id = 0;
+    Planned left_side = KeyColumn(std::move(left), sides->first, &left_id, block, place);
+    Planned right_side =
+        KeyColumn(std::move(right), MoveIds(sides->second, -offset), &right_id, block, place);
+    if (!left_side || !right_side) return std::nullopt;
+    left = *std::move(left_side);
+    right = *std::move(right_side);
+    join.mutable_left_keys()->add_ids(left_id);
+    join.mutable_right_keys()->add_ids(right_id);
   }
   if (!rest.empty()) *join.mutable_condition() = Conjunction(rest);
   const bool appends =
@@ -414,20 +441,8 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
     join.set_lower_ms(FloorMs(*bounds.lower_us));
     join.set_upper_ms(CeilMs(*bounds.upper_us));
   }
-  // Names must differ; queries see the columns by their table.
-  const auto taken = [&](const std::string& name) {
-    return std::any_of(left.facts.schema.fields().begin(), left.facts.schema.fields().end(),
-                       [&](const v1::Field& field) { return field.name() == name; });
-  };
-  std::string prefix;
-  for (const v1::Field& field : right.facts.schema.fields()) {
-    if (!taken(prefix + field.name())) continue;
-    prefix = right.columns.empty() || right.columns[0].table.empty()
-                 ? Concat("r", offset / kIdStride, ".")
-                 : right.columns[0].table + ".";
-    break;
-  }
-  join.set_right_prefix(prefix);
+  join.set_right_prefix(RightPrefix(left.facts.schema, right.facts.schema,
+                                    right.columns.empty() ? "" : right.columns[0].table, offset));
   Planned joined = assembler_.Add(block.object, "join", std::move(node), {&left, &right}, place);
   if (!joined) return std::nullopt;
   joined->columns = std::move(left.columns);
@@ -515,6 +530,18 @@ QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const B
     return problem.message.empty() ? Problem("MR1206", "DESCRIPTOR names one column", usage, place)
                                    : Report(problem);
   }
+  if (input->facts.processing_times.contains(column.field_id())) {
+    // The clock of the window is the one of the tasks before it.
+    v1::Node node;
+    v1::ProcessingTime& body = *node.mutable_processing_time();
+    body.set_name(FieldById(input->facts.schema, column.field_id())->name());
+    body.set_gives_watermark(true);
+    Planned timed = assembler_.Add(block.object, "processing-time", std::move(node), {&*input},
+                                   static_cast<size_t>(place));
+    if (!timed) return std::nullopt;
+    timed->columns = std::move(input->columns);
+    input = std::move(timed);
+  }
   window.mutable_time()->add_ids(column.field_id());
   std::vector<int64_t> lengths;
   for (size_t i = time + 1; i < arguments.size(); ++i) {
@@ -546,6 +573,35 @@ QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const B
   input->columns.push_back({alias, {"window_end"}, kWindowEndId, timestamp});
   input->window = std::move(window);
   return input;
+}
+
+QueryPlanner::Planned QueryPlanner::AssignWindows(Relation relation, const Block& block,
+                                                  size_t place) {
+  v1::Node node;
+  v1::AssignWindows& body = *node.mutable_assign_windows();
+  *body.mutable_window() = *relation.window;
+  const uint32_t start = LargestId(relation.facts.schema) + 1;
+  body.set_window_start_id(start);
+  body.set_window_end_id(start + 1);
+  // Rows of a window may have columns of these names: of another window.
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(relation.facts.schema.fields().begin(), relation.facts.schema.fields().end(),
+                       [&](const v1::Field& one) { return one.name() == name; });
+  };
+  const auto fresh = [&](std::string name) {
+    while (taken(name)) name += "0";
+    return name;
+  };
+  body.set_window_start_name(fresh("window_start"));
+  body.set_window_end_name(fresh("window_end"));
+  Planned assigned = assembler_.Add(block.object, "windows", std::move(node), {&relation}, place);
+  if (!assigned) return std::nullopt;
+  assigned->columns = std::move(relation.columns);
+  for (RelationColumn& column : assigned->columns) {
+    if (column.id == kWindowStartId) column.id = start;
+    if (column.id == kWindowEndId) column.id = start + 1;
+  }
+  return assigned;
 }
 
 // ---- WHERE row_number <= n ----

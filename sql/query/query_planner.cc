@@ -18,6 +18,12 @@ using nlohmann::json;
 
 constexpr int kQueryDepthMax = 40;
 
+bool IsProcessingTime(const json& node) {
+  if (!node.contains("FuncCall") || node["FuncCall"].contains("args")) return false;
+  const json& names = node["FuncCall"]["funcname"];
+  return !names.empty() && names.back()["String"].value("sval", "") == "proctime";
+}
+
 bool IsRowNumber(const json& node) {
   if (!node.contains("FuncCall") || !node["FuncCall"].contains("over")) return false;
   const json& names = node["FuncCall"]["funcname"];
@@ -107,6 +113,12 @@ v1::Expr ReplaceId(v1::Expr expr, uint32_t from, uint32_t to) {
 
 bool SameExpr(const v1::Expr& a, const v1::Expr& b) {
   return a.SerializeAsString() == b.SerializeAsString();
+}
+
+bool IsProcessingTime(std::string_view text) {
+  std::string plain = UpperText(std::string(text));
+  std::erase_if(plain, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
+  return plain == "PROCTIME()";
 }
 
 bool ContainsAggregate(const json& node) {
@@ -255,7 +267,7 @@ QueryPlanner::Planned QueryPlanner::PlanLimit(Relation relation, const Json& bod
                                               const Block& block) {
   const auto place = static_cast<int64_t>(PlaceOf(block, body.value("sortClause", Json())));
   if (!body.contains("limitCount") || !body.contains("sortClause") ||
-      body.contains("limitOffset") || relation.rank || relation.window) {
+      body.contains("limitOffset") || relation.rank) {
     return Problem("MR1202", "a stream has no end: ORDER BY needs LIMIT, and LIMIT ORDER BY",
                    "write ORDER BY column LIMIT 10", place);
   }
@@ -348,21 +360,20 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   Planned input = PlanFrom(body["fromClause"], where, body, block);
   if (!input) return std::nullopt;
   const size_t place = PlaceOf(block, body["targetList"]);
+  const bool aggregates = body.contains("groupClause") || body.contains("havingClause") ||
+                          ContainsAggregate(body["targetList"]);
+  if (input->window && !aggregates) input = AssignWindows(*std::move(input), block, place);
+  if (!input) return std::nullopt;
   std::optional<std::vector<Target>> targets = TargetsOf(body, *input, block);
   if (!targets) return std::nullopt;
-  if (body.contains("groupClause") || body.contains("havingClause") ||
-      ContainsAggregate(body["targetList"])) {
+  if (aggregates) {
     input = PlanAggregate(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
   } else {
-    if (input->window) {
-      return Problem("MR1214", "the rows of a window function are not aggregated",
-                     "GROUP BY window_start, window_end", static_cast<int64_t>(place));
-    }
     const RelationScope scope(input->columns);
     bool ok = true;
     for (Target& target : *targets) {
-      if (target.node == nullptr || target.is_row_number) continue;
+      if (target.node == nullptr || target.is_row_number || target.is_processing_time) continue;
       SqlProblem problem;
       if (BindTree(block.tree, *target.node, scope, &target.expr, &problem)) continue;
       Report(problem);
@@ -373,7 +384,7 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   const bool ranks = std::any_of(targets->begin(), targets->end(),
                                  [](const Target& one) { return one.is_row_number; });
   Planned result =
-      ranks ? PlanRank(*input, *targets, block) : PlanProject(*input, *targets, block, place);
+      ranks ? PlanRank(*input, *targets, block) : PlanTargets(*input, *targets, block, place);
   if (!result || !body.contains("distinctClause")) return result;
   const Json& distinct = body["distinctClause"];
   if (ranks || distinct.size() != 1 || !distinct[0].empty()) {
@@ -423,7 +434,10 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
       return Problem("MR1212", Concat("table '", table, "' is unknown"), "",
                      OffsetOf(block, value["ColumnRef"]));
     }
-    Target one{.node = &value, .expr = {}, .is_row_number = IsRowNumber(value)};
+    Target one{.node = &value,
+               .expr = {},
+               .is_row_number = IsRowNumber(value),
+               .is_processing_time = IsProcessingTime(value)};
     if (named) {
       one.name = AliasSpelled(block, target);
     } else if (value.contains("ColumnRef")) {
@@ -472,6 +486,42 @@ QueryPlanner::Planned QueryPlanner::PlanProject(const Relation& input,
     *column.mutable_expr() = target.expr;
   }
   return assembler_.Add(block.object, "project", std::move(node), {&input}, offset);
+}
+
+QueryPlanner::Planned QueryPlanner::PlanTargets(const Relation& input,
+                                                const std::vector<Target>& targets,
+                                                const Block& block, size_t offset) {
+  std::vector<Target> others;
+  for (const Target& target : targets) {
+    if (!target.is_processing_time) others.push_back(target);
+  }
+  if (others.size() == targets.size()) return PlanProject(input, targets, block, offset);
+  Planned rows = input;
+  if (others.empty()) {
+    rows->columns.clear();
+  } else {
+    rows = PlanProject(input, others, block, offset);
+  }
+  for (size_t i = 0; rows && i < targets.size(); ++i) {
+    if (!targets[i].is_processing_time) continue;
+    rows = AddProcessingTime(*std::move(rows), targets[i].name, i, block.object, offset);
+  }
+  return rows;
+}
+
+QueryPlanner::Planned QueryPlanner::AddProcessingTime(Relation relation, const std::string& name,
+                                                      size_t position, const std::string& object,
+                                                      size_t offset) {
+  v1::Node node;
+  node.mutable_processing_time()->set_name(name);
+  Planned stamped = assembler_.Add(object, "processing-time", std::move(node), {&relation}, offset);
+  if (!stamped) return std::nullopt;
+  const v1::Field& field = *stamped->facts.schema.fields().rbegin();
+  const std::string table = relation.columns.empty() ? "" : relation.columns[0].table;
+  stamped->columns = std::move(relation.columns);
+  stamped->columns.insert(stamped->columns.begin() + static_cast<std::ptrdiff_t>(position),
+                          {table, {name}, field.id(), field.type()});
+  return stamped;
 }
 
 QueryPlanner::Planned QueryPlanner::PlanFilter(const Relation& input,

@@ -67,7 +67,8 @@ class QueryPlanner {
     const Json* node = nullptr;
     v1::Expr expr;
     bool is_row_number = false;
-    uint32_t id = 0;  // Of the output column; 0: any.
+    bool is_processing_time = false;  // PROCTIME().
+    uint32_t id = 0;                  // Of the output column; 0: any.
   };
 
   // ---- query_planner.cc ----
@@ -85,6 +86,12 @@ class QueryPlanner {
   static std::vector<Target> AllColumns(const v1::Schema& schema);
   Planned PlanProject(const Relation& input, const std::vector<Target>& targets, const Block& block,
                       size_t offset);
+  // The targets, of which some may be PROCTIME().
+  Planned PlanTargets(const Relation& input, const std::vector<Target>& targets, const Block& block,
+                      size_t offset);
+  // Adds the time at which rows pass as a column, at `position` of those that are seen.
+  Planned AddProcessingTime(Relation relation, const std::string& name, size_t position,
+                            const std::string& object, size_t offset);
   Planned PlanFilter(const Relation& input, const std::vector<v1::Expr>& conditions,
                      const Block& block, size_t offset);
   std::optional<std::vector<Target>> TargetsOf(const Json& body, const Relation& input,
@@ -97,7 +104,9 @@ class QueryPlanner {
   // ---- tables.cc ----
   const TableDefinition* FindTable(const std::string& name) const;
   Planned ReadTable(const std::string& name, const Block& block, int64_t offset);
-  Planned PlanSource(const TableDefinition& table);
+  Planned PlanSource(const TableDefinition& definition);
+  bool ReadLookupTable(const std::string& name, int64_t offset, v1::Node& node,
+                       std::vector<RelationColumn>* columns);
   // Binds the text of an expression that stands at `offset` of the script.
   bool BindText(const std::string& text, size_t offset, const ExpressionScope& scope,
                 v1::Expr* out);
@@ -120,8 +129,9 @@ class QueryPlanner {
   // `outer`: of a subquery, or null.
   Planned PlanFrom(const Json& from_clause, const Json* where, const Json& select,
                    const Block& block, Outer* outer = nullptr);
-  bool Flatten(const Json& node, const Block& block, std::vector<Relation>* items,
-               std::vector<const Json*>* conditions);
+  // `readers`: what reads the columns, beside the joins in `node`.
+  bool Flatten(const Json& node, const Block& block, std::vector<const Json*> readers,
+               std::vector<Relation>* items, std::vector<const Json*>* conditions);
   bool BindConditions(const std::vector<const Json*>& texts,
                       const std::vector<RelationColumn>& columns, const Block& block,
                       std::vector<v1::Expr>* conditions, Outer* outer);
@@ -131,6 +141,8 @@ class QueryPlanner {
   Planned PlanOuterJoin(const Json& body, const Block& block);
   Planned PlanTableFunction(const Json& body, const Block& block);
   Planned PlanWindowFunction(const Json& call, const Block& block);
+  // Each row once per window of TABLE(TUMBLE(…)): for what is not an aggregate.
+  Planned AssignWindows(Relation relation, const Block& block, size_t place);
   Planned PlanJoin(v1::Join::Kind kind, Relation left, Relation right, uint32_t offset,
                    std::vector<v1::Expr> conditions, const Block& block, size_t place);
   Planned KeyColumn(Relation side, const v1::Expr& key, uint32_t* id, const Block& block,
@@ -139,6 +151,19 @@ class QueryPlanner {
                     const Block& block, size_t place);
   void AddReferencesOf(const Json& node, const std::vector<RelationColumn>& columns,
                        const Block& block, std::set<uint32_t>* out) const;
+
+  // ---- as_of.cc ----
+  // The name of a table behind which FOR SYSTEM_TIME AS OF stands.
+  static bool IsAsOf(const Json& node, const Block& block);
+  // a JOIN b FOR SYSTEM_TIME AS OF a.time ON …
+  Planned PlanAsOf(const Json& join, const Block& block, const std::vector<const Json*>& readers);
+  struct AsOf;
+  std::optional<AsOf> ReadAsOf(const Json& join, const Block& block);
+  Planned PlanLookup(AsOf parts, const Block& block);
+  // The rows among which ROW_NUMBER() … = 1 by event time, descending, chooses the newest: each is
+  // a version, also one that comes after a newer one. Nothing: `rows` are not chosen so.
+  Planned VersionsOf(const Relation& rows, const Block& block, size_t place);
+  Planned PlanTemporal(AsOf parts, const Block& block, const std::vector<const Json*>& readers);
 
   // ---- subqueries.cc ----
   static void SplitWhere(const Json& where, std::vector<const Json*>* conditions,
@@ -181,8 +206,18 @@ bool SameExpr(const v1::Expr& a, const v1::Expr& b);
 // Ids of the columns of one item of FROM are moved apart by this, so that all can be told in what
 // they make together.
 inline constexpr uint32_t kIdStride = 10'000;
+// The expressions of the left and of the right that a condition says are equal; nothing: it is no
+// equality of the two. Ids of the right are those behind the join.
+std::optional<std::pair<v1::Expr, v1::Expr>> SidesOfEquality(
+    const v1::Expr& condition, const std::vector<RelationColumn>& left,
+    const std::vector<RelationColumn>& right);
+// What names of right columns need in front so that all differ.
+std::string RightPrefix(const v1::Schema& left, const v1::Schema& right, const std::string& alias,
+                        uint32_t offset);
 // By what the ids of the next item are moved.
 uint32_t OffsetAfter(const v1::Schema& schema);
+// "PROCTIME()", however it is written.
+bool IsProcessingTime(std::string_view text);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);

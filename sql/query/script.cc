@@ -128,7 +128,9 @@ void TranslateDialect(const Statement& statement, SqlText* text, DialectNotes* n
     } else if (text->IsWord(i, "FOR") && text->IsWord(i + 1, "SYSTEM_TIME") &&
                text->IsWord(i + 2, "AS") && text->IsWord(i + 3, "OF") && i > statement.first) {
       const size_t end = EndOfMoment(*text, i + 4, statement.last);
-      notes->as_of[text->tokens[i - 1].begin] = {i + 4, end};
+      const size_t begin = text->tokens[std::min(i + 4, end - 1)].begin;
+      notes->as_of[text->tokens[i - 1].begin] = {
+          .text = text->text.substr(begin, text->tokens[end - 1].end - begin), .offset = begin};
       Blank(token.begin, text->tokens[end - 1].end, text->text);
       i = end - 1;
     }

@@ -37,8 +37,12 @@ bool ReadScript(std::string_view original, Script* out, SqlProblem* problem);
 
 // What was taken out of a query because PostgreSQL has no words for it.
 struct DialectNotes {
-  // Offset of a table's name → tokens [first, last) of the expression behind FOR SYSTEM_TIME AS OF.
-  std::map<size_t, Statement> as_of;
+  // Offset of a table's name → the expression behind FOR SYSTEM_TIME AS OF.
+  struct Moment {
+    std::string text;
+    size_t offset = 0;
+  };
+  std::map<size_t, Moment> as_of;
   // Offsets behind subqueries in FROM that lack the name that PostgreSQL asks for.
   std::vector<size_t> nameless;
 };

@@ -253,6 +253,7 @@ CompiledGraph CompileSql(std::string_view original, const Variables& variables, 
   if (assembler.has_errors()) {
     return {.graph = assembler.graph(), .diagnostics = assembler.TakeDiagnostics()};
   }
+  assembler.DropUnread();
   return CompileGraph(assembler.graph(), &assembler.positions(), disk);
 }
 

@@ -48,11 +48,6 @@ QueryPlanner::Planned QueryPlanner::PlanSubqueryTests(Relation relation,
                                                       const std::vector<SubqueryTest>& tests,
                                                       const Block& block) {
   for (const SubqueryTest& test : tests) {
-    if (relation.window) {
-      return Problem("MR1214", "a subquery cannot look at a window before it is aggregated",
-                     "aggregate it in a subquery of FROM",
-                     static_cast<int64_t>(PlaceOf(block, *test.link)));
-    }
     const bool exists = test.link->value("subLinkType", "") == "EXISTS_SUBLINK";
     Planned kept = exists ? PlanExists(std::move(relation), test, block)
                           : PlanMembership(std::move(relation), test, block);

@@ -36,18 +36,26 @@ std::string OptionOf(const TableDefinition& table, const char* name) {
   return found == table.options.end() ? "" : found->second;
 }
 
-// A table has the options of both uses; those of the other use alone are left out here.
+// Tables whose records have keys name the format of the rest 'value.format'.
+constexpr std::string_view kValueFormat = "value.format";
+std::string FormatOf(const TableDefinition& table) {
+  const std::string format = OptionOf(table, "format");
+  return format.empty() ? OptionOf(table, "value.format") : format;
+}
+
+// A table has the options of all uses; those of other uses alone are left out here.
 bool IsOfOtherUse(const TableDefinition& table, TableUse use, const std::string& option) {
   const auto connector = FindConnectorSpec(OptionOf(table, "connector"));
-  const auto format = FindFormatSpec(OptionOf(table, "format"));
-  const bool source = use == TableUse::kSource;
-  const auto knows = [&](bool as_source) {
-    return (connector.ok() &&
-            Knows(as_source ? (*connector)->source_options : (*connector)->sink_options, option)) ||
+  const auto format = FindFormatSpec(FormatOf(table));
+  const auto knows = [&](TableUse one) {
+    return (connector.ok() && Knows(SpecOfUse(**connector, one).options, option)) ||
+           (one == TableUse::kLookup && Knows(LookupOptions(), option)) ||
            (format.ok() &&
-            Knows(as_source ? (*format)->decode_options : (*format)->encode_options, option));
+            Knows(one == TableUse::kSink ? (*format)->encode_options : (*format)->decode_options,
+                  option));
   };
-  return !knows(source) && knows(!source);
+  if (knows(use)) return false;
+  return knows(TableUse::kSource) || knows(TableUse::kSink) || knows(TableUse::kLookup);
 }
 
 constexpr std::string_view kIdleTimeout = "scan.watermark.idle-timeout";
@@ -59,13 +67,14 @@ bool IsOfAnyTable(std::string_view option) {
 
 template <typename Body>
 void SetTable(const TableDefinition& table, TableUse use, v1::Node& node, Body& body) {
-  const char* const parallelism =
-      use == TableUse::kSource ? "scan.parallelism" : "sink.parallelism";
+  const char* const parallelism = use == TableUse::kSource ? "scan.parallelism"
+                                  : use == TableUse::kSink ? "sink.parallelism"
+                                                           : "";
   for (const auto& [name, value] : table.options) {
     uint32_t number = 0;
     if (name == "connector") {
       body.set_connector(value);
-    } else if (name == "format") {
+    } else if (name == "format" || (name == kValueFormat && !table.options.contains("format"))) {
       body.set_format(value);
     } else if (name == parallelism && ParseNumber(value, number)) {
       node.set_parallelism(number);
@@ -77,9 +86,30 @@ void SetTable(const TableDefinition& table, TableUse use, v1::Node& node, Body& 
 
 bool ReadsChanges(const TableDefinition& table) {
   const auto connector = FindConnectorSpec(OptionOf(table, "connector"));
-  const auto format = FindFormatSpec(OptionOf(table, "format"));
+  const auto format = FindFormatSpec(FormatOf(table));
   return (connector.ok() && (*connector)->changes != SourceChanges::kNone) ||
          (format.ok() && (*format)->changes != SourceChanges::kNone);
+}
+
+// The columns of a table without those that are PROCTIME(), whose places go to `*stamps`.
+TableDefinition WithoutProcessingTimes(const TableDefinition& table, std::vector<size_t>* stamps) {
+  TableDefinition rest = table;
+  rest.schema.clear_fields();
+  rest.names.clear();
+  rest.offsets.clear();
+  for (size_t i = 0; i < table.names.size(); ++i) {
+    const v1::Field& field = table.schema.fields(static_cast<int>(i));
+    if (IsProcessingTime(field.computed().sql())) {
+      stamps->push_back(i);
+      continue;
+    }
+    v1::Field& kept = *rest.schema.add_fields();
+    kept = field;
+    kept.set_id(static_cast<uint32_t>(rest.schema.fields_size()));
+    rest.names.push_back(table.names[i]);
+    rest.offsets.push_back(table.offsets[i]);
+  }
+  return rest;
 }
 
 std::vector<RelationColumn> ColumnsOfTable(const TableDefinition& table, const v1::Schema& schema) {
@@ -148,6 +178,22 @@ QueryPlanner::Planned QueryPlanner::ReadTable(const std::string& name, const Blo
   return rows;
 }
 
+// The table itself, with the columns that it has there.
+bool QueryPlanner::ReadLookupTable(const std::string& name, int64_t offset, v1::Node& node,
+                                   std::vector<RelationColumn>* columns) {
+  const TableDefinition* table = FindTable(name);
+  if (table == nullptr) {
+    Problem("MR1212", Concat("there is no table '", name, "' that could be looked up"),
+            "CREATE TABLE it; the rows of a view are not outside", offset);
+    return false;
+  }
+  v1::LookupJoin& body = *node.mutable_lookup_join();
+  *body.mutable_table_schema() = table->schema;
+  SetTable(*table, TableUse::kLookup, node, *body.mutable_table());
+  *columns = ColumnsOfTable(*table, table->schema);
+  return true;
+}
+
 bool QueryPlanner::BindText(const std::string& text, size_t offset, const ExpressionScope& scope,
                             v1::Expr* out) {
   ParsedExpression parsed;
@@ -186,7 +232,9 @@ bool QueryPlanner::BindComputed(const TableDefinition& table, v1::Schema& schema
   return ok;
 }
 
-QueryPlanner::Planned QueryPlanner::PlanSource(const TableDefinition& table) {
+QueryPlanner::Planned QueryPlanner::PlanSource(const TableDefinition& definition) {
+  std::vector<size_t> stamps;
+  const TableDefinition table = WithoutProcessingTimes(definition, &stamps);
   v1::Node node;
   *node.mutable_schema() = table.schema;
   if (!BindComputed(table, *node.mutable_schema())) return std::nullopt;
@@ -200,6 +248,11 @@ QueryPlanner::Planned QueryPlanner::PlanSource(const TableDefinition& table) {
   if (!source) return std::nullopt;
   source->columns = ColumnsOfTable(table, schema);
   if (table.watermark) source = PlanWatermark(table, *std::move(source));
+  for (const size_t column : stamps) {
+    if (!source) return std::nullopt;
+    source = AddProcessingTime(*std::move(source), definition.names[column][0], column, table.name,
+                               definition.offsets[column]);
+  }
   if (!source || !changes) return source;
   v1::Node normalize;
   normalize.mutable_normalize();
@@ -270,9 +323,9 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
                     .object = table.name,
                     .with = {}};
   const auto place = static_cast<int64_t>(offset);
-  if (rows.rank || rows.window) {
+  if (rows.rank) {
     Problem("MR1217", "ROW_NUMBER() needs a limit in the query around it", "write WHERE rn <= 10",
-            rows.rank ? static_cast<int64_t>(rows.rank->offset) : place);
+            static_cast<int64_t>(rows.rank->offset));
     return;
   }
   std::vector<const v1::Field*> fields;

@@ -1,4 +1,4 @@
-// The connectors `postgres-cdc` (source) and `postgres` (sink).
+// The connectors `postgres-cdc` (source) and `postgres` (sink, lookups).
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/base/env.h"
+#include "runtime/task/lookup_table.h"
 #include "runtime/task/sink.h"
 #include "runtime/task/source.h"
 
@@ -19,5 +20,6 @@ absl::StatusOr<std::unique_ptr<SplitDiscovery>> MakePostgresCdcDiscovery(const v
 // is in use.
 absl::StatusOr<std::vector<std::string>> CleanPostgresCdc(const v1::Node& node);
 absl::StatusOr<std::unique_ptr<Sink>> MakePostgresSink(const v1::Node& node);
+absl::StatusOr<std::unique_ptr<LookupTable>> MakePostgresLookup(const v1::Node& node);
 
 }  // namespace millrace

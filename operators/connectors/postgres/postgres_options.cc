@@ -83,4 +83,15 @@ absl::StatusOr<PostgresSinkOptions> ReadPostgresSinkOptions(const v1::Node& node
   return options;
 }
 
+absl::StatusOr<PostgresLookupOptions> ReadPostgresLookupOptions(const v1::Node& node) {
+  MILLRACE_ASSIGN_OR_RETURN(const OptionMap all, ReadNodeOptions(node, TableUse::kLookup));
+  MILLRACE_ASSIGN_OR_RETURN(const ConnectorSpec* spec, FindConnectorSpec("postgres"));
+  const OptionReader reader(spec->lookup_options, all);
+  PostgresLookupOptions options;
+  MILLRACE_ASSIGN_OR_RETURN(options.table, ReadTable(reader));
+  MILLRACE_ASSIGN_OR_RETURN(const auto timeout, reader.Duration("lookup.timeout"));
+  options.timeout = *timeout;
+  return options;
+}
+
 }  // namespace millrace

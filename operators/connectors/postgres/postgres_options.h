@@ -41,8 +41,14 @@ struct PostgresSinkOptions {
   absl::Duration commit_timeout;
 };
 
+struct PostgresLookupOptions {
+  PostgresTable table;
+  absl::Duration timeout;  // Of a statement.
+};
+
 absl::StatusOr<PostgresSourceOptions> ReadPostgresSourceOptions(const v1::Node& node);
 absl::StatusOr<PostgresSinkOptions> ReadPostgresSinkOptions(const v1::Node& node);
+absl::StatusOr<PostgresLookupOptions> ReadPostgresLookupOptions(const v1::Node& node);
 
 // With double quotes, as an identifier of SQL.
 std::string QuotedName(std::string_view name);

@@ -41,8 +41,15 @@ nodes:
   - uid: score
     inputs: [counts]
     inference: {model: half, features: [event_type], outputs: y}
-  - uid: out
+  - uid: names
     inputs: [score]
+    lookup_join:
+      left_keys: [event_type]
+      right_keys: [kind]
+      table: {connector: file, format: csv, options: {path: "${names}"}}
+      table_schema: [kind INT, name STRING]
+  - uid: out
+    inputs: [names]
     sink: {connector: file, format: json, options: {path: "${output}"}}
 """
 
@@ -53,4 +60,7 @@ def submit(cluster, folder):
     job.write_text(JOB)
     model = folder / "model.json"
     model.write_text('{"coefficients": [[0.5]], "intercepts": [0], "link": "identity"}')
-    return cluster.submit(job, {"output": folder / "out", "model": model}, "--parallelism", "2")
+    names = folder / "names.csv"
+    names.write_text("2,bid\n")
+    return cluster.submit(job, {"output": folder / "out", "model": model, "names": names},
+                          "--parallelism", "2")

@@ -277,5 +277,33 @@ TEST_P(PaneWindowTest, RandomRowsAgreeWithTheReference) {
   }
 }
 
+OperatorHarness::Job Assigned(const std::string& window) {
+  OperatorHarness::Job job = Job(window, "[count(*) AS n]");
+  job.node = absl::StrCat("assign_windows: {window: ", window, "}");
+  return job;
+}
+
+TEST_P(PaneWindowTest, AssignsEachRowTheWindowsThatAreOpen) {
+  OperatorHarness op(Assigned("{kind: hop, time: ts, size: 10s, slide: 5s}"), GetParam());
+  op.Push({{"a", "1", "6000"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("a | 1 | 6000 | 0 | 10000", "a | 1 | 6000 | 5000 | 15000"));
+  op.Watermark(10000);
+  op.Push({{"b", "2", "7000"}, {"c", "3", "4000"}, {"NULL", "NULL", "12000"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("NULL | NULL | 12000 | 10000 | 20000",
+                          "NULL | NULL | 12000 | 5000 | 15000", "b | 2 | 7000 | 5000 | 15000"));
+  EXPECT_THAT(op.TakeLate(), ElementsAre("c | 3 | 4000"));
+  EXPECT_EQ(op.rows_late(), 1u);
+}
+
+TEST_P(PaneWindowTest, AssignsCumulatingWindowsOfAnOffset) {
+  OperatorHarness op(Assigned("{kind: cumulate, time: ts, size: 6s, slide: 2s, offset: 1s}"),
+                     GetParam());
+  op.Push({{"a", "1", "3500"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("a | 1 | 3500 | 1000 | 5000", "a | 1 | 3500 | 1000 | 7000"));
+}
+
 }  // namespace
 }  // namespace millrace

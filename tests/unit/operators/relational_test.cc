@@ -49,5 +49,27 @@ TEST_P(RelationalTest, AnOverflowIsADeadLetterAndTheOthersGoOn) {
   EXPECT_THAT(op.TakeDeadLetters(), testing::SizeIs(2));
 }
 
+TEST_P(RelationalTest, RowsAreStampedByTheClock) {
+  OperatorHarness op(Job("processing_time: {name: at}"), GetParam());
+  op.Wait(1000);
+  op.Push({{"a", "1", "5"}, {"b", "NULL", "6"}});
+  op.Wait(2500);
+  op.Push({{"c", "3", "7"}});
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("a | 1 | 5 | 1000", "b | NULL | 6 | 1000", "c | 3 | 7 | 3500"));
+}
+
+TEST_P(RelationalTest, AStampReplacesAColumnAndIsNotBeforeTheRestoredWatermark) {
+  OperatorHarness op(Job("processing_time: {name: ts, gives_watermark: true}"), GetParam());
+  op.Wait(1000);
+  op.Push({{"a", "1", "5"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("a | 1 | 1000"));
+  op.Watermark(4000);  // Of another machine, whose clock is ahead.
+  op.Push({{"b", "2", "6"}});
+  const bool restored =
+      GetParam() == HarnessMode::kRestored || GetParam() == HarnessMode::kRescaled;
+  EXPECT_THAT(op.TakeMain(), ElementsAre(restored ? "b | 2 | 4000" : "b | 2 | 1000"));
+}
+
 }  // namespace
 }  // namespace millrace

@@ -35,14 +35,24 @@ TEST(SqlCompilerTest, ReportsWhatIsWrong) {
 }
 
 TEST(SqlCompilerTest, CompilingAgainChangesNothing) {
-  const CompiledGraph once = CompileSql(
-      std::string(kTables) +
-          "INSERT INTO out SELECT b.auction, count(*) FROM bid b JOIN item i ON b.auction = i.id "
-          "WHERE b.ts BETWEEN i.at AND i.at + INTERVAL '5' SECOND GROUP BY b.auction;",
-      {});
-  ASSERT_FALSE(once.has_errors());
-  const CompiledGraph again = CompileGraph(once.graph);
-  EXPECT_EQ(again.graph.DebugString(), once.graph.DebugString());
+  for (const std::string script :
+       {"INSERT INTO out SELECT b.auction, count(*) FROM bid b JOIN item i ON b.auction = i.id "
+        "WHERE b.ts BETWEEN i.at AND i.at + INTERVAL '5' SECOND GROUP BY b.auction;",
+        "CREATE TABLE side (id BIGINT, n BIGINT) WITH ('connector' = 'file', 'path' = '/s', "
+        "'format' = 'csv');"
+        "CREATE VIEW v AS SELECT b.auction, s.n, PROCTIME() AS p FROM bid b "
+        "JOIN side FOR SYSTEM_TIME AS OF PROCTIME() AS s ON b.auction = s.id;"
+        "INSERT INTO out SELECT auction, sum(n) FROM TABLE(TUMBLE(TABLE v, DESCRIPTOR(p), "
+        "INTERVAL '1' SECOND)) GROUP BY auction, window_start, window_end;",
+        "INSERT INTO out SELECT b.auction, i.id FROM "
+        "TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND)) b "
+        "JOIN item FOR SYSTEM_TIME AS OF b.ts AS i ON b.auction = i.id;"}) {
+    const CompiledGraph once = CompileSql(kTables + script, {});
+    ASSERT_FALSE(once.has_errors()) << script << once.diagnostics[0].message();
+    const CompiledGraph again = CompileGraph(once.graph);
+    EXPECT_FALSE(again.has_errors()) << script;
+    EXPECT_EQ(again.graph.DebugString(), once.graph.DebugString());
+  }
 }
 
 TEST(SqlCompilerTest, TellsSqlFromYaml) {

@@ -1,5 +1,6 @@
 // A task whose operators have rows under way outside. The test is the server: it answers requests
-// one by one, from "foreign threads", in the order that it likes. And its latency marks.
+// one by one, from "foreign threads", in the order that it likes. And its latency marks, and
+// operators that give event time themselves.
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
@@ -104,6 +105,20 @@ class AskingOperator : public Operator {
   absl::Status status_;
 };
 
+// Gives event time: what the test says.
+class ClockOperator : public Operator {
+ public:
+  explicit ClockOperator(const int64_t& now) : now_(now) {}
+  absl::Status Process(int, const Batch& batch, Emitter& out) override {
+    out.Emit(batch);
+    return absl::OkStatus();
+  }
+  std::optional<EventTime> OwnWatermark() override { return EventTime{now_}; }
+
+ private:
+  const int64_t& now_;
+};
+
 // Commits nothing anywhere.
 class FakeSink : public Sink {
  public:
@@ -126,6 +141,7 @@ class Nodes : public NodeFactory {
  public:
   explicit Nodes(std::map<std::string, Server>& servers) : servers_(servers) {}
   absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
+    if (node.uid() == clock) return std::make_unique<ClockOperator>(now);
     return std::make_unique<AskingOperator>(servers_[node.uid()]);
   }
   absl::StatusOr<std::unique_ptr<Source>> MakeSource(const v1::Node&) const override {
@@ -141,6 +157,8 @@ class Nodes : public NodeFactory {
   bool IsStateful(const v1::Node&) const override { return false; }
   bool IsBlocking(const v1::Node&) const override { return false; }
   bool visible_on_write = false;  // Of sinks.
+  std::string clock;              // The node that gives event time.
+  int64_t now = 0;
 
  private:
   std::map<std::string, Server>& servers_;
@@ -530,6 +548,66 @@ TEST_F(AsynchronousTaskTest, TwoInOneChainHoldTheWatermarkEachForItself) {
   servers_["b"].Answer(0);
   EXPECT_EQ(Run(), Task::Step::kIdle);
   EXPECT_THAT(Out(), ElementsAre("3", "4", "barrier 1"));
+}
+
+TEST_F(AsynchronousTaskTest, AClockGivesTheWatermarkInsteadOfTheInput) {
+  nodes_.clock = "a";
+  nodes_.now = 5;
+  MakeTask({"a"});
+  Rows({1});
+  Watermark(100);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w5", "1"));
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+  nodes_.now = 7;
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w7"));
+  Barrier(1);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("barrier 1"));
+  Watermark(EventTime::Max().us);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("end"));
+  nodes_.now = 8;
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+}
+
+TEST_F(AsynchronousTaskTest, AClockGoesOnWhileTheInputIsIdleOrUnderWay) {
+  nodes_.clock = "b";
+  nodes_.now = 3;
+  MakeTask({"a", "b"});
+  Rows({1, 2});
+  Watermark(100);
+  Idle();
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w3"));
+  nodes_.now = 4;
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w4"));
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2"));
+  Watermark(EventTime::Max().us);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("end"));
+}
+
+TEST_F(AsynchronousTaskTest, TheWatermarkOfAClockWaitsForRowsBehindIt) {
+  nodes_.clock = "a";
+  nodes_.now = 3;
+  MakeTask({"a", "b"});
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w3"));
+  Rows({1, 2});
+  Run();
+  nodes_.now = 4;
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+  servers_["b"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "w4"));
 }
 
 }  // namespace
