@@ -9,6 +9,7 @@
 #include "operators/inference/inference.h"
 #include "operators/joins/joins.h"
 #include "operators/node_secrets.h"
+#include "operators/over/over.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
 #include "operators/windows/windows.h"
@@ -52,6 +53,9 @@ constexpr OperatorEntry kOperators[] = {
      .make = [](const v1::Node&) { return MakeProcessingTime(); }},
     {.body = v1::Node::kTemporalJoin,
      .make = [](const v1::Node&) { return MakeTemporalJoin(); },
+     .stateful = true},
+    {.body = v1::Node::kOverAggregate,
+     .make = [](const v1::Node&) { return MakeOverAggregate(); },
      .stateful = true},
     {.body = v1::Node::kAssignWindows, .make = [](const v1::Node&) { return MakeAssignWindows(); }},
 };

@@ -64,7 +64,8 @@ bool CheckAccepts(const NodeContext& context, const NodeKind& kind) {
       mode != v1::CHANGELOG_MODE_RETRACT && (kind.accepts & kExactChanges) == kExactChanges;
   const bool has_windows = kind.accepts == kAppendOnly;
   context.Error("MR1420", "",
-                Concat("a ", kind.name, " does not understand ", ModeText(mode), " from its input"),
+                Concat(kind.name.starts_with('o') ? "an " : "a ", kind.name,
+                       " does not understand ", ModeText(mode), " from its input"),
                 normalized_helps ? kNormalizeHint
                 : has_windows    ? "it reads inserts only; use a group_aggregate for changes"
                                  : "");

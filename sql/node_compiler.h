@@ -53,6 +53,7 @@ extern const NodeKind kProcessingTimeNode;   // processing_time_node.cc
 extern const NodeKind kAssignWindowsNode;    // assign_windows_node.cc
 extern const NodeKind kLookupJoinNode;       // lookup_join_node.cc
 extern const NodeKind kTemporalJoinNode;     // temporal_join_node.cc
+extern const NodeKind kOverAggregateNode;    // over_aggregate_node.cc
 
 // Rows that a partition of a top_n may keep.
 inline constexpr uint64_t kTopNLimitMax = 100'000;

@@ -531,16 +531,8 @@ QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const B
                                    : Report(problem);
   }
   if (input->facts.processing_times.contains(column.field_id())) {
-    // The clock of the window is the one of the tasks before it.
-    v1::Node node;
-    v1::ProcessingTime& body = *node.mutable_processing_time();
-    body.set_name(FieldById(input->facts.schema, column.field_id())->name());
-    body.set_gives_watermark(true);
-    Planned timed = assembler_.Add(block.object, "processing-time", std::move(node), {&*input},
-                                   static_cast<size_t>(place));
-    if (!timed) return std::nullopt;
-    timed->columns = std::move(input->columns);
-    input = std::move(timed);
+    input = ByClock(*std::move(input), column.field_id(), block, static_cast<size_t>(place));
+    if (!input) return std::nullopt;
   }
   window.mutable_time()->add_ids(column.field_id());
   std::vector<int64_t> lengths;
@@ -573,6 +565,18 @@ QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const B
   input->columns.push_back({alias, {"window_end"}, kWindowEndId, timestamp});
   input->window = std::move(window);
   return input;
+}
+
+QueryPlanner::Planned QueryPlanner::ByClock(Relation relation, uint32_t time, const Block& block,
+                                            size_t place) {
+  v1::Node node;
+  v1::ProcessingTime& body = *node.mutable_processing_time();
+  body.set_name(FieldById(relation.facts.schema, time)->name());
+  body.set_gives_watermark(true);
+  Planned timed =
+      assembler_.Add(block.object, "processing-time", std::move(node), {&relation}, place);
+  if (timed) timed->columns = std::move(relation.columns);
+  return timed;
 }
 
 QueryPlanner::Planned QueryPlanner::AssignWindows(Relation relation, const Block& block,

@@ -369,6 +369,9 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   if (aggregates) {
     input = PlanAggregate(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
+  } else if (ContainsOver(body["targetList"])) {
+    input = PlanOver(body, *std::move(input), &*targets, block);
+    if (!input) return std::nullopt;
   } else {
     const RelationScope scope(input->columns);
     bool ok = true;

@@ -141,6 +141,9 @@ class QueryPlanner {
   Planned PlanOuterJoin(const Json& body, const Block& block);
   Planned PlanTableFunction(const Json& body, const Block& block);
   Planned PlanWindowFunction(const Json& call, const Block& block);
+  // Makes a processing time the event time: of what comes behind, the clock is that of the tasks
+  // before it.
+  Planned ByClock(Relation relation, uint32_t time, const Block& block, size_t place);
   // Each row once per window of TABLE(TUMBLE(…)): for what is not an aggregate.
   Planned AssignWindows(Relation relation, const Block& block, size_t place);
   Planned PlanJoin(v1::Join::Kind kind, Relation left, Relation right, uint32_t offset,
@@ -172,6 +175,16 @@ class QueryPlanner {
                             const Block& block);
   Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
   Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
+
+  // ---- over.cc ----
+  struct OverWindow;
+  class OverScope;
+  // Binds the targets, and gives the rows the columns of their aggregates with OVER.
+  Planned PlanOver(const Json& body, Relation input, std::vector<Target>* targets,
+                   const Block& block);
+  Planned PlanOverWindow(OverWindow window, Relation rows, uint32_t* next_id, const Block& block,
+                         size_t place);
+  bool ReadFrame(const Json& over, const Block& block, size_t place, v1::OverAggregate* body);
 
   // ---- aggregates.cc ----
   struct Grouping;
@@ -220,6 +233,9 @@ uint32_t OffsetAfter(const v1::Schema& schema);
 bool IsProcessingTime(std::string_view text);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
+// An aggregate with OVER; a tree that has one, subqueries aside.
+bool IsOverAggregate(const nlohmann::json& node);
+bool ContainsOver(const nlohmann::json& node);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace
