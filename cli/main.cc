@@ -237,6 +237,9 @@ class Command {
     model.mutable_local()->set_sha256(flags_.model_sha256);
     return UpdateModelCommand(Client(), flags_.job, model, RequestId(), flags_.format);
   }
+  int Rescale() {
+    return RescaleCommand(Client(), flags_.job, flags_.parallelism, RequestId(), flags_.format);
+  }
   int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines, flags_.format); }
 
  private:
@@ -398,6 +401,11 @@ int Main(int argc, char** argv) {
   sub->add_option("--path", flags.model_path, "its file, at the same path on every worker")
       ->required();
   sub->add_option("--sha256", flags.model_sha256, "of the file; computed when it is left out");
+  sub = on(app.add_subcommand("rescale", "go on with another parallelism, from a last checkpoint"),
+           [&] { return command.Rescale(); });
+  AddJobName(sub, flags);
+  sub->add_option("--parallelism", flags.parallelism, "tasks per node that has none of its own")
+      ->required();
   sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
   AddJobName(sub, flags);
   sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();

@@ -272,6 +272,20 @@ int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Mode
   return kExitOk;
 }
 
+int RescaleCommand(JobClient& client, const std::string& job, uint32_t parallelism,
+                   const std::string& request_id, OutputFormat format) {
+  v1::RescaleJobRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  request.set_parallelism(parallelism);
+  absl::StatusOr<v1::RescaleJobResponse> response = client.RescaleJob(request);
+  if (!response.ok()) return Failed(response.status());
+  std::fprintf(stderr, "runs with parallelism %u, before %u, from epoch %llu on\n", parallelism,
+               response->former_parallelism(), static_cast<unsigned long long>(response->epoch()));
+  if (format == OutputFormat::kJson) PrintJson(*response);
+  return kExitOk;
+}
+
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max,
                 OutputFormat format) {
   v1::GetLogsRequest request;

@@ -41,6 +41,9 @@ int SavepointCommand(JobClient& client, const std::string& job, const std::strin
 // `model`: name, version and file.
 int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Model& model,
                        const std::string& request_id, OutputFormat format);
+// Returns when the job runs again.
+int RescaleCommand(JobClient& client, const std::string& job, uint32_t parallelism,
+                   const std::string& request_id, OutputFormat format);
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max, OutputFormat format);
 
 }  // namespace millrace

@@ -182,7 +182,7 @@ class Embedded {
 };
 
 // The job of the folder: the one that is there, or a new one.
-absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& options) {
+absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& options, Env env) {
   MILLRACE_ASSIGN_OR_RETURN(
       v1::ListJobsResponse jobs,
       (embedded.Call<v1::ListJobsRequest, v1::ListJobsResponse>(&JobApi::ListJobs, {})));
@@ -197,9 +197,15 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
     std::fprintf(stderr, "%s: resumes from epoch %llu\n", job.name().c_str(),
                  static_cast<unsigned long long>(job.last_epoch()));
     if (options.parallelism > 0 && options.parallelism != job.parallelism()) {
-      std::fprintf(stderr,
-                   "note: --parallelism %u changes nothing: the job of this folder has %u\n",
-                   options.parallelism, job.parallelism());
+      v1::RescaleJobRequest request;
+      request.set_request_id(absl::StrCat("run-", absl::Hex(env.random.Next())));
+      request.set_job(job.job_id());
+      request.set_parallelism(options.parallelism);
+      MILLRACE_ASSIGN_OR_RETURN(const v1::RescaleJobResponse response,
+                                (embedded.Call<v1::RescaleJobRequest, v1::RescaleJobResponse>(
+                                    &JobApi::RescaleJob, std::move(request))));
+      std::fprintf(stderr, "%s: runs with parallelism %u, before %u\n", job.name().c_str(),
+                   options.parallelism, response.former_parallelism());
     }
     return job.job_id();
   }
@@ -262,7 +268,7 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   if (absl::Status status = embedded.Start(); !status.ok()) {
     return ReportFailure(status, options.file);
   }
-  const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options);
+  const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options, env);
   if (!job_id.ok()) {
     // Nothing runs in the folder yet: it may be used for the corrected job.
     (void)env.disk.Remove(work_dir + "/job.text");

@@ -8,6 +8,7 @@
 #include "coordinator/chain_planner.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/job_state.h"
+#include "coordinator/rescale.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "runtime/base/failpoint.h"
@@ -459,6 +460,29 @@ void Coordinator::RunSavepoint(const v1::CreateSavepointRequest& request,
 void Coordinator::UpdateModel(v1::UpdateModelRequest request,
                               Reply<v1::UpdateModelResponse> reply) {
   RunOnce("UpdateModel", std::move(request), std::move(reply), &Coordinator::RunUpdateModel);
+}
+
+void Coordinator::RescaleJob(v1::RescaleJobRequest request, Reply<v1::RescaleJobResponse> reply) {
+  RunOnce("RescaleJob", std::move(request), std::move(reply), &Coordinator::RunRescale);
+}
+
+void Coordinator::RunRescale(const v1::RescaleJobRequest& request,
+                             Reply<v1::RescaleJobResponse> reply) {
+  const absl::StatusOr<JobController*> job = FindJob(request.job());
+  if (!job.ok()) return std::move(reply)(job.status());
+  absl::StatusOr<v1::JobGraph> graph =
+      WithParallelism((*job)->spec().graph(), request.parallelism());
+  if (!graph.ok()) return std::move(reply)(graph.status());
+  *graph->mutable_models() = (*job)->GraphInUse().models();
+  v1::JobSource source;
+  *source.mutable_graph() = *std::move(graph);
+  loop_.RunBlocking([compile = compile_, source] { return Compile(*compile, source); },
+                    [job = *job, reply = std::move(reply)](CompiledJob compiled) mutable {
+                      if (HasErrors(compiled.diagnostics)) {
+                        return std::move(reply)(InvalidJob(compiled.diagnostics));
+                      }
+                      job->Rescale(std::move(compiled.graph), std::move(reply));
+                    });
 }
 
 // The file is read here when it can be, as at submit.

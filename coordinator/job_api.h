@@ -48,6 +48,7 @@ class JobApi {
   virtual void CreateSavepoint(v1::CreateSavepointRequest request,
                                Reply<v1::CreateSavepointResponse> reply) = 0;
   // Replies when the new version is part of a complete epoch.
+  virtual void RescaleJob(v1::RescaleJobRequest request, Reply<v1::RescaleJobResponse> reply) = 0;
   virtual void UpdateModel(v1::UpdateModelRequest request,
                            Reply<v1::UpdateModelResponse> reply) = 0;
   virtual void ListCheckpoints(v1::ListCheckpointsRequest request,

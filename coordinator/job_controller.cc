@@ -36,11 +36,6 @@ void ReplyToAll(std::vector<Reply<Response>>& replies, const absl::StatusOr<Resp
   for (Reply<Response>& reply : now) std::move(reply)(response);
 }
 
-absl::Status EndedStatus(const std::string& job_id, v1::JobState state) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("job ", job_id, " has ended: ", std::string(JobStateName(state))));
-}
-
 }  // namespace
 
 JobController::JobController(JobOptions options, Loop& loop, MetadataStore& store, JobHost& host,
@@ -62,7 +57,8 @@ JobController::JobController(JobOptions options, Loop& loop, MetadataStore& stor
 bool JobController::live() const { return !IsTerminal(state()); }
 
 const v1::JobGraph& JobController::graph() const {
-  return status_.planned().nodes_size() > 0 ? status_.planned() : stored_.spec.graph();
+  if (status_.planned().nodes_size() > 0) return status_.planned();
+  return status_.rescaled().nodes_size() > 0 ? status_.rescaled() : stored_.spec.graph();
 }
 
 const v1::EpochRecord* JobController::newest_epoch() const {
@@ -131,6 +127,7 @@ void JobController::OnLost(const absl::Status& status) {
       absl::AbortedError(absl::StrCat("another coordinator controls job ", job_id()));
   ReplyToAll<v1::StopJobResponse>(stop_replies_, reason);
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, reason);
+  ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, reason);
   for (Savepoint& savepoint : std::exchange(savepoints_, {})) std::move(savepoint.reply)(reason);
   host_.OnFenced(job_id(), status);
 }
@@ -190,15 +187,19 @@ void JobController::LeaveAttempt() {
 }
 
 bool JobController::MustMove() const {
+  if (status_.rescale_pending()) return true;
   return std::any_of(attempt_.workers.begin(), attempt_.workers.end(),
                      [this](const std::string& worker) { return host_.IsLeaving(worker); });
 }
 
-// A new attempt, on the workers that stay. Nothing failed: it is neither counted against the job
-// nor delayed.
+// A new attempt, on the workers that stay, or with another parallelism. Nothing failed: it is
+// neither counted against the job nor delayed.
 void JobController::Move() {
-  AddLog(LogLevel::kInfo, "a worker leaves: goes on on the others");
-  ++counters_.restarts_by_reason["worker_leaves"];
+  const bool rescales = status_.rescale_pending();
+  AddLog(LogLevel::kInfo,
+         rescales ? absl::StrCat("goes on with parallelism ", status_.rescaled().parallelism())
+                  : "a worker leaves: goes on on the others");
+  ++counters_.restarts_by_reason[rescales ? "rescale" : "worker_leaves"];
   LeaveAttempt();
   SetState(v1::JOB_STATE_RESTARTING);
   TryDeploy();
@@ -283,6 +284,7 @@ void JobController::OnStoredEnd(v1::JobState state) {
     ReplyToAll<v1::CancelJobResponse>(cancel_replies_, v1::CancelJobResponse());
   }
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, ended);
+  ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, ended);
   // A savepoint being exported still ends by itself.
   std::vector<Savepoint> waiting = std::exchange(savepoints_, {});
   for (Savepoint& savepoint : waiting) std::move(savepoint.reply)(ended);

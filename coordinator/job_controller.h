@@ -130,6 +130,9 @@ class JobController {
   void UpdateModel(const v1::Model& model, Reply<v1::UpdateModelResponse> reply);
   // What a user said of a new version, filled in from the one in use and compared with it.
   absl::StatusOr<v1::Model> CompleteModel(v1::Model model) const;
+  // `rescaled`: compiled, of the graph of JobSpec with another parallelism. Replies when the job
+  // runs so.
+  void Rescale(v1::JobGraph rescaled, Reply<v1::RescaleJobResponse> reply);
   // To be called every second or so.
   void WatchProgress();
   // What holds the job up just now; empty: nothing does.
@@ -259,6 +262,9 @@ class JobController {
   void FindSlowSplits();
   DiagnosisView ViewForDiagnosis() const;
 
+  // job_rescale.cc: another parallelism.
+  void AnswerRescale();
+
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
   void FinishUpdate(const v1::EpochRecord& record);
@@ -311,6 +317,8 @@ class JobController {
 
   std::vector<Reply<v1::StopJobResponse>> stop_replies_;
   std::vector<Reply<v1::CancelJobResponse>> cancel_replies_;
+  std::vector<Reply<v1::RescaleJobResponse>> rescale_replies_;
+  uint32_t former_parallelism_ = 0;  // For the replies.
   std::vector<std::shared_ptr<JobWatcher>> watchers_;
   std::deque<v1::JobLogLine> logs_;
   JobCounters counters_;

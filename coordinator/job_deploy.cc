@@ -38,6 +38,10 @@ void JobController::TryDeploy() {
   attempt_ = {};
   attempt_.phase = AttemptPhase::kPlanning;
   ++token_;
+  if (status_.rescale_pending()) {
+    status_.clear_planned();
+    status_.set_rescale_pending(false);
+  }
   const absl::StatusOr<ChainPlan> plan = PlanChains(graph(), CoresOf(workers));
   if (!plan.ok()) return Fail(plan.status(), "plan");
   *status_.mutable_planned() = plan->graph;
@@ -249,6 +253,7 @@ void JobController::StartWhenReady() {
   attempt_.phase = AttemptPhase::kRunning;
   if (adopted) AddLog(LogLevel::kInfo, "all tasks of the running attempt were found; goes on");
   if (state() == v1::JOB_STATE_DEPLOYING) SetState(v1::JOB_STATE_RUNNING);
+  AnswerRescale();
   if (state() == v1::JOB_STATE_RUNNING && status_.stop_requested()) {
     SetState(v1::JOB_STATE_STOPPING);
   }

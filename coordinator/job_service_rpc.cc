@@ -201,6 +201,10 @@ class JobServiceRpc::Service final : public v1::JobService::CallbackService {
                            v1::CreateSavepointResponse* response) override {
     return Unary(context, request, response, &JobApi::CreateSavepoint);
   }
+  Reactor* RescaleJob(Context* context, const v1::RescaleJobRequest* request,
+                      v1::RescaleJobResponse* response) override {
+    return Unary(context, request, response, &JobApi::RescaleJob);
+  }
   Reactor* UpdateModel(Context* context, const v1::UpdateModelRequest* request,
                        v1::UpdateModelResponse* response) override {
     return Unary(context, request, response, &JobApi::UpdateModel);

@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "millrace/v1/job_service.pb.h"
 
 namespace millrace {
@@ -54,5 +55,7 @@ constexpr bool IsTerminal(v1::JobState state) {
 
 // "RUNNING": without the prefix of the enumeration.
 std::string_view JobStateName(v1::JobState state);
+// What those are told who ask something of a job that has ended, or is about to.
+absl::Status EndedStatus(std::string_view job_id, v1::JobState state);
 
 }  // namespace millrace

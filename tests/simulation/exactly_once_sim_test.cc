@@ -105,6 +105,30 @@ TEST_F(ExactlyOnceSim, WorkersLeaveWhileOthersCrash) {
   }
 }
 
+TEST_F(ExactlyOnceSim, TheParallelismChangesWithoutALossOrAFailure) {
+  int rescales = 0;
+  for (const uint64_t seed : SeedsToRun(15)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.rescales = 0.5});
+    EXPECT_EQ(Live(sim, 40'000), "");
+    EXPECT_THAT(sim.last_error(), testing::AnyOf("", testing::HasSubstr("did not answer")));
+    rescales += sim.rescales();
+  }
+  EXPECT_GT(rescales, 15);
+}
+
+TEST_F(ExactlyOnceSim, TheParallelismChangesWhileProcessesCrash) {
+  for (const uint64_t seed : SeedsToRun(30)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.worker_crashes = 0.2,
+                          .leader_crashes = 0.1,
+                          .cuts = 0.1,
+                          .worker_leaves = 0.1,
+                          .rescales = 0.4});
+    EXPECT_EQ(Live(sim, 40'000), "");
+  }
+}
+
 TEST_F(ExactlyOnceSim, TasksGoOnUntouchedWhenTheLeaderChanges) {
   size_t elections = 0;
   const std::vector<uint64_t> seeds = SeedsToRun(20);

@@ -170,7 +170,8 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .failpoints = some(10),
           .disk_errors = some(5),
           .worker_leaves = some(0.3),
-          .asks = random.OneIn(3)};
+          .asks = random.OneIn(3),
+          .rescales = some(0.3)};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
@@ -235,7 +236,10 @@ void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership)
                          .sweep_grace = absl::Seconds(3),
                          .on_fenced = [p = &process](const absl::Status&) { p->over = true; }},
       world_.env(*process.machine), *process.store,
-      [this](const v1::JobSource&) { return CompiledJob{.graph = job_.Graph()}; }, process.Wake());
+      [this](const v1::JobSource& source) {
+        return CompiledJob{.graph = source.has_graph() ? source.graph() : job_.Graph()};
+      },
+      process.Wake());
   if (!process.coordinator->Start().ok()) {
     process.over = true;
     return;
@@ -311,6 +315,19 @@ void Simulation::AskToLeave(int number) {
   auto& process = workers_[static_cast<size_t>(number)];
   if (process == nullptr || std::exchange(process->leaves, true)) return;
   process->machine->Post([p = process.get()] { p->worker->Leave(); });
+}
+
+void Simulation::AskToRescale() {
+  CoordinatorProcess* leader = Leader();
+  if (leader == nullptr) return;
+  v1::RescaleJobRequest request;
+  request.set_job(job_id_);
+  request.set_parallelism(static_cast<uint32_t>(1 + world_.random.Below(6)));
+  leader->machine->Post([this, coordinator = leader->coordinator.get(), request] {
+    coordinator->RescaleJob(request, [this](absl::StatusOr<v1::RescaleJobResponse> response) {
+      rescales_ += response.ok() ? 1 : 0;
+    });
+  });
 }
 
 void Simulation::EndThoseThatMayLeave() {
@@ -454,6 +471,7 @@ void Simulation::InjectFaults() {
     }
   }
   if (Happens(options_.worker_leaves)) AskToLeave(some(workers_));
+  if (Happens(options_.rescales)) AskToRescale();
   if (Happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();

@@ -40,6 +40,8 @@ struct SimulationOptions {
   // A worker is asked to end, hands its tasks over and comes back.
   double worker_leaves = 0;
   bool asks = false;  // See SimJob.
+  // The job is given another parallelism, from 1 to 6.
+  double rescales = 0;
 };
 
 // Which faults, and how many of each: drawn from the seed.
@@ -69,6 +71,7 @@ class Simulation {
   // How often each failpoint was reached, and how often it did something.
   const std::map<std::string, std::pair<int, int>>& failpoints() const { return failpoints_; }
   int workers_left() const { return workers_left_; }  // In peace.
+  int rescales() const { return rescales_; }          // That were answered.
 
  private:
   struct Wire;
@@ -82,6 +85,7 @@ class Simulation {
   void EndWorker(int number);
   void AskToLeave(int number);
   void EndThoseThatMayLeave();
+  void AskToRescale();
   void StartCoordinator(int number);
   void Lead(CoordinatorProcess& process, const Leadership& leadership);
   void EndCoordinator(int number);
@@ -118,6 +122,7 @@ class Simulation {
   int faults_ = 0;
   int elections_ = 0;
   int workers_left_ = 0;
+  int rescales_ = 0;
   std::map<std::string, std::pair<int, int>> failpoints_;
 };
 

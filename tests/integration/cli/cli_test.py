@@ -288,9 +288,9 @@ class RunTest(CommandTest):
         for sign in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
             first = not self.output.exists()
             before = len(rows(self.output)) if self.output.exists() else 0
-            # The parallelism is that of the first start.
-            parallelism = ["--parallelism", "1" if first else "2"]
-            with subprocess.Popen([*arguments, *parallelism], stdout=subprocess.PIPE,
+            # Each start with another parallelism.
+            parallelism = {signal.SIGINT: 1, signal.SIGKILL: 2, signal.SIGTERM: 3}[sign]
+            with subprocess.Popen([*arguments, "--parallelism", str(parallelism)], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True) as process:
                 deadline = time.monotonic() + 30
                 while not self.output.exists() or len(rows(self.output)) <= before:
@@ -299,7 +299,8 @@ class RunTest(CommandTest):
                     time.sleep(0.05)
                 process.send_signal(sign)
                 _, error = process.communicate(timeout=30)
-            self.assertEqual("--parallelism 2 changes nothing" in error, not first, error)
+            said = f"runs with parallelism {parallelism}, before {parallelism - 1}"
+            self.assertEqual(said in error, not first, error)
             if sign != signal.SIGKILL:
                 self.assertEqual(process.returncode, INTERRUPTED, error)
         numbers = sorted(row["n"] for row in rows(self.output))

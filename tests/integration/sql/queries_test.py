@@ -1,10 +1,10 @@
 """The public Nexmark queries (q0, q2, …), and others, in Flink's dialect, against DuckDB over the
 same events.
 
-Each query runs with one task per node, with two, and under `kill -9`; the changes that it writes
-must add up to the table that DuckDB computes, by the same SQL or by what NAME.duckdb says. Of the
-queries, q6 cannot be said in this SQL; of q12, whose windows are those of the clock, the totals are
-compared.
+Each query runs with one task per node, with two, and under `kill -9`, each time with another
+parallelism; the changes that it writes must add up to the table that DuckDB computes, by the same
+SQL or by what NAME.duckdb says. Of the queries, q6 cannot be said in this SQL; of q12, whose
+windows are those of the clock, the totals are compared.
 """
 
 import collections
@@ -189,9 +189,11 @@ class QueriesTest(unittest.TestCase):
             chance = random.Random(f"{SEED} {name}")
             out, command = self.job(name, self.folder / f"{name}-killed",
                                     "SET 'execution.checkpointing.interval' = '20 ms';\n")
-            for _ in range(KILLS):
-                with subprocess.Popen(command, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.PIPE, text=True) as process:
+            for kill in range(KILLS):
+                # Restored at another parallelism each time.
+                with subprocess.Popen([*command, "--parallelism", str(1 + (kill + 1) % 3)],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                      text=True) as process:
                     for line in process.stderr:
                         if "RUNNING" in line:
                             break
@@ -200,7 +202,7 @@ class QueriesTest(unittest.TestCase):
                     except subprocess.TimeoutExpired:
                         process.kill()
                         type(self).kills += 1
-            self.finish(command)
+            self.finish([*command, "--parallelism", "2"])
             self.assertEqual(self.certain(name, self.result(out)), expected)
 
     kills = 0
