@@ -92,13 +92,18 @@ class GroupScope : public ExpressionScope {
 }  // namespace
 
 QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation input,
-                                                  std::vector<Target>* targets,
-                                                  const Block& block) {
+                                                  std::vector<Target>* targets, const Block& block,
+                                                  const std::vector<uint32_t>& keys) {
   const size_t place = PlaceOf(block, body["targetList"]);
   Grouping grouping{.input = std::move(input), .keys = {}, .outputs = {}, .aggregates = {}};
   grouping.next_id = LargestId(grouping.input.facts.schema);
   const std::vector<RelationColumn> columns = grouping.input.columns;
   const RelationScope scope(columns);
+  for (const RelationColumn& column : columns) {
+    if (std::find(keys.begin(), keys.end(), column.id) == keys.end()) continue;
+    grouping.keys.push_back(ColumnExpr(column));
+    grouping.outputs.push_back(ColumnExpr(column));
+  }
   const Json none = Json::array();
   for (const Json& node : body.contains("groupClause") ? body["groupClause"] : none) {
     if (node.contains("GroupingSet")) {

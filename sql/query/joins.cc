@@ -146,12 +146,16 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   }
   std::vector<SubqueryTest> tests;
   if (where != nullptr) SplitWhere(*where, &texts, &tests);
+  const auto with_scalars = std::stable_partition(
+      texts.begin(), texts.end(), [](const Json* one) { return !ContainsScalarSubquery(*one); });
+  const std::vector<const Json*> scalars(with_scalars, texts.end());
+  texts.erase(with_scalars, texts.end());
   const size_t place = PlaceOf(block, from_clause);
   for (Relation& item : items) {
     if (!item.window) continue;
     std::set<uint32_t> tested;
     if (where != nullptr) AddReferencesOf(*where, item.columns, block, &tested);
-    if (items.size() == 1 && tests.empty() && !tested.contains(kWindowStartId) &&
+    if (items.size() == 1 && tests.empty() && scalars.empty() && !tested.contains(kWindowStartId) &&
         !tested.contains(kWindowEndId)) {
       continue;
     }
@@ -186,9 +190,14 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     const Json& inner = (*test.link)["subselect"]["SelectStmt"];
     if (inner.contains("whereClause")) AddReferencesOf(inner["whereClause"], columns, block, &read);
   }
+  for (const Json* scalar : scalars) AddReferencesOf(*scalar, columns, block, &read);
   if (select.empty()) {
     for (const RelationColumn& column : columns) read.insert(column.id);
   }
+  const auto finish = [&](Planned rows) {
+    if (rows) rows = PlanSubqueryTests(*std::move(rows), tests, block);
+    return rows ? PlanScalarConditions(*std::move(rows), scalars, block) : std::nullopt;
+  };
   for (const Relation& item : items) {
     if (!item.rank || items.size() == 1) continue;
     return Problem("MR1217", "ROW_NUMBER() needs a limit before its rows are joined",
@@ -196,9 +205,8 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
                    static_cast<int64_t>(item.rank->offset));
   }
   if (items.size() == 1 && items[0].rank) {
-    Planned ranked =
-        ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place);
-    return ranked ? PlanSubqueryTests(*std::move(ranked), tests, block) : std::nullopt;
+    return finish(
+        ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place));
   }
   // Conditions on one item filter it; the others belong to the first join that has their columns.
   std::vector<v1::Expr> across;
@@ -224,7 +232,7 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     Planned filtered = PlanFilter(items[i], own[i], block, place);
     if (!filtered) return std::nullopt;
     items[i] = *std::move(filtered);
-    if (items.size() == 1 && tests.empty()) continue;
+    if (items.size() == 1 && tests.empty() && scalars.empty()) continue;
     Planned narrow = Narrow(items[i], read, offsets[i], block, place);
     if (!narrow) return std::nullopt;
     items[i] = *std::move(narrow);
@@ -243,7 +251,7 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     if (!next_joined) return std::nullopt;
     joined = *std::move(next_joined);
   }
-  return PlanSubqueryTests(std::move(joined), tests, block);
+  return finish(std::move(joined));
 }
 
 bool QueryPlanner::BindConditions(const std::vector<const Json*>& texts,

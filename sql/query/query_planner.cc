@@ -373,7 +373,12 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
     input = PlanOver(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
   } else {
-    const RelationScope scope(input->columns);
+    ScalarValues values;
+    if (ContainsScalarSubquery(body["targetList"])) {
+      input = PlanScalars(*std::move(input), body["targetList"], block, &values);
+      if (!input) return std::nullopt;
+    }
+    const ScalarScope scope(input->columns, values);
     bool ok = true;
     for (Target& target : *targets) {
       if (target.node == nullptr || target.is_row_number || target.is_processing_time) continue;

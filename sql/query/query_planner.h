@@ -22,6 +22,25 @@
 
 namespace millrace {
 
+// Sees the columns of a relation, and what stands for subqueries that are values.
+class ScalarScope : public RelationScope {
+ public:
+  // Both must outlive this.
+  ScalarScope(const std::vector<RelationColumn>& columns,
+              const std::map<const nlohmann::json*, v1::Expr>& values)
+      : RelationScope(columns), values_(values) {}
+
+  Replacement Replace(const nlohmann::json& node, v1::Expr* out, SqlProblem*) const override {
+    const auto value = values_.find(&node);
+    if (value == values_.end()) return Replacement::kNone;
+    *out = value->second;
+    return Replacement::kDone;
+  }
+
+ private:
+  const std::map<const nlohmann::json*, v1::Expr>& values_;
+};
+
 class QueryPlanner {
  public:
   QueryPlanner(const SqlText& text, GraphAssembler& assembler)
@@ -175,6 +194,16 @@ class QueryPlanner {
                             const Block& block);
   Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
   Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
+  // What stands for subqueries that are values, by their place in the tree.
+  using ScalarValues = std::map<const Json*, v1::Expr>;
+  // Gives the rows the values of all such subqueries in `tree`.
+  Planned PlanScalars(Relation relation, const Json& tree, const Block& block,
+                      ScalarValues* values);
+  Planned PlanScalar(Relation relation, const Json& link, const Block& block, v1::Expr* value);
+  Planned PlanScalarRow(const Json& body, Relation inner, const std::vector<uint32_t>& keys,
+                        const Block& block, size_t place);
+  Planned PlanScalarConditions(Relation relation, const std::vector<const Json*>& conditions,
+                               const Block& block);
 
   // ---- over.cc ----
   struct OverWindow;
@@ -188,8 +217,9 @@ class QueryPlanner {
 
   // ---- aggregates.cc ----
   struct Grouping;
+  // `keys`: columns by which is grouped beside those of GROUP BY.
   Planned PlanAggregate(const Json& body, Relation input, std::vector<Target>* targets,
-                        const Block& block);
+                        const Block& block, const std::vector<uint32_t>& keys = {});
   Planned PlanDistinct(Relation input, const Block& block, size_t offset);
   Planned AddAggregateNode(Grouping& grouping, const Block& block, size_t place);
 
@@ -236,6 +266,9 @@ bool ContainsAggregate(const nlohmann::json& node);
 // An aggregate with OVER; a tree that has one, subqueries aside.
 bool IsOverAggregate(const nlohmann::json& node);
 bool ContainsOver(const nlohmann::json& node);
+// A subquery that is a value: (SELECT …).
+bool IsScalarSubquery(const nlohmann::json& node);
+bool ContainsScalarSubquery(const nlohmann::json& node);
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
 
 }  // namespace millrace

@@ -1,4 +1,5 @@
-// Subqueries as conditions of WHERE: semi and anti joins.
+// Subqueries: as conditions of WHERE, semi and anti joins; as values, left joins with one row.
+#include <algorithm>
 #include <utility>
 
 #include "runtime/base/text.h"
@@ -17,6 +18,11 @@ v1::Expr CallOf(const char* function, std::vector<v1::Expr> arguments) {
   call.mutable_call()->set_function_version(1);
   for (v1::Expr& argument : arguments) *call.mutable_call()->add_arguments() = std::move(argument);
   return call;
+}
+
+bool IsCount(const nlohmann::json& node) {
+  return IsAggregateCall(node) &&
+         node["FuncCall"]["funcname"].back()["String"].value("sval", "") == "count";
 }
 
 }  // namespace
@@ -137,6 +143,151 @@ QueryPlanner::Planned QueryPlanner::PlanExists(Relation relation, const Subquery
   }
   return PlanJoin(test.negated ? v1::Join::KIND_ANTI : v1::Join::KIND_SEMI, std::move(relation),
                   *std::move(partners), offset, std::move(conditions), block, place);
+}
+
+// ---- (SELECT …) as a value ----
+
+bool IsScalarSubquery(const nlohmann::json& node) {
+  return node.is_object() && node.contains("SubLink") &&
+         node["SubLink"].value("subLinkType", "") == "EXPR_SUBLINK";
+}
+
+bool ContainsScalarSubquery(const nlohmann::json& node) {
+  if (node.is_object() && node.contains("SubLink")) return IsScalarSubquery(node);
+  return node.is_structured() && std::any_of(node.begin(), node.end(), &ContainsScalarSubquery);
+}
+
+QueryPlanner::Planned QueryPlanner::PlanScalars(Relation relation, const Json& tree,
+                                                const Block& block, ScalarValues* values) {
+  if (IsScalarSubquery(tree)) {
+    return PlanScalar(std::move(relation), tree["SubLink"], block, &(*values)[&tree]);
+  }
+  Planned rows = std::move(relation);
+  if (!tree.is_structured() || (tree.is_object() && tree.contains("SubLink"))) return rows;
+  for (const Json& one : tree) {
+    if (rows) rows = PlanScalars(*std::move(rows), one, block, values);
+  }
+  return rows;
+}
+
+// The rows of the query around it, each with the row of its values of what both compare; a
+// subquery without such comparisons is one row for all.
+QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& link,
+                                               const Block& block, v1::Expr* value) {
+  const size_t place = PlaceOf(block, link);
+  const Json& body = link["subselect"]["SelectStmt"];
+  if (!body.contains("fromClause") || body.contains("groupClause") ||
+      body.contains("havingClause") || body.contains("withClause") || body.contains("limitCount") ||
+      body.contains("distinctClause") || body.value("op", "") != "SETOP_NONE" ||
+      body["targetList"].size() != 1) {
+    return Problem("MR1202", "a subquery that is a value has one column, FROM and WHERE alone",
+                   "write a join with a subquery in FROM", static_cast<int64_t>(place));
+  }
+  const uint32_t offset = OffsetAfter(relation.facts.schema);
+  // Under ids that are right again when those of the subquery are moved behind these.
+  Outer outer{.columns = relation.columns, .conditions = {}};
+  for (RelationColumn& column : outer.columns) column.id -= offset;
+  const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
+  Planned inner = PlanFrom(body["fromClause"], where, body, block, &outer);
+  if (!inner) return std::nullopt;
+  if (inner->window) inner = AssignWindows(*std::move(inner), block, place);
+  std::vector<v1::Expr> outers;
+  std::vector<uint32_t> keys;
+  for (const v1::Expr& condition : outer.conditions) {
+    if (!inner) return std::nullopt;
+    const auto sides = SidesOfEquality(condition, outer.columns, inner->columns);
+    if (!sides) {
+      return Problem("MR1202",
+                     "a subquery that is a value compares columns of the query around it with =",
+                     "write a join with a subquery in FROM", static_cast<int64_t>(place));
+    }
+    outers.push_back(MoveIds(sides->first, offset));
+    const std::vector<RelationColumn> seen = inner->columns;
+    inner = KeyColumn(*std::move(inner), sides->second, &keys.emplace_back(), block, place);
+    if (inner && !sides->second.has_field_id()) {
+      const v1::Field& key = *inner->facts.schema.fields().rbegin();
+      inner->columns.push_back({"", {key.name()}, key.id(), key.type()});
+    }
+  }
+  Planned row = inner ? PlanScalarRow(body, *std::move(inner), keys, block, place) : std::nullopt;
+  if (!row) return std::nullopt;
+  std::vector<v1::Expr> conditions;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    conditions.push_back(
+        CallOf("eq", {outers[i], MoveIds(ColumnExpr(row->columns[i + 1]), offset)}));
+  }
+  *value = MoveIds(ColumnExpr(row->columns[0]), offset);
+  if (IsCount(body["targetList"][0]["ResTarget"]["val"])) {
+    // Of no rows there is no row here; their number is 0.
+    v1::Expr zero;
+    *zero.mutable_type() = value->type();
+    zero.mutable_literal()->set_int_value(0);
+    v1::Expr count = CallOf("coalesce", {*value, zero});
+    *count.mutable_type() = value->type();
+    *value = std::move(count);
+  }
+  const std::vector<RelationColumn> seen = relation.columns;
+  Planned joined = PlanJoin(v1::Join::KIND_LEFT, std::move(relation), *std::move(row), offset,
+                            std::move(conditions), block, place);
+  if (joined) joined->columns = seen;
+  return joined;
+}
+
+// The value, then the keys; at most one row of each.
+QueryPlanner::Planned QueryPlanner::PlanScalarRow(const Json& body, Relation inner,
+                                                  const std::vector<uint32_t>& keys,
+                                                  const Block& block, size_t place) {
+  const Json& node = body["targetList"][0]["ResTarget"]["val"];
+  std::vector<Target> targets = {{.name = "value", .node = &node, .expr = {}}};
+  Planned rows;
+  if (ContainsAggregate(node)) {
+    rows = PlanAggregate(body, std::move(inner), &targets, block, keys);
+    if (!rows) return std::nullopt;
+  } else {
+    const std::vector<uint32_t>& unique = inner.facts.key;
+    if (unique.empty() || !std::all_of(unique.begin(), unique.end(), [&](uint32_t id) {
+          return std::find(keys.begin(), keys.end(), id) != keys.end();
+        })) {
+      return Problem("MR1202", "the subquery may give more than one row",
+                     "aggregate it: SELECT MAX(…)", static_cast<int64_t>(place));
+    }
+    SqlProblem problem;
+    if (!BindTree(block.tree, node, RelationScope(inner.columns), &targets[0].expr, &problem)) {
+      return Report(problem);
+    }
+    rows = std::move(inner);
+  }
+  for (const uint32_t key : keys) {
+    const v1::Field& field = *FieldById(rows->facts.schema, key);
+    Target& one = targets.emplace_back(Target{.name = Concat("key$", targets.size()), .expr = {}});
+    *one.expr.mutable_type() = field.type();
+    one.expr.set_field_id(key);
+  }
+  return PlanProject(*rows, targets, block, place);
+}
+
+QueryPlanner::Planned QueryPlanner::PlanScalarConditions(Relation relation,
+                                                         const std::vector<const Json*>& conditions,
+                                                         const Block& block) {
+  Planned rows = std::move(relation);
+  for (const Json* condition : conditions) {
+    ScalarValues values;
+    rows = PlanScalars(*std::move(rows), *condition, block, &values);
+    if (!rows) return std::nullopt;
+    const size_t place = PlaceOf(block, *condition);
+    SqlProblem problem;
+    v1::Expr bound;
+    if (!BindTree(block.tree, *condition, ScalarScope(rows->columns, values), &bound, &problem)) {
+      return Report(problem);
+    }
+    if (bound.type().kind() != v1::Type::KIND_BOOL) {
+      return Problem("MR1402", "the condition is not a BOOLEAN", "compare the value with something",
+                     static_cast<int64_t>(place));
+    }
+    rows = PlanFilter(*rows, {bound}, block, place);
+    if (!rows) return std::nullopt;
+  }
+  return rows;
 }
 
 }  // namespace millrace
