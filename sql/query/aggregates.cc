@@ -10,6 +10,13 @@ namespace millrace {
 
 using nlohmann::json;
 
+namespace {
+
+constexpr size_t kCubeMax = 6;
+constexpr size_t kGroupingSetsMax = 64;
+
+}  // namespace
+
 struct QueryPlanner::Grouping {
   Relation input;
   std::vector<v1::Expr> keys;     // Over the input.
@@ -27,11 +34,13 @@ class GroupScope : public ExpressionScope {
  public:
   GroupScope(const SqlTree& tree, const std::vector<RelationColumn>& columns,
              const std::vector<v1::Expr>& keys, const std::vector<v1::Expr>& outputs,
-             std::vector<v1::Aggregate>& aggregates, uint32_t& next_id)
+             const std::vector<v1::Expr>& absent, std::vector<v1::Aggregate>& aggregates,
+             uint32_t& next_id)
       : tree_(tree),
         input_(columns),
         keys_(keys),
         outputs_(outputs),
+        absent_(absent),
         aggregates_(aggregates),
         next_id_(next_id) {}
 
@@ -43,12 +52,20 @@ class GroupScope : public ExpressionScope {
   Replacement Replace(const json& node, v1::Expr* out, SqlProblem* problem) const override {
     if (IsAggregateCall(node)) return ReplaceAggregate(node, out, problem);
     if (node.contains("A_Const")) return Replacement::kNone;
+    if (const json* arguments = GroupingArguments(node)) {
+      return ReplaceGrouping(*arguments, out, problem);
+    }
     v1::Expr bound;
     SqlProblem ignored;  // Aggregates within: looked at piece by piece.
     if (!BindTree(tree_, node, input_, &bound, &ignored)) return Replacement::kNone;
     for (size_t i = 0; i < keys_.size(); ++i) {
       if (!SameExpr(keys_[i], bound)) continue;
       *out = outputs_[i];
+      return Replacement::kDone;
+    }
+    if (Among(absent_, bound)) {
+      *out->mutable_type() = bound.type();
+      out->mutable_literal()->set_is_null(true);
       return Replacement::kDone;
     }
     if (!node.contains("ColumnRef")) return Replacement::kNone;
@@ -62,6 +79,37 @@ class GroupScope : public ExpressionScope {
   }
 
  private:
+  static bool Among(const std::vector<v1::Expr>& exprs, const v1::Expr& expr) {
+    return std::any_of(exprs.begin(), exprs.end(),
+                       [&](const v1::Expr& one) { return SameExpr(one, expr); });
+  }
+
+  // Of GROUPING(…) and GROUPING_ID(…); null: it is neither.
+  static const json* GroupingArguments(const json& node) {
+    if (node.contains("GroupingFunc")) return &node["GroupingFunc"]["args"];
+    if (!node.contains("FuncCall") || !node["FuncCall"].contains("args")) return nullptr;
+    const std::string name = node["FuncCall"]["funcname"].back()["String"].value("sval", "");
+    return name == "grouping_id" ? &node["FuncCall"]["args"] : nullptr;
+  }
+
+  // One bit per argument, the last one lowest: 1, the rows are not grouped by it.
+  Replacement ReplaceGrouping(const json& arguments, v1::Expr* out, SqlProblem* problem) const {
+    int64_t bits = 0;
+    for (const json& argument : arguments) {
+      v1::Expr bound;
+      if (!BindTree(tree_, argument, input_, &bound, problem)) return Replacement::kProblem;
+      const bool absent = !Among(keys_, bound);
+      if (absent && !Among(absent_, bound)) {
+        *problem = {"MR1213", "GROUPING() names what the rows are not grouped by", "", -1};
+        return Replacement::kProblem;
+      }
+      bits = bits * 2 + (absent ? 1 : 0);
+    }
+    out->mutable_type()->set_kind(v1::Type::KIND_INT64);
+    out->mutable_literal()->set_int_value(bits);
+    return Replacement::kDone;
+  }
+
   Replacement ReplaceAggregate(const json& node, v1::Expr* out, SqlProblem* problem) const {
     v1::Aggregate aggregate;
     if (!BindAggregateTree(tree_, node, input_, &aggregate, problem)) return Replacement::kProblem;
@@ -85,6 +133,7 @@ class GroupScope : public ExpressionScope {
   const RelationScope input_;
   const std::vector<v1::Expr>& keys_;
   const std::vector<v1::Expr>& outputs_;
+  const std::vector<v1::Expr>& absent_;  // Keys of other grouping sets.
   std::vector<v1::Aggregate>& aggregates_;
   uint32_t& next_id_;
 };
@@ -93,36 +142,26 @@ class GroupScope : public ExpressionScope {
 
 QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation input,
                                                   std::vector<Target>* targets, const Block& block,
-                                                  const std::vector<uint32_t>& keys) {
+                                                  GroupBy by) {
   const size_t place = PlaceOf(block, body["targetList"]);
   Grouping grouping{.input = std::move(input), .keys = {}, .outputs = {}, .aggregates = {}};
   grouping.next_id = LargestId(grouping.input.facts.schema);
   const std::vector<RelationColumn> columns = grouping.input.columns;
   const RelationScope scope(columns);
   for (const RelationColumn& column : columns) {
-    if (std::find(keys.begin(), keys.end(), column.id) == keys.end()) continue;
+    if (std::find(by.columns.begin(), by.columns.end(), column.id) == by.columns.end()) continue;
     grouping.keys.push_back(ColumnExpr(column));
     grouping.outputs.push_back(ColumnExpr(column));
   }
-  const Json none = Json::array();
-  for (const Json& node : body.contains("groupClause") ? body["groupClause"] : none) {
-    if (node.contains("GroupingSet")) {
-      return Problem("MR1202", "GROUPING SETS, CUBE and ROLLUP are not supported", "",
-                     static_cast<int64_t>(PlaceOf(block, node)));
-    }
-    const Json* key = &node;
-    if (node.contains("A_Const") && node["A_Const"].contains("ival")) {
-      const int64_t number = node["A_Const"]["ival"].value("ival", int64_t{0});
-      if (number < 1 || number > static_cast<int64_t>(targets->size()) ||
-          (*targets)[static_cast<size_t>(number - 1)].node == nullptr) {
-        return Problem("MR1213", Concat("there is no column ", number, " in the SELECT"), "",
-                       static_cast<int64_t>(PlaceOf(block, node)));
-      }
-      key = (*targets)[static_cast<size_t>(number - 1)].node;
-    }
+  const auto bind = [&](const Json& key, v1::Expr* bound) {
     SqlProblem problem;
+    if (BindTree(block.tree, key, scope, bound, &problem)) return true;
+    Report(problem);
+    return false;
+  };
+  for (const Json* key : by.keys) {
     v1::Expr bound;
-    if (!BindTree(block.tree, *key, scope, &bound, &problem)) return Report(problem);
+    if (!bind(*key, &bound)) return std::nullopt;
     if (std::any_of(grouping.keys.begin(), grouping.keys.end(),
                     [&](const v1::Expr& one) { return SameExpr(one, bound); })) {
       continue;
@@ -135,8 +174,12 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
     output.set_field_id(is_column ? bound.field_id() : grouping.Fresh());
     grouping.outputs.push_back(std::move(output));
   }
-  const GroupScope behind(block.tree, columns, grouping.keys, grouping.outputs, grouping.aggregates,
-                          grouping.next_id);
+  std::vector<v1::Expr> absent;
+  for (const Json* key : by.absent) {
+    if (!bind(*key, &absent.emplace_back())) return std::nullopt;
+  }
+  const GroupScope behind(block.tree, columns, grouping.keys, grouping.outputs, absent,
+                          grouping.aggregates, grouping.next_id);
   bool ok = true;
   for (Target& target : *targets) {
     if (target.node == nullptr) {
@@ -166,6 +209,108 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
   Planned result = AddAggregateNode(grouping, block, place);
   if (!result || !body.contains("havingClause")) return result;
   return PlanFilter(*result, {having}, block, PlaceOf(block, body["havingClause"]));
+}
+
+// The sets of keys that an element of GROUP BY names.
+std::optional<std::vector<std::vector<const nlohmann::json*>>> QueryPlanner::GroupingSetsOf(
+    const Json& node, const Block& block) {
+  using Sets = std::vector<std::vector<const Json*>>;
+  const auto keys_of = [](const Json& one) {
+    std::vector<const Json*> keys;
+    if (!one.contains("RowExpr")) return std::vector<const Json*>{&one};
+    for (const Json& key : one["RowExpr"]["args"]) keys.push_back(&key);
+    return keys;
+  };
+  if (!node.contains("GroupingSet")) return Sets{keys_of(node)};
+  const Json& set = node["GroupingSet"];
+  const std::string kind = set.value("kind", "");
+  if (kind == "GROUPING_SET_EMPTY") return Sets{{}};
+  Sets parts;
+  for (const Json& one : set["content"]) {
+    if (kind != "GROUPING_SET_SETS") {
+      parts.push_back(keys_of(one));
+      continue;
+    }
+    const auto inner = GroupingSetsOf(one, block);
+    if (!inner) return std::nullopt;
+    parts.insert(parts.end(), inner->begin(), inner->end());
+  }
+  if (kind == "GROUPING_SET_SETS") return parts;
+  Sets sets;
+  const auto add = [&](const auto& takes) {
+    std::vector<const Json*>& keys = sets.emplace_back();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (takes(i)) keys.insert(keys.end(), parts[i].begin(), parts[i].end());
+    }
+  };
+  if (kind == "GROUPING_SET_ROLLUP") {
+    for (size_t size = parts.size() + 1; size-- > 0;) add([&](size_t i) { return i < size; });
+    return sets;
+  }
+  if (parts.size() > kCubeMax) {
+    return Problem("MR1208", Concat("CUBE has more than ", kCubeMax, " keys"), "",
+                   static_cast<int64_t>(PlaceOf(block, node)));
+  }
+  for (size_t bits = size_t{1} << parts.size(); bits-- > 0;) {
+    add([&](size_t i) { return (bits >> (parts.size() - 1 - i) & 1) != 0; });
+  }
+  return sets;
+}
+
+QueryPlanner::Planned QueryPlanner::PlanGroupBy(const Json& body, Relation input,
+                                                std::vector<Target>* targets, const Block& block) {
+  const size_t place = PlaceOf(block, body["targetList"]);
+  std::vector<std::vector<const Json*>> sets = {{}};
+  bool is_plain = true;
+  const Json none = Json::array();
+  for (const Json& node : body.contains("groupClause") ? body["groupClause"] : none) {
+    const Json* key = &node;
+    if (node.contains("A_Const") && node["A_Const"].contains("ival")) {
+      const int64_t number = node["A_Const"]["ival"].value("ival", int64_t{0});
+      if (number < 1 || number > static_cast<int64_t>(targets->size()) ||
+          (*targets)[static_cast<size_t>(number - 1)].node == nullptr) {
+        return Problem("MR1213", Concat("there is no column ", number, " in the SELECT"), "",
+                       static_cast<int64_t>(PlaceOf(block, node)));
+      }
+      key = (*targets)[static_cast<size_t>(number - 1)].node;
+    }
+    is_plain &= !key->contains("GroupingSet");
+    const auto more = GroupingSetsOf(*key, block);
+    if (!more) return std::nullopt;
+    std::vector<std::vector<const Json*>> product;
+    for (const std::vector<const Json*>& first : sets) {
+      for (const std::vector<const Json*>& second : *more) {
+        std::vector<const Json*>& both = product.emplace_back(first);
+        both.insert(both.end(), second.begin(), second.end());
+      }
+    }
+    sets = std::move(product);
+    if (sets.size() > kGroupingSetsMax) {
+      return Problem("MR1208", Concat("there are more than ", kGroupingSetsMax, " grouping sets"),
+                     "", static_cast<int64_t>(place));
+    }
+  }
+  if (is_plain) {
+    return PlanAggregate(body, std::move(input), targets, block,
+                         {.columns = {}, .keys = sets[0], .absent = {}});
+  }
+  Planned all;
+  for (const std::vector<const Json*>& keys : sets) {
+    GroupBy by{.columns = {}, .keys = keys, .absent = {}};
+    for (const std::vector<const Json*>& others : sets) {
+      for (const Json* key : others) {
+        if (std::find(keys.begin(), keys.end(), key) == keys.end()) by.absent.push_back(key);
+      }
+    }
+    std::vector<Target> bound = *targets;
+    Planned one = PlanAggregate(body, input, &bound, block, std::move(by));
+    if (one) one = PlanProject(*one, bound, block, place);
+    if (one && all) one = UniteRows(*std::move(all), *std::move(one), block, place);
+    if (!one) return std::nullopt;
+    all = std::move(one);
+  }
+  for (size_t i = 0; i < targets->size(); ++i) (*targets)[i].expr = ColumnExpr(all->columns[i]);
+  return all;
 }
 
 QueryPlanner::Planned QueryPlanner::AddAggregateNode(Grouping& grouping, const Block& block,

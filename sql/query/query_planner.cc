@@ -302,6 +302,14 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
   Planned right = PlanQuery(body["rarg"], block);
   if (!left || !right) return std::nullopt;
   const size_t place = PlaceOf(block, body);
+  Planned all = UniteRows(*std::move(left), *std::move(right), block, place);
+  if (!all || body.value("all", false)) return all;
+  return PlanDistinct(*std::move(all), block, place);
+}
+
+QueryPlanner::Planned QueryPlanner::UniteRows(Relation left_rows, Relation right_rows,
+                                              const Block& block, size_t place) {
+  Planned left = std::move(left_rows), right = std::move(right_rows);
   if (left->columns.size() != right->columns.size()) {
     return Problem("MR1216",
                    Concat("the sides of UNION have ", left->columns.size(), " and ",
@@ -342,10 +350,7 @@ QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& blo
   for (const RelationColumn& column : left->columns) {
     *node.mutable_project()->add_columns()->mutable_expr() = ColumnExpr(column);
   }
-  Planned all = assembler_.Add(block.object, "union", std::move(node), {&*left}, place, &*right);
-  if (!all) return std::nullopt;
-  if (body.value("all", false)) return all;
-  return PlanDistinct(*std::move(all), block, place);
+  return assembler_.Add(block.object, "union", std::move(node), {&*left}, place, &*right);
 }
 
 QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& block) {
@@ -367,7 +372,7 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   std::optional<std::vector<Target>> targets = TargetsOf(body, *input, block);
   if (!targets) return std::nullopt;
   if (aggregates) {
-    input = PlanAggregate(body, *std::move(input), &*targets, block);
+    input = PlanGroupBy(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
   } else if (ContainsOver(body["targetList"])) {
     input = PlanOver(body, *std::move(input), &*targets, block);

@@ -98,6 +98,8 @@ class QueryPlanner {
 
   Planned PlanQuery(const Json& body, const Block& block);
   Planned PlanUnion(const Json& body, const Block& block);
+  // The rows of both; their columns are made the same by name and type. Nothing: reported.
+  Planned UniteRows(Relation left, Relation right, const Block& block, size_t place);
   Planned PlanSelect(const Json& body, const Block& block);
   Planned PlanLimit(Relation relation, const Json& body, const Block& block);
   Planned PlanRank(const Relation& input, std::vector<Target>& targets, const Block& block);
@@ -217,9 +219,21 @@ class QueryPlanner {
 
   // ---- aggregates.cc ----
   struct Grouping;
-  // `keys`: columns by which is grouped beside those of GROUP BY.
+  // By what is grouped.
+  struct GroupBy {
+    std::vector<uint32_t> columns;
+    std::vector<const Json*> keys;
+    // Keys of other grouping sets: NULL in this one.
+    std::vector<const Json*> absent;
+  };
+  // Binds the targets behind the aggregates.
   Planned PlanAggregate(const Json& body, Relation input, std::vector<Target>* targets,
-                        const Block& block, const std::vector<uint32_t>& keys = {});
+                        const Block& block, GroupBy by);
+  // GROUP BY with one set of keys, or with several, whose results are united.
+  Planned PlanGroupBy(const Json& body, Relation input, std::vector<Target>* targets,
+                      const Block& block);
+  std::optional<std::vector<std::vector<const Json*>>> GroupingSetsOf(const Json& node,
+                                                                      const Block& block);
   Planned PlanDistinct(Relation input, const Block& block, size_t offset);
   Planned AddAggregateNode(Grouping& grouping, const Block& block, size_t place);
 

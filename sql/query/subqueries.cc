@@ -241,7 +241,8 @@ QueryPlanner::Planned QueryPlanner::PlanScalarRow(const Json& body, Relation inn
   std::vector<Target> targets = {{.name = "value", .node = &node, .expr = {}}};
   Planned rows;
   if (ContainsAggregate(node)) {
-    rows = PlanAggregate(body, std::move(inner), &targets, block, keys);
+    rows = PlanAggregate(body, std::move(inner), &targets, block,
+                         {.columns = keys, .keys = {}, .absent = {}});
     if (!rows) return std::nullopt;
   } else {
     const std::vector<uint32_t>& unique = inner.facts.key;
