@@ -359,7 +359,24 @@ QueryPlanner::Planned QueryPlanner::PlanItem(const Json& node, const Block& bloc
   }
   if (!item) return std::nullopt;
   for (RelationColumn& column : item->columns) column.table = name;
-  return item;
+  return NameColumns(*std::move(item), node.front(), block);
+}
+
+// AS t (a, b)
+QueryPlanner::Planned QueryPlanner::NameColumns(Relation relation, const Json& body,
+                                                const Block& block) {
+  if (!body.contains("alias") || !body["alias"].contains("colnames")) return relation;
+  const Json& names = body["alias"]["colnames"];
+  if (names.size() > relation.columns.size()) {
+    return Problem("MR1216",
+                   Concat("'", body["alias"].value("aliasname", ""), "' names ", names.size(),
+                          " columns of ", relation.columns.size()),
+                   "", static_cast<int64_t>(PlaceOf(block, body)));
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    relation.columns[i].names = {names[i]["String"].value("sval", "")};
+  }
+  return relation;
 }
 
 QueryPlanner::Planned QueryPlanner::PlanOuterJoin(const Json& body, const Block& block) {

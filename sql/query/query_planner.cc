@@ -355,14 +355,16 @@ QueryPlanner::Planned QueryPlanner::UniteRows(Relation left_rows, Relation right
 
 QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& block) {
   if (body.contains("valuesLists")) {
-    return Problem("MR1202", "VALUES is not supported", "", OffsetOf(block, body));
-  }
-  if (!body.contains("fromClause")) {
-    return Problem("MR1202", "a query without FROM is not supported", "",
-                   static_cast<int64_t>(PlaceOf(block, body)));
+    return PlanValues(body["valuesLists"], block, PlaceOf(block, body));
   }
   const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
-  Planned input = PlanFrom(body["fromClause"], where, body, block);
+  if (!body.contains("fromClause") && where != nullptr) {
+    return Problem("MR1202", "a query without FROM has no WHERE", "",
+                   static_cast<int64_t>(PlaceOf(block, *where)));
+  }
+  Planned input = body.contains("fromClause")
+                      ? PlanFrom(body["fromClause"], where, body, block)
+                      : PlanNumbers(1, block, PlaceOf(block, body["targetList"]));
   if (!input) return std::nullopt;
   const size_t place = PlaceOf(block, body["targetList"]);
   const bool aggregates = body.contains("groupClause") || body.contains("havingClause") ||

@@ -159,6 +159,7 @@ class QueryPlanner {
   Planned Narrow(const Relation& item, const std::set<uint32_t>& read, uint32_t offset,
                  const Block& block, size_t place);
   Planned PlanItem(const Json& node, const Block& block);
+  Planned NameColumns(Relation relation, const Json& body, const Block& block);
   Planned PlanOuterJoin(const Json& body, const Block& block);
   Planned PlanTableFunction(const Json& body, const Block& block);
   Planned PlanWindowFunction(const Json& call, const Block& block);
@@ -206,6 +207,12 @@ class QueryPlanner {
                         const Block& block, size_t place);
   Planned PlanScalarConditions(Relation relation, const std::vector<const Json*>& conditions,
                                const Block& block);
+
+  // ---- values.cc ----
+  Planned PlanValues(const Json& lists, const Block& block, size_t place);
+  // So many rows, of which nothing is seen but that they are there.
+  Planned PlanNumbers(size_t rows, const Block& block, size_t place);
+  bool OneType(std::vector<v1::Expr>& exprs, const Block& block, size_t place, v1::Type* type);
 
   // ---- over.cc ----
   struct OverWindow;
