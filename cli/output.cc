@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -13,6 +14,28 @@
 namespace millrace {
 namespace {
 
+constexpr size_t kExcerptCharactersMax = 200;
+
+// The line of the file where the problem is, and a caret below it; empty: it cannot be shown. What
+// --set has replaced would move the caret.
+std::string Excerpt(const std::string& file, uint32_t line, uint32_t column) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text;
+  for (uint32_t i = 0; i < line; ++i) {
+    if (!std::getline(in, text)) return "";
+  }
+  if (text.ends_with('\r')) text.pop_back();
+  if (line == 0 || text.size() > kExcerptCharactersMax || text.find("${") != text.npos) return "";
+  std::string caret;
+  uint32_t characters = 1;
+  for (const char c : text) {
+    const bool begins = (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    if (begins && characters++ == column) break;
+    if (begins) caret += c == '\t' ? '\t' : ' ';
+  }
+  return absl::StrCat("  |  ", text, "\n  |  ", caret, "^\n");
+}
+
 void PrintDiagnostic(const v1::Diagnostic& diagnostic, const std::string& file) {
   std::string where = file;
   if (diagnostic.line() > 0)
@@ -20,6 +43,7 @@ void PrintDiagnostic(const v1::Diagnostic& diagnostic, const std::string& file) 
   const bool warning = diagnostic.severity() == v1::Diagnostic::SEVERITY_WARNING;
   std::fprintf(stderr, "%s: %s %s: %s\n", where.c_str(), warning ? "warning" : "error",
                diagnostic.code().c_str(), diagnostic.message().c_str());
+  std::fputs(Excerpt(file, diagnostic.line(), diagnostic.column()).c_str(), stderr);
   std::string place;
   if (!diagnostic.uid().empty()) place = "node " + diagnostic.uid();
   if (!diagnostic.path().empty()) {

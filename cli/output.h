@@ -23,7 +23,7 @@ void PrintTable(const std::vector<std::string>& head,
 // Protobuf's JSON mapping; to stdout.
 void PrintJson(const google::protobuf::Message& message);
 
-// One block per problem, to stderr: where, what, what to do.
+// One block per problem, to stderr: where, what, the line with a caret, what to do.
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
                       const std::string& file);
 // A status with the problems that it carries.

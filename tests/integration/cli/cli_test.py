@@ -357,6 +357,12 @@ nodes:
                 self.assertEqual(done.stderr.count(code), 1, (command, done.stderr))
             self.assertEqual(done.stdout, "", command)
 
+    def test_the_line_of_a_problem_with_a_caret(self):
+        job = self.file("bad.sql", "-- Größe\nSELECT\n\t'ä' || nam FROM (VALUES ('x')) AS t(name);\n")
+        done = millrace("validate", job, check=FAILED)
+        self.assertIn("\n  |  \t'ä' || nam FROM (VALUES ('x')) AS t(name);\n"
+                      "  |  \t       ^\n", done.stderr)
+
     def test_a_variable_that_is_not_set(self):
         job = self.file("numbers.yaml", NUMBERS)
         done = millrace("validate", job, check=FAILED)
