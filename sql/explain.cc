@@ -76,7 +76,7 @@ class Explainer {
       }
       const v1::Node& from = *nodes_.at(edge.from());
       if (edge.output() == v1::OUTPUT_PORT_LATE) return InputOf(from);
-      if (edge.output() != v1::OUTPUT_PORT_DEAD_LETTER) return from.schema();
+      return edge.output() == v1::OUTPUT_PORT_DEAD_LETTER ? LettersSchema() : from.schema();
     }
     return {};
   }

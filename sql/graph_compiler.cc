@@ -95,18 +95,6 @@ uint32_t ParallelismOf(const v1::JobGraph& graph, const v1::Node& node) {
 
 // ---- nodes, in topological order ----
 
-v1::Schema DeadLetters() {
-  v1::Schema schema;
-  for (const Field& column : DeadLetterSchema()->fields()) {
-    v1::Field& field = *schema.add_fields();
-    field.set_id(column.id);
-    field.set_name(column.name);
-    column.type.ToProto(field.mutable_type());
-    field.set_not_null(!column.nullable);
-  }
-  return schema;
-}
-
 class NodesCompiler {
  public:
   NodesCompiler(v1::JobGraph& graph, const GraphStructure& structure, Diagnostics& diagnostics)
@@ -184,7 +172,7 @@ class NodesCompiler {
     const auto from = static_cast<size_t>(structure_.sender(edge));
     switch (graph_.edges(edge).output()) {
       case v1::OUTPUT_PORT_DEAD_LETTER:
-        return StreamFacts{.schema = DeadLetters(), .chain_source = {}};
+        return StreamFacts{.schema = LettersSchema(), .chain_source = {}};
       case v1::OUTPUT_PORT_LATE:
         if (!inputs_[from]) return std::nullopt;
         return StreamFacts{.schema = inputs_[from]->schema, .chain_source = {}};

@@ -76,6 +76,8 @@ uint32_t LargestId(const v1::Schema& schema);
 void StripSourceFields(v1::Schema& schema);
 void AddField(v1::Schema& schema, uint32_t id, const std::string& name, const v1::Type& type,
               bool not_null);
+// The columns of every dead-letter output.
+v1::Schema LettersSchema();
 // For NodeKind::reads.
 void AddFields(const v1::Fields& fields, FieldIds& out);
 void AddReferences(const v1::Expr& expr, FieldIds& out);

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "runtime/base/text.h"
+#include "runtime/columns/types.h"
 #include "sql/expression_binder.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
@@ -177,6 +178,16 @@ uint32_t AddRank(const std::string& name, uint32_t id, v1::Schema& schema) {
   type.set_kind(v1::Type::KIND_INT64);
   AddField(schema, id, name, type, true);
   return id;
+}
+
+v1::Schema LettersSchema() {
+  v1::Schema schema;
+  for (const Field& column : DeadLetterSchema()->fields()) {
+    v1::Type type;
+    column.type.ToProto(&type);
+    AddField(schema, column.id, column.name, type, !column.nullable);
+  }
+  return schema;
 }
 
 }  // namespace millrace

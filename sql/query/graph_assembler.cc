@@ -84,6 +84,22 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
   return relation;
 }
 
+std::string GraphAssembler::AddLater(
+    const std::string& object, std::string_view role, v1::Node node,
+    const std::vector<std::pair<std::string, v1::OutputPort>>& inputs, size_t offset) {
+  node.set_uid(FreshUid(object, role));
+  positions_.Add(NodePath(graph_.nodes_size()),
+                 {.begin = PositionInText(script_, static_cast<int64_t>(offset))});
+  for (const auto& [from, output] : inputs) {
+    v1::Edge& edge = *graph_.add_edges();
+    edge.set_from(from);
+    edge.set_output(output);
+    edge.set_to(node.uid());
+  }
+  *graph_.add_nodes() = node;
+  return node.uid();
+}
+
 const v1::Node* GraphAssembler::FindNode(const std::string& uid) const {
   const auto found = std::find_if(graph_.nodes().begin(), graph_.nodes().end(),
                                   [&](const v1::Node& one) { return one.uid() == uid; });

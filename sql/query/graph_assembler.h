@@ -32,6 +32,12 @@ class GraphAssembler {
                               const std::vector<const Relation*>& inputs, size_t offset,
                               const Relation* united = nullptr);
 
+  // The same for a node that is compiled with the whole graph alone, and with any outputs as its
+  // inputs, all in input 0. Its uid.
+  std::string AddLater(const std::string& object, std::string_view role, v1::Node node,
+                       const std::vector<std::pair<std::string, v1::OutputPort>>& inputs,
+                       size_t offset);
+
   // A node that was added, and what it gives; null: there is none of this uid.
   const v1::Node* FindNode(const std::string& uid) const;
   const Relation* FindRelation(const std::string& uid) const;

@@ -68,6 +68,14 @@ class QueryPlanner {
                   const View& query, size_t offset);
   // A query alone: its rows are printed.
   void PlanSelectAlone(const View& query, size_t offset);
+  // A table, named by a setting at `offset`, for rows that no query sees.
+  struct Letters {
+    std::string table;
+    size_t offset = 0;
+  };
+  // Behind all statements: adds it as a sink of the dead letters, or of the late rows, of all
+  // nodes.
+  void PlanLetters(const Letters& letters, bool late);
   bool has_sink() const { return has_sink_; }
   const std::string& first_target() const { return first_target_; }
 
@@ -207,6 +215,11 @@ class QueryPlanner {
                         const Block& block, size_t place);
   Planned PlanScalarConditions(Relation relation, const std::vector<const Json*>& conditions,
                                const Block& block);
+
+  // ---- letters.cc ----
+  // The late rows of a node in the form of dead letters; the uid of the node that makes them.
+  std::string LateLetters(const std::string& uid, const v1::Schema& letters, size_t offset);
+  static void MakeSink(const TableDefinition& table, v1::Node& sink);
 
   // ---- values.cc ----
   Planned PlanValues(const Json& lists, const Block& block, size_t place);

@@ -17,7 +17,17 @@ namespace {
 
 using nlohmann::json;
 
-enum class Setting { kName, kParallelism, kMaxParallelism, kInterval, kTimeout, kZone, kTtl };
+enum class Setting {
+  kName,
+  kParallelism,
+  kMaxParallelism,
+  kInterval,
+  kTimeout,
+  kZone,
+  kTtl,
+  kDeadLetters,
+  kLateRows
+};
 struct KnownSetting {
   std::string_view name;
   Setting setting;
@@ -27,6 +37,8 @@ constexpr KnownSetting kSettings[] = {
     {"execution.checkpointing.timeout", Setting::kTimeout},
     {"parallelism.default", Setting::kParallelism},
     {"pipeline.max-parallelism", Setting::kMaxParallelism},
+    {"pipeline.dead-letters", Setting::kDeadLetters},
+    {"pipeline.late-rows", Setting::kLateRows},
     {"pipeline.name", Setting::kName},
     {"table.exec.state.ttl", Setting::kTtl},
     {"table.local-time-zone", Setting::kZone},
@@ -44,6 +56,11 @@ class Compiler {
     if (!assembler_.has_errors() && !planner_.has_sink()) {
       assembler_.Report({"MR1220", "the script does nothing: it has neither INSERT nor SELECT",
                          "write INSERT INTO target SELECT …", 0});
+    }
+    if (!assembler_.has_errors()) {
+      assembler_.DropUnread();
+      if (dead_letters_) planner_.PlanLetters(*dead_letters_, /*late=*/false);
+      if (late_rows_) planner_.PlanLetters(*late_rows_, /*late=*/true);
     }
     v1::JobGraph& graph = assembler_.graph();
     if (graph.name().empty()) graph.set_name(planner_.first_target());
@@ -172,7 +189,7 @@ class Compiler {
     for (const KnownSetting& known : kSettings) {
       if (known.name != name) {
         names.push_back(known.name);
-      } else if (!Set(known.setting, value)) {
+      } else if (!Set(known.setting, value, text().tokens[at + 2].begin)) {
         assembler_.Report({"MR1219", Concat("'", value, "' is no value for '", name, "'"), "",
                            static_cast<int64_t>(text().tokens[at + 2].begin)});
         return;
@@ -187,10 +204,16 @@ class Compiler {
                        static_cast<int64_t>(text().tokens[at].begin)});
   }
 
-  bool Set(Setting setting, const std::string& value) {
+  bool Set(Setting setting, const std::string& value, size_t offset) {
     v1::JobGraph& graph = assembler_.graph();
     uint32_t number = 0;
     switch (setting) {
+      case Setting::kDeadLetters:
+        dead_letters_ = {.table = value, .offset = offset};
+        return !value.empty();
+      case Setting::kLateRows:
+        late_rows_ = {.table = value, .offset = offset};
+        return !value.empty();
       case Setting::kName:
         graph.set_name(value);
         return !value.empty();
@@ -227,6 +250,7 @@ class Compiler {
   Script script_;
   GraphAssembler assembler_;
   QueryPlanner planner_;
+  std::optional<QueryPlanner::Letters> dead_letters_, late_rows_;
 };
 
 CompiledGraph Failed(const SqlProblem& problem, std::string_view text) {
@@ -253,7 +277,6 @@ CompiledGraph CompileSql(std::string_view original, const Variables& variables, 
   if (assembler.has_errors()) {
     return {.graph = assembler.graph(), .diagnostics = assembler.TakeDiagnostics()};
   }
-  assembler.DropUnread();
   return CompileGraph(assembler.graph(), &assembler.positions(), disk);
 }
 

@@ -178,6 +178,10 @@ QueryPlanner::Planned QueryPlanner::ReadTable(const std::string& name, const Blo
   return rows;
 }
 
+void QueryPlanner::MakeSink(const TableDefinition& table, v1::Node& sink) {
+  SetTable(table, TableUse::kSink, sink, *sink.mutable_sink());
+}
+
 // The table itself, with the columns that it has there.
 bool QueryPlanner::ReadLookupTable(const std::string& name, int64_t offset, v1::Node& node,
                                    std::vector<RelationColumn>* columns) {
