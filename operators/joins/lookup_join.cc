@@ -1,6 +1,7 @@
 // Rows with the rows of a table outside. Batches wait, in order, until the table has answered for
 // all of their keys: one question at a time, for all keys of a batch that no answer is known for.
-// A table that is read whole answers at once.
+// A table that is read whole answers at once; read again, it takes the place of the former one
+// between two batches.
 #include <algorithm>
 #include <deque>
 #include <memory>
@@ -157,7 +158,8 @@ class LookupJoin : public Operator {
   }
 
   absl::StatusOr<Settled> Collect(bool, Emitter& out) override {
-    if (is_whole_) return Settled{.synchronous = true};
+    // A table that is read again comes by a letter, which must not wait for rows.
+    if (is_whole_ && !options_.reload) return Settled{.synchronous = true};
     MILLRACE_RETURN_IF_ERROR(Advance(out));
     return Settled{.rows = settled_, .full = rows_waiting_ > kRowsWaitingMax};
   }

@@ -142,6 +142,25 @@ TEST_P(LookupJoinTest, AWholeTableIsNotAsked) {
   EXPECT_THAT(server_.questions, IsEmpty());
 }
 
+TEST_P(LookupJoinTest, AWholeTableIsReadAgain) {
+  if (!is_one_task()) GTEST_SKIP();  // Others begin with the table as it is.
+  OperatorHarness op(
+      Job("inner", ", lookup.cache: FULL, lookup.full-cache.periodic-reload.interval: 1 s"),
+      GetParam(), Make());
+  op.Push({{"1", "x"}});
+  server_.rows = {{1, "new"}};
+  op.Push({{"1", "y"}});
+  op.Watermark(1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | x | 1 | one", "1 | y | 1 | one"));
+  for (const char* row : {"newer", "newest"}) {
+    server_.rows = {{1, row}};
+    EXPECT_TRUE(op.RunTimer());
+    op.Push({{"1", "z"}});
+    op.Watermark(2);
+    EXPECT_THAT(op.TakeMain(), ElementsAre(absl::StrCat("1 | z | 1 | ", row)));
+  }
+}
+
 TEST(LookupCacheTest, ThoseLongestUnusedMakeRoom) {
   const auto rows = [](size_t count) {
     return std::make_shared<const std::vector<std::string>>(count, "row");

@@ -61,6 +61,8 @@ class OperatorHarness {
   // Moves the clock; no step.
   void Wait(int64_t ms) { env_.now += absl::Milliseconds(ms); }
   void End();
+  // The next timer of the operator goes off; no step. False: there is none.
+  bool RunTimer() { return env_.RunTimer(); }
 
   // What came out since the last call, as lines "a | b | NULL", sorted; timestamps in ms. Rows of a
   // changelog begin with their kind: "+I | a | b".
