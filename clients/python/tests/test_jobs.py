@@ -4,7 +4,7 @@ import grpc
 import jobs
 import pytest
 from millrace import (Client, ConflictError, DeadlineError, InvalidJobError,
-                      JobState, NotFoundError, Sql, UnavailableError)
+                      JobState, MillraceError, NotFoundError, Sql, UnavailableError)
 
 
 def has_epoch(number):
@@ -200,6 +200,20 @@ def test_a_savepoint_of_a_running_job_can_be_started_from(client, tmp_path):
     saved, more = jobs.rows(tmp_path / "out"), jobs.rows(tmp_path / "more")
     assert min(more) > 0 and sorted(more) == list(range(min(more), min(more) + len(more)))
     assert min(more) in range(max(saved) + 2), "no gap"
+
+
+def test_a_job_goes_on_with_another_parallelism(client, tmp_path):
+    job_id = client.submit(jobs.ENDLESS, {"path": str(tmp_path / "out"), "name": "to-rescale"})
+    client.wait(job_id, timeout=30, until=has_epoch(1))
+    epoch = client.rescale(job_id, 3)
+    job = client.get(job_id)
+    assert (job.state, job.parallelism) == (JobState.JOB_STATE_RUNNING, 3) and epoch > 0
+    with pytest.raises(MillraceError, match="max_parallelism"):
+        client.rescale(job_id, 1000)
+    client.wait(job_id, timeout=30, until=has_epoch(epoch + 1))
+    client.stop(job_id, drain=True)
+    rows = jobs.rows(tmp_path / "out")
+    assert rows and sorted(rows) == list(range(len(rows)))
 
 
 def test_a_savepoint_that_does_not_exist_is_refused(client, tmp_path):

@@ -247,6 +247,13 @@ class Client:
         return self._call(self._stub.CreateSavepoint, job_service_pb2.CreateSavepointRequest(
             request_id=_request_id(request_id), job=job, directory=directory), timeout).savepoint
 
+    def rescale(self, job: str, parallelism: int, *, request_id: Optional[str] = None,
+                timeout: float = 900.0) -> int:
+        """Lets a job go on with `parallelism` tasks per node that has none of its own, from a last
+        checkpoint. Returns when it runs again, with the epoch that it went on from."""
+        return self._call(self._stub.RescaleJob, job_service_pb2.RescaleJobRequest(
+            request_id=_request_id(request_id), job=job, parallelism=parallelism), timeout).epoch
+
     def _call(self, method: Callable[..., _T], request: object,
               timeout: Optional[float] = None) -> _T:
         try:
