@@ -234,8 +234,8 @@ class Interpreter {
     const bool decimal = std::any_of(arguments.begin(), arguments.end(), [](const Datum& one) {
       return one.type == TypeKind::kDecimal;
     });
-    for (const auto find :
-         {FindDecimalFunction, FindNumberFunction, FindTextFunction, FindTimeFunction}) {
+    for (const auto find : {FindDecimalFunction, FindNumberFunction, FindTextFunction,
+                            FindJsonFunction, FindTimeFunction}) {
       if (find == FindDecimalFunction && !decimal) continue;
       const FunctionRow row = find(name);
       if (row.call == nullptr) continue;

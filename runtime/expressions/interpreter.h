@@ -30,6 +30,7 @@ struct FunctionRow {
 FunctionRow FindDecimalFunction(std::string_view name);
 FunctionRow FindNumberFunction(std::string_view name);
 FunctionRow FindTextFunction(std::string_view name);
+FunctionRow FindJsonFunction(std::string_view name);
 FunctionRow FindTimeFunction(std::string_view name);
 
 // `from` is not NULL. A failed conversion is kOutOfRange.

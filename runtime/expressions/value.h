@@ -81,6 +81,7 @@ absl::StatusOr<BoundKernel> MakeMathKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeComparisonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request);
+absl::StatusOr<BoundKernel> MakeJsonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeArrowKernel(const KernelRequest& request);
 BoundKernel MakeCastKernel(DataType from, DataType to, bool try_cast);

@@ -298,6 +298,32 @@ TEST(ExpressionTest, PatternsMatchWholeCharacters) {
          {Call("similar", {Str("abc"), Str("b")}), "FALSE"}});
 }
 
+TEST(ExpressionTest, JsonIsReadByPath) {
+  const v1::Expr document =
+      Str("{\"a\": {\"b c\": [1, 2.50, \"x\\ny\"]}, \"n\": null, \"t\": true, \"a\": 7}");
+  const auto value = [&](const char* path) { return Call("json_value", {document, Str(path)}); };
+  const auto query = [&](const char* path) { return Call("json_query", {document, Str(path)}); };
+  const auto exists = [&](const char* path) { return Call("json_exists", {document, Str(path)}); };
+  Check({{value("$.a['b c'][1]"), "'2.50'"},
+         {value("lax $.a.\"b c\"[2]"), "'x\ny'"},
+         {value("$.t"), "'true'"},
+         {value("$.n"), "NULL"},
+         {value("$.a"), "NULL"},
+         {value("$.a['b c'][3]"), "NULL"},
+         {value("$.a.b c"), kErrorText},
+         {value("a"), kErrorText},
+         {query("$.a"), "'{\"b c\": [1, 2.50, \"x\\ny\"]}'"},
+         {query("$.t"), "NULL"},
+         {exists("$.n"), "TRUE"},
+         {exists("$.a[0]"), "FALSE"},
+         {Call("json_value", {Str("12"), Str("$")}), "'12'"},
+         {Call("json_value", {Str("{\"a\": 1"), Str("$.a")}), "NULL"},
+         {Call("json_exists", {Str("{\"a\": 1} x"), Str("$.a")}), "FALSE"},
+         {Call("is_json", {Str(" [1e400] ")}), "TRUE"},
+         {Call("is_json", {Str("[01]")}), "FALSE"},
+         {Call("is_json", {Str("")}), "FALSE"}});
+}
+
 TEST(ExpressionTest, TimesFollowTheCivilCalendar) {
   const auto ts = [] { return Timestamp("2024-02-29 13:45:59.123456"); };
   const auto old = [] { return Timestamp("1969-12-31 23:59:59.999"); };
