@@ -357,6 +357,10 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   if (body.contains("valuesLists")) {
     return PlanValues(body["valuesLists"], block, PlaceOf(block, body));
   }
+  if (!body.contains("targetList")) {
+    return Problem("MR1202", "the query selects nothing", "name a column, or write *",
+                   OffsetOf(block, body));
+  }
   const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
   if (!body.contains("fromClause") && where != nullptr) {
     return Problem("MR1202", "a query without FROM has no WHERE", "",

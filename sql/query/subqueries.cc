@@ -122,7 +122,7 @@ QueryPlanner::Planned QueryPlanner::PlanExists(Relation relation, const Subquery
                         !body.contains("groupClause") && !body.contains("havingClause") &&
                         !body.contains("withClause") && !body.contains("limitOffset") &&
                         body.value("op", "") == "SETOP_NONE" &&
-                        !ContainsAggregate(body["targetList"]);
+                        !ContainsAggregate(body.value("targetList", Json()));
   if (!is_plain) {
     return Problem("MR1202", "EXISTS needs a query of SELECT, FROM and WHERE alone",
                    "write a join with a subquery in FROM", static_cast<int64_t>(place));
@@ -179,7 +179,7 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
   if (!body.contains("fromClause") || body.contains("groupClause") ||
       body.contains("havingClause") || body.contains("withClause") || body.contains("limitCount") ||
       body.contains("distinctClause") || body.value("op", "") != "SETOP_NONE" ||
-      body["targetList"].size() != 1) {
+      body.value("targetList", Json()).size() != 1) {
     return Problem("MR1202", "a subquery that is a value has one column, FROM and WHERE alone",
                    "write a join with a subquery in FROM", static_cast<int64_t>(place));
   }
