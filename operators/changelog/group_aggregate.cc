@@ -55,7 +55,7 @@ class GroupAggregate : public Operator {
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
     EncodeKeys(batch, key_columns_, keys_);
-    EncodeValues();
+    layout_->EncodeValues(*inputs_, arguments_);
     MILLRACE_RETURN_IF_ERROR(
         expiry_.Begin([this](uint32_t group, std::string_view key) { return Drop(group, key); }));
     touched_.clear();
@@ -85,18 +85,6 @@ class GroupAggregate : public Operator {
     bool existed = false;
     GroupState before, now;
   };
-
-  // The arguments whose values are kept or compared.
-  void EncodeValues() {
-    arguments_.resize(layout_->slots().size());
-    for (size_t slot = 0; slot < arguments_.size(); ++slot) {
-      if (!layout_->IsExtreme(slot) && !layout_->CountsValues(slot)) continue;
-      const Column& argument = inputs_->argument(slot);
-      EncodeKeys(Batch(Schema::Make({{.name = "value", .type = argument.type()}}),
-                       argument.length(), {argument}),
-                 std::vector<int>{0}, arguments_[slot]);
-    }
-  }
 
   // The group is forgotten; what it has emitted stays.
   absl::Status Drop(uint32_t key_group, std::string_view key) {
@@ -178,14 +166,6 @@ class GroupAggregate : public Operator {
       extreme = InOrder(slot, key.substr(prefix.size()));
       return false;
     });
-  }
-
-  // Group keys are self-delimiting: no prefix is the beginning of another group's.
-  static std::string ValuePrefix(size_t slot, std::string_view group) {
-    std::string prefix(group);
-    prefix.push_back(static_cast<char>(slot >> 8));
-    prefix.push_back(static_cast<char>(slot));
-    return prefix;
   }
 
   // Encoded values ascend; for MAX with all bits turned round, so that they descend. Its own

@@ -7,7 +7,6 @@
 #include "millrace/v1/graph.pb.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/columns/keys.h"
 
 namespace millrace {
 namespace {
@@ -72,6 +71,18 @@ absl::StatusOr<GroupLayout> GroupLayout::Make(const Aggregates& aggregates, bool
 
 bool GroupLayout::IsExtreme(size_t slot) const {
   return slots_[slot].kind == AggregateKind::kMin || slots_[slot].kind == AggregateKind::kMax;
+}
+
+void GroupLayout::EncodeValues(const AggregateInputs& inputs,
+                               std::vector<EncodedKeys>& keys) const {
+  keys.resize(slots_.size());
+  for (size_t slot = 0; slot < keys.size(); ++slot) {
+    if (!IsExtreme(slot) && !CountsValues(slot)) continue;
+    const Column& argument = inputs.argument(slot);
+    EncodeKeys(Batch(Schema::Make({{.name = "value", .type = argument.type()}}), argument.length(),
+                     {argument}),
+               std::vector<int>{0}, keys[slot]);
+  }
 }
 
 void GroupLayout::Add(size_t index, const Column& argument, int64_t row, int64_t weight,
@@ -151,6 +162,13 @@ absl::Status GroupLayout::Decode(std::string_view bytes, GroupState& group) cons
     }
   }
   return bytes.empty() ? absl::OkStatus() : malformed();
+}
+
+std::string ValuePrefix(size_t slot, std::string_view group) {
+  std::string prefix(group);
+  prefix.push_back(static_cast<char>(slot >> 8));
+  prefix.push_back(static_cast<char>(slot));
+  return prefix;
 }
 
 }  // namespace millrace

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "operators/windows/aggregates.h"
 #include "runtime/columns/batch.h"
+#include "runtime/columns/keys.h"
 
 namespace millrace {
 
@@ -58,6 +59,9 @@ class GroupLayout {
   // The operator keeps how often each value of the slot occurs.
   bool CountsValues(size_t slot) const { return counts_values_[slot]; }
 
+  // keys[slot]: the evaluated arguments as EncodeKeys encodes them, of the slots that keep values.
+  void EncodeValues(const AggregateInputs& inputs, std::vector<EncodedKeys>& keys) const;
+
   GroupState Empty() const { return {.rows = 0, .slots = std::vector<GroupSlot>(slots_.size())}; }
   // Adds a value that is not NULL to COUNT, SUM or AVG, or takes it back; COUNT(*) looks at neither
   // column nor row.
@@ -74,5 +78,9 @@ class GroupLayout {
   std::vector<AggregateSlot> slots_;
   std::vector<bool> counts_values_;
 };
+
+// What the keys of a slot's values begin with in state. Group keys are self-delimiting: no prefix
+// is the beginning of another group's.
+std::string ValuePrefix(size_t slot, std::string_view group);
 
 }  // namespace millrace

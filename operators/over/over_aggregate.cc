@@ -201,7 +201,7 @@ class OverAggregate : public Operator {
                     size_t first_new, Emitter& out) {
     RowErrors errors;
     MILLRACE_RETURN_IF_ERROR(inputs_->Evaluate(rows.batch, errors));  // Good rows: see Process.
-    EncodeArguments();
+    layout_->EncodeValues(*inputs_, arguments_);
     MILLRACE_RETURN_IF_ERROR(BeginFrame(group, partition));
     BatchBuilder results(ResultSchema());
     const size_t size = rows.times.size();
@@ -259,17 +259,6 @@ class OverAggregate : public Operator {
 
   // ---- the aggregates of a frame ----
 
-  void EncodeArguments() {
-    arguments_.resize(layout_->slots().size());
-    for (size_t slot = 0; slot < arguments_.size(); ++slot) {
-      if (!layout_->IsExtreme(slot) && !layout_->CountsValues(slot)) continue;
-      const Column& argument = inputs_->argument(slot);
-      EncodeKeys(Batch(Schema::Make({{.name = "value", .type = argument.type()}}),
-                       argument.length(), {argument}),
-                 std::vector<int>{0}, arguments_[slot]);
-    }
-  }
-
   absl::Status BeginFrame(uint32_t group, const std::string& partition) {
     frame_ = layout_->Empty();
     counts_.assign(layout_->slots().size(), {});
@@ -316,9 +305,7 @@ class OverAggregate : public Operator {
       if (gone) counts_[slot].erase(counted);
       return fresh || gone;
     }
-    std::string key(partition), bytes;
-    key.push_back(static_cast<char>(slot >> 8));
-    key.push_back(static_cast<char>(slot));
+    std::string key = ValuePrefix(slot, partition), bytes;
     key.append(value);
     MILLRACE_ASSIGN_OR_RETURN(const bool known, values_->Get(group, key, &bytes));
     if (known) return false;
