@@ -201,10 +201,8 @@ class JoinOperator : public Operator {
 
   // Rows of both sides, side by side.
   Batch PairBatch(int input, const Batch& mine, const Batch& others) const {
-    std::vector<Column> columns = (input == 0 ? mine : others).columns();
-    const std::vector<Column>& right = (input == 0 ? others : mine).columns();
-    columns.insert(columns.end(), right.begin(), right.end());
-    return Batch(pair_schema_, mine.rows(), std::move(columns));
+    return Batch(pair_schema_, mine.rows(),
+                 input == 0 ? SideBySide(mine, others) : SideBySide(others, mine));
   }
 
   void CheckTimes(std::vector<bool>& fits) const {

@@ -362,11 +362,7 @@ class LookupJoin : public Operator {
     }
     if (alone.empty()) return absl::OkStatus();
     const Batch left = Take(one.batch, alone);
-    std::vector<Column> columns = left.columns();
-    for (const Field& field : outside_->schema->fields()) {
-      columns.push_back(NullColumn(field.type, left.rows()));
-    }
-    out.Emit(ToOutput(left.WithColumns(pair_schema_, std::move(columns))));
+    out.Emit(ToOutput(left.WithColumns(pair_schema_, BesideNulls(left, *outside_->schema))));
     return absl::OkStatus();
   }
 
@@ -374,9 +370,7 @@ class LookupJoin : public Operator {
   absl::StatusOr<Batch> Fitting(const Batch& batch, std::vector<int32_t>& lefts,
                                 const Batch& rights, Emitter& out) {
     const Batch left = Take(batch, lefts);
-    std::vector<Column> columns = left.columns();
-    columns.insert(columns.end(), rights.columns().begin(), rights.columns().end());
-    Batch pairs = left.WithColumns(pair_schema_, std::move(columns));
+    Batch pairs = left.WithColumns(pair_schema_, SideBySide(left, rights));
     std::vector<bool> fits(lefts.size(), true);
     MILLRACE_RETURN_IF_ERROR(condition_.Check(pairs, out, fits));
     if (std::all_of(fits.begin(), fits.end(), [](bool one) { return one; })) return pairs;

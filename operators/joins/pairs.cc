@@ -16,6 +16,20 @@ SchemaPtr PairSchema(const Schema& left, const Schema& right, uint32_t right_id_
   return Schema::Make(std::move(fields));
 }
 
+std::vector<Column> SideBySide(const Batch& left, const Batch& right) {
+  std::vector<Column> columns = left.columns();
+  columns.insert(columns.end(), right.columns().begin(), right.columns().end());
+  return columns;
+}
+
+std::vector<Column> BesideNulls(const Batch& left, const Schema& right) {
+  std::vector<Column> columns = left.columns();
+  for (const Field& field : right.fields()) {
+    columns.push_back(NullColumn(field.type, left.rows()));
+  }
+  return columns;
+}
+
 absl::StatusOr<PairCondition> PairCondition::Make(const v1::Expr* condition, const Schema& pairs,
                                                   OperatorContext& context) {
   PairCondition made;

@@ -19,6 +19,11 @@ namespace millrace {
 // Left columns, then right ones under their ids in the output.
 SchemaPtr PairSchema(const Schema& left, const Schema& right, uint32_t right_id_offset);
 
+// The columns of pairs: row i of the left side with row i of the right one.
+std::vector<Column> SideBySide(const Batch& left, const Batch& right);
+// The columns of left rows without a partner: NULL in each field of the right side.
+std::vector<Column> BesideNulls(const Batch& left, const Schema& right);
+
 class PairCondition {
  public:
   // `condition` may be unset: every pair fits.

@@ -196,9 +196,7 @@ class TemporalJoin : public Operator {
 
   absl::Status GivePairs(const Batch& left, const Batch& right, Emitter& out) {
     if (left.rows() == 0) return absl::OkStatus();
-    std::vector<Column> columns = left.columns();
-    columns.insert(columns.end(), right.columns().begin(), right.columns().end());
-    const Batch pairs(pair_schema_, left.rows(), std::move(columns));
+    const Batch pairs(pair_schema_, left.rows(), SideBySide(left, right));
     std::vector<bool> fits(static_cast<size_t>(left.rows()), true);
     MILLRACE_RETURN_IF_ERROR(condition_.Check(pairs, out, fits));
     std::vector<int32_t> kept, others;
@@ -213,11 +211,7 @@ class TemporalJoin : public Operator {
 
   void GiveAlone(const Batch& left, Emitter& out) {
     if (!keeps_all_ || left.rows() == 0) return;
-    std::vector<Column> columns = left.columns();
-    for (const Field& field : sides_[1].schema->fields()) {
-      columns.push_back(NullColumn(field.type, left.rows()));
-    }
-    out.Emit(left.WithColumns(context_->output_schema, std::move(columns)));
+    out.Emit(left.WithColumns(context_->output_schema, BesideNulls(left, *sides_[1].schema)));
   }
 
   // The bytes of the row that held at the time; empty: there was none.
