@@ -33,6 +33,7 @@ class JobClient {
   absl::StatusOr<v1::CreateSavepointResponse> CreateSavepoint(
       const v1::CreateSavepointRequest& request);
   absl::StatusOr<v1::RescaleJobResponse> RescaleJob(const v1::RescaleJobRequest& request);
+  absl::StatusOr<v1::UpgradeJobResponse> UpgradeJob(const v1::UpgradeJobRequest& request);
   absl::StatusOr<v1::UpdateModelResponse> UpdateModel(const v1::UpdateModelRequest& request);
   absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
       const v1::ListCheckpointsRequest& request);

@@ -51,6 +51,8 @@ struct Flags {
   int metrics_port = -1;
   uint64_t memory_mb = 1024;
   bool drain = false;
+  bool dry_run = false;
+  std::vector<std::string> drop_state, fill_null;
   bool verbose = false;
   uint32_t timeout_seconds = 0;
   uint32_t lines = 200;
@@ -205,6 +207,7 @@ class Command {
     options.file = flags_.file;
     options.parallelism = flags_.parallelism;
     options.savepoint = Absolute(flags_.savepoint);
+    options.consent = Consent();
     options.request_id = RequestId();
     return SubmitCommand(Client(), options, flags_.format);
   }
@@ -240,6 +243,16 @@ class Command {
   int Rescale() {
     return RescaleCommand(Client(), flags_.job, flags_.parallelism, RequestId(), flags_.format);
   }
+  int Upgrade() {
+    UpgradeOptions options{.job = flags_.job,
+                           .source = {},
+                           .file = flags_.file,
+                           .consent = Consent(),
+                           .dry_run = flags_.dry_run,
+                           .request_id = RequestId()};
+    if (!ReadSource(options.source)) return kExitUsage;
+    return UpgradeCommand(Client(), options, flags_.format);
+  }
   int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines, flags_.format); }
 
  private:
@@ -250,6 +263,13 @@ class Command {
     SetJobText(text, source);
     source.mutable_variables()->insert(variables.begin(), variables.end());
     return true;
+  }
+
+  v1::StateConsent Consent() const {
+    v1::StateConsent consent;
+    *consent.mutable_drop_state() = {flags_.drop_state.begin(), flags_.drop_state.end()};
+    *consent.mutable_fill_null() = {flags_.fill_null.begin(), flags_.fill_null.end()};
+    return consent;
   }
 
   // A new id per call unless one was given: the same id again repeats nothing.
@@ -291,6 +311,14 @@ void AddParallelism(CLI::App* command, Flags& flags) {
 void AddJobName(CLI::App* command, Flags& flags) {
   command->add_option("JOB", flags.job, "job id, or the name of the only live job with it")
       ->required();
+}
+
+void AddConsent(CLI::App* command, Flags& flags) {
+  command->add_option("--drop-state", flags.drop_state,
+                      "give up the state of this node (uid); may be repeated");
+  command->add_option("--fill-null", flags.fill_null,
+                      "rows that this node (uid) has kept get NULL in columns that are new; may be "
+                      "repeated");
 }
 
 int Main(int argc, char** argv) {
@@ -363,6 +391,7 @@ int Main(int argc, char** argv) {
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--savepoint", flags.savepoint, "start from this savepoint");
+  AddConsent(sub, flags);
 
   CLI::App* get = app.add_subcommand("get", "list jobs, workers or checkpoints");
   get->require_subcommand(1);
@@ -406,6 +435,15 @@ int Main(int argc, char** argv) {
   AddJobName(sub, flags);
   sub->add_option("--parallelism", flags.parallelism, "tasks per node that has none of its own")
       ->required();
+  sub =
+      on(app.add_subcommand("upgrade", "go on with a new version of a job, from a last checkpoint"),
+         [&] { return command.Upgrade(); });
+  AddJobName(sub, flags);
+  sub->add_option("FILE", flags.file, "the new version (.sql or .yaml), or - for standard input")
+      ->required();
+  sub->add_option("--set", flags.settings, "name=value for ${name} in the job file");
+  sub->add_flag("--dry-run", flags.dry_run, "only tell what would become of the state");
+  AddConsent(sub, flags);
   sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
   AddJobName(sub, flags);
   sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -107,6 +108,21 @@ void PrintJson(const google::protobuf::Message& message) {
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
                       const std::string& file) {
   for (const v1::Diagnostic& diagnostic : diagnostics) PrintDiagnostic(diagnostic, file);
+}
+
+void PrintChanges(const v1::UpgradeJobResponse& response) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::NodeChange& node : response.nodes()) {
+    constexpr size_t kPrefix = sizeof("VERDICT_") - 1;
+    rows.push_back(
+        {node.uid(),
+         absl::AsciiStrToLower(v1::NodeChange::Verdict_Name(node.verdict()).substr(kPrefix)),
+         node.state_bytes() == 0 ? "-" : BytesText(node.state_bytes()), node.reason()});
+  }
+  PrintTable({"NODE", "STATE", "SIZE", "WHY"}, rows);
+  for (const v1::NodeChange& node : response.nodes()) {
+    if (!node.hint().empty()) std::printf("%s: %s\n", node.uid().c_str(), node.hint().c_str());
+  }
 }
 
 void PrintError(const absl::Status& status, const std::string& file) {

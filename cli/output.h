@@ -26,6 +26,8 @@ void PrintJson(const google::protobuf::Message& message);
 // One block per problem, to stderr: where, what, the line with a caret, what to do.
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
                       const std::string& file);
+// What becomes of the state of each node; to stdout.
+void PrintChanges(const v1::UpgradeJobResponse& response);
 // A status with the problems that it carries.
 void PrintError(const absl::Status& status, const std::string& file);
 

@@ -67,6 +67,7 @@ int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat 
   request.set_parallelism(options.parallelism);
   request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
   request.set_savepoint(options.savepoint);
+  *request.mutable_consent() = options.consent;
   absl::StatusOr<v1::SubmitJobResponse> response = client.SubmitJob(request);
   if (!response.ok()) return Failed(response.status(), options.file);
   PrintDiagnostics(response->diagnostics(), options.file);
@@ -283,6 +284,33 @@ int RescaleCommand(JobClient& client, const std::string& job, uint32_t paralleli
   std::fprintf(stderr, "runs with parallelism %u, before %u, from epoch %llu on\n", parallelism,
                response->former_parallelism(), static_cast<unsigned long long>(response->epoch()));
   if (format == OutputFormat::kJson) PrintJson(*response);
+  return kExitOk;
+}
+
+int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputFormat format) {
+  v1::UpgradeJobRequest request;
+  request.set_request_id(options.request_id);
+  request.set_job(options.job);
+  *request.mutable_source() = options.source;
+  *request.mutable_consent() = options.consent;
+  request.set_dry_run(options.dry_run);
+  absl::StatusOr<v1::UpgradeJobResponse> response = client.UpgradeJob(request);
+  if (!response.ok()) return Failed(response.status(), options.file);
+  PrintDiagnostics(response->diagnostics(), options.file);
+  if (format == OutputFormat::kJson) {
+    PrintJson(*response);
+  } else {
+    PrintChanges(*response);
+  }
+  const auto epoch = static_cast<unsigned long long>(response->epoch());
+  if (!options.dry_run) {
+    std::fprintf(stderr, "the new version runs, from epoch %llu on\n", epoch);
+  } else if (response->possible()) {
+    std::fprintf(stderr, "possible, by the checkpoint of epoch %llu; nothing was changed\n", epoch);
+  } else {
+    std::fprintf(stderr, "refused, by the checkpoint of epoch %llu; nothing was changed\n", epoch);
+    return kExitFailed;
+  }
   return kExitOk;
 }
 

@@ -18,7 +18,17 @@ struct SubmitOptions {
   uint32_t parallelism = 0;
   uint32_t checkpoint_interval_ms = 0;
   std::string savepoint;
-  std::string request_id;  // Empty: a new one.
+  v1::StateConsent consent;  // With a savepoint.
+  std::string request_id;    // Empty: a new one.
+};
+
+struct UpgradeOptions {
+  std::string job;
+  v1::JobSource source;
+  std::string file;
+  v1::StateConsent consent;
+  bool dry_run = false;
+  std::string request_id;
 };
 
 // What `millrace get` lists.
@@ -44,6 +54,9 @@ int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Mode
 // Returns when the job runs again.
 int RescaleCommand(JobClient& client, const std::string& job, uint32_t parallelism,
                    const std::string& request_id, OutputFormat format);
+// Prints what becomes of the state of each node. Returns when the new version has completed an
+// epoch; with `dry_run` at once: kExitFailed when the upgrade would be refused.
+int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputFormat format);
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max, OutputFormat format);
 
 }  // namespace millrace

@@ -43,6 +43,7 @@ constexpr MethodRule kRules[] = {
     {"/millrace.v1.JobService/StopJob", Role::kOperator},
     {"/millrace.v1.JobService/SubmitJob", Role::kSubmitter},
     {"/millrace.v1.JobService/UpdateModel", Role::kSubmitter},
+    {"/millrace.v1.JobService/UpgradeJob", Role::kSubmitter},
     {"/millrace.v1.JobService/RescaleJob", Role::kOperator},
     {"/millrace.v1.JobService/ValidateJob", Role::kViewer},
     {"/millrace.v1.JobService/WatchJob", Role::kViewer},

@@ -96,6 +96,7 @@ class Coordinator final : public JobApi, private JobHost {
                        Reply<v1::CreateSavepointResponse> reply) override;
   void UpdateModel(v1::UpdateModelRequest request, Reply<v1::UpdateModelResponse> reply) override;
   void RescaleJob(v1::RescaleJobRequest request, Reply<v1::RescaleJobResponse> reply) override;
+  void UpgradeJob(v1::UpgradeJobRequest request, Reply<v1::UpgradeJobResponse> reply) override;
   void ListCheckpoints(v1::ListCheckpointsRequest request,
                        Reply<v1::ListCheckpointsResponse> reply) override;
   void ListWorkers(v1::ListWorkersRequest request, Reply<v1::ListWorkersResponse> reply) override;
@@ -150,6 +151,7 @@ class Coordinator final : public JobApi, private JobHost {
   void RunStop(const v1::StopJobRequest& request, Reply<v1::StopJobResponse> reply);
   void RunCancel(const v1::CancelJobRequest& request, Reply<v1::CancelJobResponse> reply);
   void RunRescale(const v1::RescaleJobRequest& request, Reply<v1::RescaleJobResponse> reply);
+  void RunUpgrade(const v1::UpgradeJobRequest& request, Reply<v1::UpgradeJobResponse> reply);
   void RunUpdateModel(const v1::UpdateModelRequest& request, Reply<v1::UpdateModelResponse> reply);
   void RunSavepoint(const v1::CreateSavepointRequest& request,
                     Reply<v1::CreateSavepointResponse> reply);

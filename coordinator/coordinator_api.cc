@@ -9,6 +9,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/job_state.h"
 #include "coordinator/rescale.h"
+#include "coordinator/upgrade_plan.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "runtime/base/failpoint.h"
@@ -121,20 +122,20 @@ absl::StatusOr<v1::RequestRecord> KeepRequest(MetadataStore& store, const std::s
 // Every step may have happened already, by an earlier try of the same request.
 absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::string& request_id,
                                    const v1::RequestRecord& record, const std::string& storage_base,
-                                   const std::string& writer, v1::JobSpec spec) {
+                                   const std::string& writer, v1::JobSpec spec,
+                                   const v1::StateConsent& consent) {
   MILLRACE_ASSIGN_OR_RETURN(const v1::RequestRecord kept, KeepRequest(store, request_id, record));
   const std::string job_id = kept.job_id();
   spec.set_job_id(job_id);
   uint64_t generation = 1;
+  v1::JobStatus status;
   if (!spec.savepoint().empty()) {
     MILLRACE_ASSIGN_OR_RETURN(const v1::Manifest manifest, ReadSavepoint(spec.savepoint(), disk));
     generation = manifest.generation() + 1;
-    if (spec.graph().max_parallelism() != 0 &&
-        spec.graph().max_parallelism() != manifest.max_parallelism()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("max_parallelism is frozen: the savepoint has ", manifest.max_parallelism(),
-                       ", the job wants ", spec.graph().max_parallelism()));
-    }
+    const UpgradePlan plan = PlanUpgrade(manifest, spec.graph(), consent);
+    if (!plan.possible()) return plan.status();
+    *status.mutable_version()->mutable_consent() = consent;
+    status.mutable_version()->set_foreign_epoch(manifest.epoch());
     spec.mutable_graph()->set_max_parallelism(manifest.max_parallelism());
   }
   StoredJob stored;
@@ -164,7 +165,6 @@ absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::
     if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
     stored.epochs.push_back(epoch);
   }
-  v1::JobStatus status;
   status.set_format(kFormat);
   status.set_state(v1::JOB_STATE_CREATED);
   status.set_since_unix_us(stored.spec.created_unix_us());
@@ -255,8 +255,10 @@ void Coordinator::OnCompiled(v1::SubmitJobRequest request, CompiledJob compiled,
                                     static_cast<uint32_t>(loop_.env().random.Next())));
   loop_.RunBlocking(
       [store = &store_, disk = &loop_.env().disk, request_id = request.request_id(), record,
-       base = options_.checkpoint_uri, writer = options_.coordinator_id,
-       spec] { return StoreJob(*store, *disk, request_id, record, base, writer, spec); },
+       base = options_.checkpoint_uri, writer = options_.coordinator_id, spec,
+       consent = request.consent()] {
+        return StoreJob(*store, *disk, request_id, record, base, writer, spec, consent);
+      },
       [this, warnings = std::move(compiled.diagnostics),
        reply = std::move(reply)](absl::StatusOr<StoredJob> stored) mutable {
         if (!stored.ok()) return std::move(reply)(stored.status());
@@ -471,7 +473,7 @@ void Coordinator::RunRescale(const v1::RescaleJobRequest& request,
   const absl::StatusOr<JobController*> job = FindJob(request.job());
   if (!job.ok()) return std::move(reply)(job.status());
   absl::StatusOr<v1::JobGraph> graph =
-      WithParallelism((*job)->spec().graph(), request.parallelism());
+      WithParallelism((*job)->submitted_graph(), request.parallelism());
   if (!graph.ok()) return std::move(reply)(graph.status());
   *graph->mutable_models() = (*job)->GraphInUse().models();
   v1::JobSource source;
@@ -483,6 +485,39 @@ void Coordinator::RunRescale(const v1::RescaleJobRequest& request,
                       }
                       job->Rescale(std::move(compiled.graph), std::move(reply));
                     });
+}
+
+void Coordinator::UpgradeJob(v1::UpgradeJobRequest request, Reply<v1::UpgradeJobResponse> reply) {
+  RunOnce("UpgradeJob", std::move(request), std::move(reply), &Coordinator::RunUpgrade);
+}
+
+void Coordinator::RunUpgrade(const v1::UpgradeJobRequest& request,
+                             Reply<v1::UpgradeJobResponse> reply) {
+  const absl::StatusOr<JobController*> job = FindJob(request.job());
+  if (!job.ok()) return std::move(reply)(job.status());
+  loop_.RunBlocking(
+      [compile = compile_, source = request.source()] { return Compile(*compile, source); },
+      [job = *job, consent = request.consent(), dry_run = request.dry_run(),
+       reply = std::move(reply)](CompiledJob compiled) mutable {
+        if (HasErrors(compiled.diagnostics)) {
+          return std::move(reply)(InvalidJob(compiled.diagnostics));
+        }
+        // How many tasks there are is not the matter of the new version.
+        if (compiled.graph.parallelism() == 0) {
+          compiled.graph.set_parallelism(job->submitted_graph().parallelism());
+        }
+        auto with_warnings = [warnings = std::move(compiled.diagnostics), reply = std::move(reply)](
+                                 absl::StatusOr<v1::UpgradeJobResponse> response) mutable {
+          if (response.ok()) {
+            *response->mutable_diagnostics() = {warnings.begin(), warnings.end()};
+          }
+          std::move(reply)(std::move(response));
+        };
+        if (dry_run) {
+          return job->PlanUpgradeTo(std::move(compiled.graph), consent, std::move(with_warnings));
+        }
+        job->Upgrade(std::move(compiled.graph), consent, std::move(with_warnings));
+      });
 }
 
 // The file is read here when it can be, as at submit.

@@ -49,6 +49,7 @@ class JobApi {
                                Reply<v1::CreateSavepointResponse> reply) = 0;
   // Replies when the new version is part of a complete epoch.
   virtual void RescaleJob(v1::RescaleJobRequest request, Reply<v1::RescaleJobResponse> reply) = 0;
+  virtual void UpgradeJob(v1::UpgradeJobRequest request, Reply<v1::UpgradeJobResponse> reply) = 0;
   virtual void UpdateModel(v1::UpdateModelRequest request,
                            Reply<v1::UpdateModelResponse> reply) = 0;
   virtual void ListCheckpoints(v1::ListCheckpointsRequest request,

@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kLogLinesMax = 1000;
 constexpr size_t kLogTextBytesMax = 4096;
 constexpr uint32_t kRestartAttemptsDefault = 10;
+// Of a new version that has not completed an epoch yet.
+constexpr uint32_t kUpgradeAttemptsMax = 3;
 
 std::string LevelName(LogLevel level) {
   switch (level) {
@@ -57,8 +59,12 @@ JobController::JobController(JobOptions options, Loop& loop, MetadataStore& stor
 bool JobController::live() const { return !IsTerminal(state()); }
 
 const v1::JobGraph& JobController::graph() const {
-  if (status_.planned().nodes_size() > 0) return status_.planned();
-  return status_.rescaled().nodes_size() > 0 ? status_.rescaled() : stored_.spec.graph();
+  return status_.planned().nodes_size() > 0 ? status_.planned() : submitted_graph();
+}
+
+const v1::JobGraph& JobController::submitted_graph() const {
+  const v1::JobGraph& changed = status_.version().graph();
+  return changed.nodes_size() > 0 ? changed : stored_.spec.graph();
 }
 
 const v1::EpochRecord* JobController::newest_epoch() const {
@@ -128,6 +134,7 @@ void JobController::OnLost(const absl::Status& status) {
   ReplyToAll<v1::StopJobResponse>(stop_replies_, reason);
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, reason);
   ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, reason);
+  ReplyToAll<v1::UpgradeJobResponse>(upgrade_replies_, reason);
   for (Savepoint& savepoint : std::exchange(savepoints_, {})) std::move(savepoint.reply)(reason);
   host_.OnFenced(job_id(), status);
 }
@@ -157,6 +164,10 @@ void JobController::Fail(const absl::Status& status, const std::string& reason) 
   }
   status_.set_last_error(absl::StrCat(absl::StatusCodeToString(status.code()), ": ", error));
   AddLog(LogLevel::kError, status_.last_error());
+  if (status_.has_former() &&
+      (step == FailureStep::kFail || failures_in_row_ >= kUpgradeAttemptsMax)) {
+    return RollBack(status);
+  }
   LeaveAttempt();
   if (step == FailureStep::kFail) return EndAs(v1::JOB_STATE_FAILED);
   ++counters_.restarts_by_reason[reason];
@@ -192,14 +203,16 @@ bool JobController::MustMove() const {
                      [this](const std::string& worker) { return host_.IsLeaving(worker); });
 }
 
-// A new attempt, on the workers that stay, or with another parallelism. Nothing failed: it is
-// neither counted against the job nor delayed.
+// A new attempt, on the workers that stay, with another parallelism, or of a new version. Nothing
+// failed: it is neither counted against the job nor delayed.
 void JobController::Move() {
+  const bool upgrades = status_.has_former() && status_.planned().nodes_size() == 0;
   const bool rescales = status_.rescale_pending();
   AddLog(LogLevel::kInfo,
-         rescales ? absl::StrCat("goes on with parallelism ", status_.rescaled().parallelism())
-                  : "a worker leaves: goes on on the others");
-  ++counters_.restarts_by_reason[rescales ? "rescale" : "worker_leaves"];
+         upgrades   ? "goes on with the new version"
+         : rescales ? absl::StrCat("goes on with parallelism ", submitted_graph().parallelism())
+                    : "a worker leaves: goes on on the others");
+  ++counters_.restarts_by_reason[upgrades ? "upgrade" : rescales ? "rescale" : "worker_leaves"];
   LeaveAttempt();
   SetState(v1::JOB_STATE_RESTARTING);
   TryDeploy();
@@ -227,7 +240,10 @@ void JobController::EndAs(v1::JobState state) {
 void JobController::FinishStop() {
   MILLRACE_CHECK(attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch);
   const bool drained = newest_epoch()->final();
-  if (!drained && (!status_.stop_requested() || status_.stop_drain())) return Move();
+  if (!drained && (!status_.stop_requested() || status_.stop_drain())) {
+    if (status_.has_upgrade()) BeginUpgrade();
+    return Move();
+  }
   attempt_.phase = AttemptPhase::kEnding;
   const bool stopped = status_.stop_requested() && state() == v1::JOB_STATE_STOPPING;
   const v1::JobState end = stopped ? v1::JOB_STATE_STOPPED : v1::JOB_STATE_FINISHED;
@@ -285,6 +301,7 @@ void JobController::OnStoredEnd(v1::JobState state) {
   }
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, ended);
   ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, ended);
+  ReplyToAll<v1::UpgradeJobResponse>(upgrade_replies_, ended);
   // A savepoint being exported still ends by itself.
   std::vector<Savepoint> waiting = std::exchange(savepoints_, {});
   for (Savepoint& savepoint : waiting) std::move(savepoint.reply)(ended);

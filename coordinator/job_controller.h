@@ -28,6 +28,7 @@
 #include "coordinator/loop.h"
 #include "coordinator/metadata/job_metadata.h"
 #include "coordinator/placement.h"
+#include "coordinator/upgrade_plan.h"
 #include "millrace/v1/metadata.pb.h"
 #include "millrace/v1/worker_service.pb.h"
 #include "runtime/base/ids.h"
@@ -130,9 +131,15 @@ class JobController {
   void UpdateModel(const v1::Model& model, Reply<v1::UpdateModelResponse> reply);
   // What a user said of a new version, filled in from the one in use and compared with it.
   absl::StatusOr<v1::Model> CompleteModel(v1::Model model) const;
-  // `rescaled`: compiled, of the graph of JobSpec with another parallelism. Replies when the job
-  // runs so.
+  // `rescaled`: compiled, of submitted_graph() with another parallelism. Replies when the job runs
+  // so.
   void Rescale(v1::JobGraph rescaled, Reply<v1::RescaleJobResponse> reply);
+  // `graph`: compiled. Replies when the first epoch of the new version is complete; an error when
+  // it was refused, or the job has gone back to the version before.
+  void Upgrade(v1::JobGraph graph, v1::StateConsent consent, Reply<v1::UpgradeJobResponse> reply);
+  // What Upgrade would do with the newest epoch; changes nothing.
+  void PlanUpgradeTo(v1::JobGraph graph, v1::StateConsent consent,
+                     Reply<v1::UpgradeJobResponse> reply);
   // To be called every second or so.
   void WatchProgress();
   // What holds the job up just now; empty: nothing does.
@@ -146,6 +153,8 @@ class JobController {
   const std::string& job_id() const { return stored_.spec.job_id(); }
   const v1::JobSpec& spec() const { return stored_.spec; }
   const v1::JobGraph& graph() const;
+  // As it was submitted, or as the last upgrade or rescale has left it: not planned.
+  const v1::JobGraph& submitted_graph() const;
   // With the models of the newest epoch, which may have been replaced since the submit.
   v1::JobGraph GraphInUse() const;
   v1::JobState state() const { return status_.state(); }
@@ -195,7 +204,8 @@ class JobController {
     bool recorded_epoch = false;
     int64_t last_begin_ns = 0;
     uint64_t next_epoch = 1;
-    uint64_t final_epoch = 0;  // 0 = none is recorded.
+    uint64_t final_epoch = 0;              // 0 = none is recorded.
+    std::vector<v1::StateLayout> layouts;  // Of the planned graph.
     // What was restored; of an attempt that was adopted, what its first epoch here says.
     std::optional<RowBalance> rows_at_begin;
   };
@@ -262,8 +272,19 @@ class JobController {
   void FindSlowSplits();
   DiagnosisView ViewForDiagnosis() const;
 
-  // job_rescale.cc: another parallelism.
+  // job_versions.cc: another parallelism, another graph.
+  absl::Status CheckChangeable() const;
+  void PlanWithNewest(v1::JobGraph graph, v1::StateConsent consent,
+                      absl::AnyInvocable<void(absl::StatusOr<UpgradePlan>, uint64_t epoch)> then);
+  void AskForUpgrade(v1::JobGraph graph, v1::StateConsent consent,
+                     Reply<v1::UpgradeJobResponse> reply);
   void AnswerRescale();
+  bool IsForeign(uint64_t epoch) const { return epoch <= status_.version().foreign_epoch(); }
+  // The restored manifest as this version takes it over.
+  absl::StatusOr<v1::Manifest> TakeOver(v1::Manifest manifest);
+  void BeginUpgrade();
+  void ConfirmUpgrade();
+  void RollBack(const absl::Status& status);
 
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
@@ -319,6 +340,8 @@ class JobController {
   std::vector<Reply<v1::CancelJobResponse>> cancel_replies_;
   std::vector<Reply<v1::RescaleJobResponse>> rescale_replies_;
   uint32_t former_parallelism_ = 0;  // For the replies.
+  std::vector<Reply<v1::UpgradeJobResponse>> upgrade_replies_;
+  v1::UpgradeJobResponse upgrade_response_;  // What was done with the state.
   std::vector<std::shared_ptr<JobWatcher>> watchers_;
   std::deque<v1::JobLogLine> logs_;
   JobCounters counters_;

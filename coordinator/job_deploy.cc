@@ -8,6 +8,7 @@
 #include "coordinator/job_state.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -51,6 +52,7 @@ void JobController::TryDeploy() {
   status_.set_attempt(attempt_.id.attempt());
   SetState(v1::JOB_STATE_DEPLOYING);
   const v1::EpochRecord* newest = newest_epoch();
+  attempt_.layouts = StateLayoutsOf(plan->graph);
   if (newest == nullptr) return OnManifest(token_, v1::Manifest());
   loop_.RunBlocking([uri = options_.checkpoint_uri, disk = &loop_.env().disk,
                      record = *newest] { return LoadManifest(uri, *disk, record); },
@@ -64,6 +66,8 @@ void JobController::OnManifest(uint64_t token, absl::StatusOr<v1::Manifest> mani
   if (!manifest.ok()) {
     return Fail(Annotate(manifest.status(), "cannot read the checkpoint to restore"), "restore");
   }
+  manifest = TakeOver(*std::move(manifest));
+  if (!manifest.ok()) return Fail(manifest.status(), "upgrade");
   const std::vector<PlacementWorker> workers = host_.WorkersFor(job_id());
   if (workers.empty()) return Move();  // They have gone meanwhile.
   const absl::StatusOr<ChainPlan> plan = PlanChains(status_.planned(), 1);
@@ -130,6 +134,7 @@ void JobController::SendDeploys(const v1::Manifest& manifest) {
   if (manifest.epoch() > 0) *deploy.mutable_restore() = manifest;
   deploy.set_checkpoint_uri(options_.checkpoint_uri);
   *deploy.mutable_chains() = {plan->chains.begin(), plan->chains.end()};
+  *deploy.mutable_layouts() = {attempt_.layouts.begin(), attempt_.layouts.end()};
   AddLog(LogLevel::kInfo,
          absl::StrCat(
              "deploys attempt ", attempt_.id.attempt(), " of generation ", attempt_.id.generation(),
@@ -152,6 +157,7 @@ void JobController::BeginAdoption() {
   attempt_.id.set_attempt(status_.attempt());
   // The coordinator before this one may have used any number that it had reserved.
   attempt_.next_epoch = status_.epochs_reserved() + 1;
+  attempt_.layouts = StateLayoutsOf(status_.planned());
   SetTasks({status_.tasks().begin(), status_.tasks().end()});
   loop_.After(options_.registration_grace, [this, token = token_] {
     if (token != token_ || attempt_.phase != AttemptPhase::kAdopting) return;

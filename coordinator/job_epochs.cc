@@ -67,7 +67,7 @@ EndView JobController::ViewOfEnd() const {
   }
   return {.exhausted = has_source && exhausted,
           .stop_requested = status_.stop_requested(),
-          .moves = MustMove(),
+          .moves = MustMove() || status_.has_upgrade(),
           .final_recorded = attempt_.final_epoch != 0,
           .all_committed = attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch};
 }
@@ -198,6 +198,7 @@ void JobController::RecordEpoch() {
   manifest.set_created_unix_us(loop_.UnixMicros());
   manifest.set_final(epoch.drain);
   for (auto& [id, snapshot] : epoch.snapshots) *manifest.add_tasks() = std::move(snapshot);
+  *manifest.mutable_layouts() = {attempt_.layouts.begin(), attempt_.layouts.end()};
   // Nothing of the epoch is visible yet: rather none than wrong ones.
   if (absl::Status status = CheckRows(manifest); !status.ok()) return Fail(status, "conservation");
   epoch.phase = EpochPhase::kRecording;
@@ -254,6 +255,7 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   if (std::exchange(attempt_.recorded_epoch, true)) failures_in_row_ = 0;
   if (last) attempt_.final_epoch = number;
   FinishUpdate(epochs_.at(number));
+  if (status_.has_former()) ConfirmUpgrade();
   if (absl::Status status = ReachBeforeCompleted(); !status.ok()) return Fail(status, "failpoint");
   SendEpochCompleted(number);
   ForgetEpochs();

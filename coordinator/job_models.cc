@@ -31,7 +31,8 @@ bool IsSame(const v1::Model& a, const v1::Model& b) {
 
 v1::JobGraph JobController::GraphInUse() const {
   v1::JobGraph graph = this->graph();
-  if (newest_epoch() == nullptr) return graph;
+  // A new version brings its own.
+  if (newest_epoch() == nullptr || IsForeign(newest_epoch()->epoch())) return graph;
   for (v1::Model& model : *graph.mutable_models()) {
     for (const v1::Model& used : newest_epoch()->models()) {
       if (used.name() == model.name()) model = used;

@@ -201,6 +201,10 @@ class JobServiceRpc::Service final : public v1::JobService::CallbackService {
                            v1::CreateSavepointResponse* response) override {
     return Unary(context, request, response, &JobApi::CreateSavepoint);
   }
+  Reactor* UpgradeJob(Context* context, const v1::UpgradeJobRequest* request,
+                      v1::UpgradeJobResponse* response) override {
+    return Unary(context, request, response, &JobApi::UpgradeJob);
+  }
   Reactor* RescaleJob(Context* context, const v1::RescaleJobRequest* request,
                       v1::RescaleJobResponse* response) override {
     return Unary(context, request, response, &JobApi::RescaleJob);

@@ -6,6 +6,7 @@
 #include "sql/changelog.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -106,6 +107,13 @@ const NodeKind kNormalizeNode = {
     .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
       return "the last row of every key";
     },
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          AddFact(out, "key", TypedFieldsText(node.normalize().key(), inputs[0]));
+          v1::Schema columns = inputs[0];
+          RemoveCaptureColumns(columns);
+          AddRows(out, "rows", columns);
+        },
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.normalize().key();
     },
@@ -124,6 +132,13 @@ const NodeKind kGroupAggregateNode = {
     .state_text = [](const v1::Node&, const v1::Schema&, uint64_t) -> std::string {
       return "the result of every group; every value of DISTINCT, of MIN and MAX of changes";
     },
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::GroupAggregate& body = node.group_aggregate();
+          AddFact(out, "group by", TypedFieldsText(body.keys(), inputs[0]));
+          AddFact(out, "aggregates", AggregatesText(body.aggregates(), inputs[0]));
+          AddFact(out, "input", body.input_retracts() ? "changes" : "inserts");
+        },
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.group_aggregate().keys();
     },

@@ -256,6 +256,7 @@ const NodeKind kInferenceNode = {
     .text = &InferenceText,
     .state_text = [](const v1::Node& node, const v1::Schema&,
                      uint64_t) { return Concat("which model: ", node.inference().model()); },
+    .layout = [](const v1::Node&, const std::vector<v1::Schema>&, v1::StateLayout&) {},
     .has_dead_letter_output = true,
 };
 

@@ -6,6 +6,7 @@
 #include "sql/expression_text.h"
 #include "sql/join_sides.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 #include "sql/time_literals.h"
 #include "sql/type_names.h"
 
@@ -143,6 +144,26 @@ std::string JoinText(const v1::Node& node, const v1::Schema& sides) {
   return text;
 }
 
+void LayoutOfJoin(const v1::Node& node, const std::vector<v1::Schema>& inputs,
+                  v1::StateLayout& out) {
+  const v1::Join& join = node.join();
+  AddFact(out, "kind", std::string(KindText(join.kind())));
+  AddFact(out, "left keys", TypedFieldsText(join.left_keys(), inputs[0]));
+  AddFact(out, "right keys", TypedFieldsText(join.right_keys(), inputs[1]));
+  if (join.left_time().ids_size() > 0) {
+    AddFact(out, "times",
+            Concat(FieldsText(join.right_time(), inputs[1]), " from ", join.lower_ms(), " to ",
+                   join.upper_ms(), " ms after ", FieldsText(join.left_time(), inputs[0])));
+  }
+  // Pairs that were given are not known: with another condition they could not be taken back.
+  if (join.has_condition()) {
+    AddFact(out, "condition",
+            ExpressionText(join.condition(), BothSides(inputs[0], inputs[1], join)));
+  }
+  AddRows(out, "left", inputs[0]);
+  AddRows(out, "right", inputs[1]);
+}
+
 }  // namespace
 
 const NodeKind kJoinNode = {
@@ -155,6 +176,7 @@ const NodeKind kJoinNode = {
                  ? "the rows of both sides until the watermark is past their partners"
                  : "every row of both sides";
     },
+    .layout = &LayoutOfJoin,
     .keys = [](const v1::Node& node, uint32_t input) -> std::optional<v1::Fields> {
       return input == 0 ? node.join().left_keys() : node.join().right_keys();
     },

@@ -10,7 +10,9 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
 #include "sql/stream_facts.h"
 
@@ -37,6 +39,11 @@ struct NodeKind {
   // What it keeps, and how much about; null: nothing. `lag_ms` is the out-of-orderness above it.
   std::string (*state_text)(const v1::Node& node, const v1::Schema& input,
                             uint64_t lag_ms) = nullptr;
+  // What a later version of the node must have in common with it to go on with its state, beside
+  // kind and time to live: its `inputs` have the origins of columns as their names. Null: it keeps
+  // nothing.
+  void (*layout)(const v1::Node& node, const std::vector<v1::Schema>& inputs,
+                 v1::StateLayout& out) = nullptr;
   // The columns of input `input` whose key groups own its state, or its rows: they are spread by
   // them. Null, or nothing: not keyed.
   std::optional<v1::Fields> (*keys)(const v1::Node& node, uint32_t input) = nullptr;

@@ -4,6 +4,7 @@
 #include "runtime/base/text.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 #include "sql/time_literals.h"
 
 namespace millrace {
@@ -92,6 +93,15 @@ const NodeKind kOverAggregateNode = {
                  ? Concat(rows, ", and the last ", body.preceding(), " per partition, for ever")
                  : Concat(rows, ", and those of the ", DurationText(body.preceding()), " before");
     },
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::OverAggregate& body = node.over_aggregate();
+          AddFact(out, "partition by", TypedFieldsText(body.partition(), inputs[0]));
+          AddFact(out, "order by", TypedFieldsText(body.time(), inputs[0]));
+          AddFact(out, "frame", FrameText(body));
+          AddFact(out, "aggregates", AggregatesText(body.aggregates(), inputs[0]));
+          AddFact(out, "columns", ColumnsText(inputs[0]));
+        },
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.over_aggregate().partition();
     },

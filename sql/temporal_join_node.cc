@@ -3,6 +3,7 @@
 
 #include "sql/join_sides.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -81,6 +82,17 @@ const NodeKind kTemporalJoinNode = {
       return "left rows until the watermark is past them; the newest row of every key of the right "
              "before the watermark, and those after it";
     },
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::TemporalJoin& join = node.temporal_join();
+          AddFact(out, "left keys", TypedFieldsText(join.left_keys(), inputs[0]));
+          AddFact(out, "right keys", TypedFieldsText(join.right_keys(), inputs[1]));
+          AddFact(out, "times",
+                  Concat(FieldsText(join.left_time(), inputs[0]), ", ",
+                         FieldsText(join.right_time(), inputs[1])));
+          AddFact(out, "left columns", ColumnsText(inputs[0]));
+          AddFact(out, "right columns", ColumnsText(inputs[1]));
+        },
     .keys = [](const v1::Node& node, uint32_t input) -> std::optional<v1::Fields> {
       return input == 0 ? node.temporal_join().left_keys() : node.temporal_join().right_keys();
     },

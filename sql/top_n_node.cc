@@ -5,6 +5,7 @@
 #include "sql/changelog.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -60,6 +61,16 @@ const NodeKind kTopNNode = {
                  ? "every row of every partition"
                  : Concat("at most ", node.top_n().limit(), " rows per partition");
     },
+    // Rows that tie are ordered by their bytes: with other columns another one would be the first.
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::TopN& body = node.top_n();
+          AddFact(out, "partition by", TypedFieldsText(body.partition(), inputs[0]));
+          AddFact(out, "order by", OrderText(body.order(), inputs[0]));
+          AddFact(out, "limit", Concat(body.limit()));
+          AddFact(out, "input", body.input_retracts() ? "changes" : "inserts");
+          AddFact(out, "columns", ColumnsText(inputs[0]));
+        },
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.top_n().partition();
     },

@@ -7,6 +7,7 @@
 #include "sql/expression_text.h"
 #include "sql/graph_compiler.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 #include "sql/time_literals.h"
 #include "sql/type_names.h"
 
@@ -314,6 +315,13 @@ const NodeKind kWindowAggregateNode = {
     .compile = &CompileWindowAggregate,
     .text = &WindowAggregateText,
     .state_text = &WindowAggregateState,
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::WindowAggregate& body = node.window_aggregate();
+          AddFact(out, "window", WindowText(body.window(), inputs[0]));
+          AddFact(out, "group by", TypedFieldsText(body.keys(), inputs[0]));
+          AddFact(out, "aggregates", AggregatesText(body.aggregates(), inputs[0]));
+        },
     .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
       return node.window_aggregate().keys();
     },

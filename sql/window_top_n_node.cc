@@ -3,6 +3,7 @@
 #include "runtime/base/text.h"
 #include "sql/expression_text.h"
 #include "sql/node_compiler.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -102,6 +103,15 @@ const NodeKind kWindowTopNNode = {
     .compile = &CompileWindowTopN,
     .text = &WindowTopNText,
     .state_text = &WindowTopNState,
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::WindowTopN& body = node.window_top_n();
+          AddFact(out, "window", TypedFieldsText(body.window_end(), inputs[0]));
+          AddFact(out, "partition by", TypedFieldsText(body.partition(), inputs[0]));
+          AddFact(out, "order by", OrderText(body.order(), inputs[0]));
+          AddFact(out, "limit", Concat(body.limit(), body.with_ties() ? " with ties" : ""));
+          AddFact(out, "columns", ColumnsText(inputs[0]));
+        },
     .keys = &WindowTopNKeys,
     .has_late_output = true,
 };

@@ -116,6 +116,7 @@ absl::Status Attempt::MakeTask(const v1::Task& spec) {
                   .graph = deploy_.graph(),
                   .chain = *chain,
                   .restore = deploy_.restore(),
+                  .layouts = deploy_.layouts(),
                   .storage = *storage_,
                   .budget = parts_->budget,
                   .listener = *this,

@@ -50,6 +50,8 @@ struct OptionSpec {
   int64_t min = std::numeric_limits<int64_t>::min();
   int64_t max = std::numeric_limits<int64_t>::max();
   std::string_view help;
+  // Of sources: positions mean something only while it stays the same.
+  bool names_data = false;
 
   bool is_pattern() const;
   bool Matches(std::string_view option) const;

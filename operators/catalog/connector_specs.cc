@@ -41,13 +41,15 @@ constexpr OptionSpec kDatagenSource[] = {
     {.name = "seed",
      .kind = OptionKind::kInt,
      .default_value = "1",
-     .help = "Same seed, same rows"},
+     .help = "Same seed, same rows",
+     .names_data = true},
     {.name = "splits",
      .kind = OptionKind::kInt,
      .default_value = "4",
      .min = 1,
      .max = 4096,
-     .help = "Parts that can be read in parallel"},
+     .help = "Parts that can be read in parallel",
+     .names_data = true},
 };
 
 // ---- file ---------------------------------------------------------------------------------------
@@ -66,13 +68,15 @@ constexpr OptionSpec kFileSource[] = {
     {.name = "path",
      .required = true,
      .help = "A file, a folder (all its files but those that begin with . or _), or a pattern with "
-             "* and ?"},
+             "* and ?",
+     .names_data = true},
     {.name = "split-size",
      .kind = OptionKind::kBytes,
      .default_value = "64 mb",
      .min = 1,
      .max = int64_t{1} << 40,
-     .help = "Larger files are read in parts of about this size"},
+     .help = "Larger files are read in parts of about this size",
+     .names_data = true},
 };
 constexpr OptionSpec kFileSink[] = {
     {.name = "csv.header",
@@ -129,7 +133,10 @@ constexpr OptionSpec kUpsertKafkaSource[] = {
      .kind = OptionKind::kDuration,
      .default_value = "5 min",
      .help = "How often to look for new partitions; 0 = never"},
-    {.name = "topic", .required = true, .help = "A topic, or several separated by ;"},
+    {.name = "topic",
+     .required = true,
+     .help = "A topic, or several separated by ;",
+     .names_data = true},
 };
 constexpr std::span kKafkaSource = std::span<const OptionSpec>(kUpsertKafkaSource).subspan(1);
 constexpr OptionSpec kKafkaSinkDeliveryGuarantee = {.name = "sink.delivery-guarantee",
@@ -178,7 +185,8 @@ constexpr OptionSpec kNexmarkSource[] = {
      .default_value = "0",
      .min = 0,
      .max = kRowsMax,
-     .help = "Number of the first event"},
+     .help = "Number of the first event",
+     .names_data = true},
     {.name = "number-of-events",
      .kind = OptionKind::kInt,
      .min = 0,
@@ -194,32 +202,36 @@ constexpr OptionSpec kNexmarkSource[] = {
      .default_value = "100000",
      .min = 1,
      .max = 10'000'000,
-     .help = "Events per second of event time"},
+     .help = "Events per second of event time",
+     .names_data = true},
     {.name = "seed",
      .kind = OptionKind::kInt,
      .default_value = "1",
      .min = 0,
-     .help = "Same seed, same events"},
+     .help = "Same seed, same events",
+     .names_data = true},
     {.name = "splits",
      .kind = OptionKind::kInt,
      .default_value = "4",
      .min = 1,
      .max = 4096,
-     .help = "Parts that can be read in parallel"},
+     .help = "Parts that can be read in parallel",
+     .names_data = true},
 };
 
 // ---- postgres ----------------------------------------------------------------------------------
 
 constexpr std::string_view kPostgresStarts[] = {"initial", "latest"};
-constexpr OptionSpec kPgDatabase = {.name = "database-name", .required = true};
+constexpr OptionSpec kPgDatabase = {.name = "database-name", .required = true, .names_data = true};
 constexpr OptionSpec kPgHost = {
     .name = "hostname", .required = true, .help = "Host, or folder of a Unix socket"};
 constexpr OptionSpec kPgPassword = {.name = "password",
                                     .help = "Without one, libpq looks into ~/.pgpass"};
 constexpr OptionSpec kPgPort = {
     .name = "port", .kind = OptionKind::kInt, .default_value = "5432", .min = 1, .max = 65535};
-constexpr OptionSpec kPgSchema = {.name = "schema-name", .default_value = "public"};
-constexpr OptionSpec kPgTable = {.name = "table-name", .required = true};
+constexpr OptionSpec kPgSchema = {
+    .name = "schema-name", .default_value = "public", .names_data = true};
+constexpr OptionSpec kPgTable = {.name = "table-name", .required = true, .names_data = true};
 constexpr OptionSpec kPgUser = {.name = "username", .required = true};
 constexpr OptionSpec kPostgresSource[] = {
     kPgDatabase,
@@ -249,7 +261,8 @@ constexpr OptionSpec kPostgresSource[] = {
     kPgSchema,
     {.name = "slot.name",
      .required = true,
-     .help = "Replication slot of this job alone; a fresh start drops one that is there"},
+     .help = "Replication slot of this job alone; a fresh start drops one that is there",
+     .names_data = true},
     kPgTable,
     kPgUser,
 };

@@ -14,6 +14,7 @@
 #include "runtime/expressions/expression.h"
 #include "runtime/state/state_store.h"
 #include "runtime/task/counters.h"
+#include "runtime/task/former_rows.h"
 
 namespace millrace {
 namespace {
@@ -40,6 +41,9 @@ class Normalize : public Operator {
     unavailable_column_ = input.IndexOfName("$unavailable");
     codec_ = std::make_unique<RowCodec>(context.output_schema);
     MILLRACE_ASSIGN_OR_RETURN(rows_, context.state->OpenKeyedTable("rows"));
+    if (const auto converter = FormerRowsOf(context, "rows")) {
+      MILLRACE_RETURN_IF_ERROR(ConvertRows(*converter));
+    }
     MILLRACE_ASSIGN_OR_RETURN(marks_table_, context.state->OpenKeyedTable("marks"));
     return marks_table_->ScanAll(
         [this](uint32_t group, std::string_view split, std::string_view position) {
@@ -71,6 +75,16 @@ class Normalize : public Operator {
   }
 
  private:
+  absl::Status ConvertRows(const RowConverter& converter) {
+    return RewriteTable(
+        *rows_, context_->key_groups,
+        [&](std::string&, std::string& row) {
+          const std::string former = std::exchange(row, "");
+          return converter.Convert(former, row);
+        },
+        [](std::string&, std::string_view) { return absl::OkStatus(); });
+  }
+
   absl::Status ProcessRow(const Batch& batch, int64_t row, ChangeBuilder& changes,
                           RowErrors& errors) {
     const RowKind kind = batch.kind(row);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ class DeadlineIndex {
  public:
   // `table`: borrowed, and no one else's.
   static absl::StatusOr<DeadlineIndex> Open(KeyedTable* table, KeyGroupRange key_groups);
+  // Before Open: changes the keys that a former version of the operator has noted.
+  static absl::Status ConvertKeys(KeyedTable& table, KeyGroupRange key_groups,
+                                  const std::function<absl::Status(std::string& key)>& convert);
 
   // A key may be there with several deadlines.
   absl::Status Add(uint32_t key_group, std::string_view key, int64_t deadline_us);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/base/status_macros.h"
+#include "runtime/task/former_rows.h"
 
 namespace millrace {
 namespace {
@@ -63,12 +64,45 @@ JoinSide::JoinSide(Options options, OperatorContext& context)
 absl::StatusOr<JoinSide> JoinSide::Open(Options options, OperatorContext& context) {
   JoinSide side(std::move(options), context);
   MILLRACE_ASSIGN_OR_RETURN(side.rows_, context.state->OpenKeyedTable(side.options_.name));
-  if (side.options_.time < 0 && side.options_.ttl_us == 0) return side;
-  MILLRACE_ASSIGN_OR_RETURN(KeyedTable* const ends,
-                            context.state->OpenKeyedTable(side.options_.name + "_ends"));
+  KeyedTable* ends = nullptr;
+  if (side.options_.time >= 0 || side.options_.ttl_us > 0) {
+    MILLRACE_ASSIGN_OR_RETURN(ends, context.state->OpenKeyedTable(side.options_.name + "_ends"));
+  }
+  if (const auto converter = FormerRowsOf(context, side.options_.name)) {
+    MILLRACE_RETURN_IF_ERROR(side.ConvertRows(*converter, ends, context.key_groups));
+  }
+  if (ends == nullptr) return side;
   MILLRACE_ASSIGN_OR_RETURN(DeadlineIndex deadlines, DeadlineIndex::Open(ends, context.key_groups));
   side.deadlines_.emplace(std::move(deadlines));
   return side;
+}
+
+// Rows that differed in a column that is gone are one row, several times.
+absl::Status JoinSide::ConvertRows(const RowConverter& converter, KeyedTable* ends,
+                                   KeyGroupRange key_groups) {
+  const auto convert = [&](std::string& state_key) -> absl::Status {
+    MILLRACE_ASSIGN_OR_RETURN(const size_t key_bytes,
+                              KeyBytes(*options_.schema, options_.keys, state_key));
+    std::string converted = state_key.substr(0, key_bytes);
+    MILLRACE_RETURN_IF_ERROR(
+        converter.Convert(std::string_view(state_key).substr(key_bytes), converted));
+    state_key = std::move(converted);
+    return absl::OkStatus();
+  };
+  MILLRACE_RETURN_IF_ERROR(RewriteTable(
+      *rows_, key_groups, [&](std::string& key, std::string&) { return convert(key); },
+      [&](std::string& value, std::string_view further) -> absl::Status {
+        MILLRACE_ASSIGN_OR_RETURN(JoinRow row, DecodeRow(value, options_.tracks_partners));
+        MILLRACE_ASSIGN_OR_RETURN(const JoinRow other,
+                                  DecodeRow(further, options_.tracks_partners));
+        row.count += other.count;
+        row.shown += other.shown;
+        row.expires_us = std::max(row.expires_us, other.expires_us);
+        value = EncodeRow(row, options_.tracks_partners);
+        return absl::OkStatus();
+      }));
+  if (ends == nullptr) return absl::OkStatus();
+  return DeadlineIndex::ConvertKeys(*ends, key_groups, convert);
 }
 
 void JoinSide::Begin(const Batch& batch) {

@@ -85,6 +85,8 @@ class JoinSide {
 
  private:
   JoinSide(Options options, OperatorContext& context);
+  absl::Status ConvertRows(const RowConverter& converter, KeyedTable* ends,
+                           KeyGroupRange key_groups);
 
   Options options_;
   RowCodec codec_;

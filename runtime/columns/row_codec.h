@@ -17,7 +17,8 @@ namespace millrace {
 
 class RowCodec {
  public:
-  // Ids and types of the columns are part of the fingerprint; names are not.
+  // The types of the columns are the fingerprint; which columns they are the caller must know
+  // (runtime/checkpoint/layout_comparison.h).
   explicit RowCodec(SchemaPtr schema);
 
   // Appends the bytes of `row`: of column columns[i] of `batch` for column i of the schema.
@@ -31,6 +32,22 @@ class RowCodec {
  private:
   const SchemaPtr schema_;
   uint32_t fingerprint_ = 0;
+};
+
+// Rows of other columns, which a RowCodec has encoded, as rows of these.
+class RowConverter {
+ public:
+  // `sources[i]`: the column of `from` whose values column i of `to` gets, -1: NULL. Its type is
+  // the same, INT32 for INT64, or a DECIMAL of the same scale with no more digits.
+  RowConverter(const Schema& from, const Schema& to, std::vector<int> sources);
+
+  // Appends the converted row. kFailedPrecondition, kDataLoss: as RowCodec::Decode.
+  absl::Status Convert(std::string_view bytes, std::string& out) const;
+
+ private:
+  const std::vector<DataType> from_, to_;
+  const std::vector<int> sources_;
+  const uint32_t from_fingerprint_, to_fingerprint_;
 };
 
 }  // namespace millrace

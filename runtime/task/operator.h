@@ -26,6 +26,7 @@ namespace v1 {
 class JobGraph;
 class Model;
 class Node;
+class StateLayout;
 }  // namespace v1
 class StateStore;
 class SplitWatermarks;
@@ -44,6 +45,10 @@ struct OperatorContext {
   EventTime restored_watermark = EventTime::Min();
   // Null for operators that their table entry calls stateless.
   StateStore* state = nullptr;
+  // What the node keeps; null where nobody knows. `former_layout`: of the version that wrote the
+  // restored state, when that has other columns in the rows that it keeps: Open converts them.
+  const v1::StateLayout* layout = nullptr;
+  const v1::StateLayout* former_layout = nullptr;
   OperatorCounters& counters;
   Clock& clock;
   // Set only for nodes that follow a source in its chain; see split_watermarks.h.

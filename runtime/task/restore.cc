@@ -46,22 +46,28 @@ uint32_t OwnerOfSplit(std::string_view split_id, uint32_t parallelism) {
   return static_cast<uint32_t>(HashKey(split_id) % parallelism);
 }
 
+const v1::StateLayout* FormerLayout(const v1::Manifest& manifest, const v1::Node& node) {
+  for (const v1::StateLayout& layout : manifest.layouts()) {
+    if (IsCalled(node, layout.uid())) return &layout;
+  }
+  return nullptr;
+}
+
 RestoredNode RestoreNode(const v1::Manifest& manifest, const v1::Node& node,
                          KeyGroupRange key_groups, uint32_t index, uint32_t parallelism) {
   RestoredNode restored;
-  bool found = false;
   EventTime watermark = EventTime::Max();
   for (const v1::TaskSnapshot& task : manifest.tasks()) {
     for (const v1::NodeSnapshot& snapshot : task.nodes()) {
       if (!IsCalled(node, snapshot.uid())) continue;
-      found = true;
+      restored.found = true;
       // Barriers are aligned, so that all tasks of a node stood at the same watermark; the minimum
       // is safe even if they did not.
       watermark = std::min(watermark, EventTime{snapshot.watermark_us()});
       TakeNode(snapshot, task.index(), key_groups, index, parallelism, restored);
     }
   }
-  if (found) restored.watermark = watermark;
+  if (restored.found) restored.watermark = watermark;
   std::stable_sort(restored.tokens.begin(), restored.tokens.end(),
                    [](const v1::CommitToken& a, const v1::CommitToken& b) {
                      return std::pair(a.slot(), a.epoch()) < std::pair(b.slot(), b.epoch());

@@ -19,6 +19,7 @@ uint32_t OwnerOfSplit(std::string_view split_id, uint32_t parallelism);
 
 // The share of task `index` of `parallelism` in the state of one node.
 struct RestoredNode {
+  bool found = false;                   // Some task of the checkpoint had the node.
   std::vector<v1::Segment> state;       // Overlapping `key_groups`; base first per former owner.
   std::vector<Split> splits;            // That this task owns.
   std::vector<v1::CommitToken> tokens;  // Pending commits, by slot, then epoch.
@@ -30,6 +31,9 @@ struct RestoredNode {
   uint64_t rows_skipped = 0;
   uint64_t truncates_out = 0;
 };
+
+// What the checkpoint says that the node kept, under its uid or a former one; null: nothing.
+const v1::StateLayout* FormerLayout(const v1::Manifest& manifest, const v1::Node& node);
 
 // Looks under the node's uid, then under its former uids. An empty manifest (fresh start) gives an
 // empty share.

@@ -60,6 +60,8 @@ struct TaskOptions {
   const v1::JobGraph& graph;  // Compiled.
   const v1::Chain& chain;
   const v1::Manifest& restore;  // Empty on a fresh start.
+  // Of the nodes of the graph that keep state, to be compared with those of `restore`.
+  const google::protobuf::RepeatedPtrField<v1::StateLayout>& layouts;
   CheckpointStorage& storage;
   MemoryBudget& budget;
   TaskListener& listener;
@@ -188,8 +190,10 @@ class Task : public std::enable_shared_from_this<Task> {
   void Post(Mailbox::Letter letter);
   absl::Status MakeNodes();
   absl::Status OpenNode(Node& node);
+  absl::Status CompareLayout(Node& node) const;
   std::string SegmentPrefix() const;
-  absl::Status OpenSource(Node& node, std::vector<Split> restored);
+  // `fresh`: no task has read the source before.
+  absl::Status OpenSource(Node& node, std::vector<Split> restored, bool fresh);
   absl::Status OpenSink(Node& node, std::vector<v1::CommitToken> pending);
   void ScheduleDiscovery();
   void AddDiscoveredSplits(std::vector<Split> discovered);

@@ -62,6 +62,8 @@ struct Task::Node {
   std::unique_ptr<StateStore> state;
   std::unique_ptr<StateMetrics> state_metrics;
   std::unique_ptr<SegmentOutbox> outbox;
+  const v1::StateLayout* layout = nullptr;         // See OperatorContext.
+  const v1::StateLayout* former_layout = nullptr;  // Likewise.
   std::unique_ptr<OperatorContext> operator_context;
   std::unique_ptr<SourceContext> source_context;
   std::unique_ptr<SinkContext> sink_context;

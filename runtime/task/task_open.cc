@@ -4,11 +4,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "runtime/base/check.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/checkpoint/layout_comparison.h"
 #include "runtime/state/open_state_store.h"
 #include "runtime/task/graph_view.h"
 #include "runtime/task/restore.h"
@@ -106,7 +108,10 @@ absl::Status Task::OpenNode(Node& node) {
   node.counters.rows_dead_lettered.Set(restored.rows_dead_lettered);
   node.counters.rows_skipped.Set(restored.rows_skipped);
   node.counters.truncates_out.Set(restored.truncates_out);
-  if (node.proto->has_source()) return OpenSource(node, std::move(restored.splits));
+  MILLRACE_RETURN_IF_ERROR(CompareLayout(node));
+  if (node.proto->has_source()) {
+    return OpenSource(node, std::move(restored.splits), /*fresh=*/!restored.found);
+  }
   if (node.proto->has_sink()) return OpenSink(node, std::move(restored.tokens));
 
   if (options_.factory.IsStateful(*node.proto)) {
@@ -134,6 +139,8 @@ absl::Status Task::OpenNode(Node& node) {
                       .max_parallelism = options_.graph.max_parallelism(),
                       .restored_watermark = node.watermark,
                       .state = node.state.get(),
+                      .layout = node.layout,
+                      .former_layout = node.former_layout,
                       .counters = node.counters,
                       .clock = options_.env.clock,
                       .split_watermarks = has_source_ ? &split_watermarks_ : nullptr,
@@ -144,7 +151,30 @@ absl::Status Task::OpenNode(Node& node) {
   return node.op->Open(*node.operator_context);
 }
 
-absl::Status Task::OpenSource(Node& node, std::vector<Split> splits) {
+// The coordinator has compared them before it let the job start: this is for the state's sake.
+absl::Status Task::CompareLayout(Node& node) const {
+  for (const v1::StateLayout& layout : options_.layouts) {
+    if (layout.uid() == node.uid) node.layout = &layout;
+  }
+  if (node.layout == nullptr) return absl::OkStatus();
+  const v1::StateLayout* const former = FormerLayout(options_.restore, *node.proto);
+  if (former == nullptr) return absl::OkStatus();
+  const LayoutComparison comparison = CompareLayouts(*former, *node.layout);
+  switch (comparison.result) {
+    case LayoutComparison::Result::kSame:
+      return absl::OkStatus();
+    case LayoutComparison::Result::kConvertible:
+      node.former_layout = former;
+      return absl::OkStatus();
+    case LayoutComparison::Result::kOther:
+      return absl::FailedPreconditionError(
+          absl::StrCat("the checkpoint has the state of another version of the node: ",
+                       absl::StrJoin(comparison.differences, "; ")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Task::OpenSource(Node& node, std::vector<Split> splits, bool fresh) {
   MILLRACE_ASSIGN_OR_RETURN(node.source, options_.factory.MakeSource(*node.proto));
   MILLRACE_ASSIGN_OR_RETURN(node.discovery, options_.factory.MakeDiscovery(*node.proto, env_));
   node.source_context =
@@ -155,7 +185,6 @@ absl::Status Task::OpenSource(Node& node, std::vector<Split> splits) {
                                                     .task_index = options_.id.index,
                                                     .parallelism = options_.chain.parallelism(),
                                                     .wake = options_.wake});
-  const bool fresh = options_.restore.epoch() == 0;
   if (fresh) {
     MILLRACE_ASSIGN_OR_RETURN(std::vector<Split> all, node.discovery->Discover(/*first=*/true));
     for (Split& split : all) {

@@ -70,6 +70,43 @@ TEST_P(JoinTest, MakesEveryPairOnce) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("3 | z | 3 | q"));
 }
 
+// Rows that differ in a column that is gone are one row twice; what was given stays so.
+TEST_P(JoinTest, ANewVersionHasOtherColumns) {
+  OperatorHarness::Job with_note = Changes("LEFT");
+  with_note.columns = {"a BIGINT", "b STRING", "note STRING", "n INT"};
+  OperatorHarness::Job wider = Changes("LEFT");
+  wider.columns = {"a BIGINT", "more DOUBLE", "b STRING", "n BIGINT"};
+  OperatorHarness op(with_note, GetParam());
+  op.Push({{"+I", "1", "x", "p", "7"}, {"+I", "2", "y", "q", "NULL"}});
+  op.Push({{"+I", "1", "r"}}, 1);
+  EXPECT_THAT(
+      op.TakeMain(),
+      ElementsAre("+I | 1 | x | p | 7 | 1 | r", "+I | 1 | x | p | 7 | NULL | NULL",
+                  "+I | 2 | y | q | NULL | NULL | NULL", "-D | 1 | x | p | 7 | NULL | NULL"));
+  op.Upgrade(wider);
+  op.Push({{"+I", "2", "s"}, {"-D", "1", "r"}}, 1);
+  EXPECT_THAT(
+      op.TakeMain(),
+      ElementsAre("+I | 1 | NULL | x | 7 | NULL | NULL", "+I | 2 | NULL | y | NULL | 2 | s",
+                  "-D | 1 | NULL | x | 7 | 1 | r", "-D | 2 | NULL | y | NULL | NULL | NULL"));
+  op.Push({{"-D", "1", "NULL", "x", "7"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("-D | 1 | NULL | x | 7 | NULL | NULL"));
+  EXPECT_EQ(op.rows_dead_lettered(), 0u);
+}
+
+TEST_P(JoinTest, ANewVersionForgetsRowsWithTimesWhenTheyAreDue) {
+  OperatorHarness::Job with_note = Timed("LEFT");
+  with_note.columns = {"a BIGINT", "t TIMESTAMP(3)", "note STRING"};
+  OperatorHarness op(with_note, GetParam());
+  op.Push({{"1", "100", "p"}, {"1", "100", "q"}, {"2", "100", "p"}});
+  op.Upgrade(Timed("LEFT"));
+  op.Push({{"2", "105"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | 2 | 105"));
+  op.Watermark(200);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | NULL | NULL", "1 | 100 | NULL | NULL"));
+  EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+}
+
 TEST_P(JoinTest, LooksAtTheCondition) {
   OperatorHarness op(Inserts("INNER", ", condition: b < d"), GetParam());
   op.Push({{"1", "m"}});

@@ -27,6 +27,18 @@ class NormalizeTest : public ::testing::TestWithParam<HarnessMode> {};
 INSTANTIATE_TEST_SUITE_P(Modes, NormalizeTest, ::testing::ValuesIn(kAllModes),
                          [](const auto& info) { return ModeName(info.param); });
 
+TEST_P(NormalizeTest, ANewVersionHasOtherColumns) {
+  OperatorHarness::Job wider = kUpserts;
+  wider.columns = {"id BIGINT", "price DOUBLE", "note STRING", "name STRING"};
+  OperatorHarness op(kUpserts, GetParam());
+  op.Push({{"1", "a", "1.5"}, {"2", "b", "NULL"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | a | 1.5", "+I | 2 | b | NULL"));
+  op.Upgrade(wider);
+  op.Push({{"1", "1.5", "NULL", "a"}, {"2", "2.5", "n", "b"}});
+  EXPECT_EQ(op.rows_unchanged(), 1u);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+U | 2 | 2.5 | n | b", "-U | 2 | NULL | NULL | b"));
+}
+
 TEST_P(NormalizeTest, UpdatesTakeTheLastRowBackWhole) {
   OperatorHarness op(kUpserts, GetParam());
   op.Push({{"1", "a", "1.5"}, {"2", "b", "NULL"}});

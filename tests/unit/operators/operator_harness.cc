@@ -5,9 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "operators/all_operators.h"
+#include "runtime/checkpoint/layout_comparison.h"
 #include "sql/changelog.h"
 #include "sql/graph_compiler.h"
 #include "sql/node_kinds.h"
+#include "sql/state_layout.h"
 
 namespace millrace {
 namespace {
@@ -161,15 +163,39 @@ uint64_t OperatorHarness::StateRows(const std::vector<std::string>& tables) cons
 OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode, MakeIt make)
     : mode_(mode),
       make_(std::move(make)),
-      graph_(Compile(job, env_.disk)),
-      node_(Find(graph_, "op")),
       storage_(OpenTestStorage(env_.disk)),
       budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
-  if (node_ == nullptr || Find(graph_, job.input) == nullptr) return;
+  Load(job);
+  if (node_ != nullptr) Open(1, {});
+}
+
+void OperatorHarness::Load(const Job& job) {
+  graph_ = Compile(job, env_.disk);
+  node_ = Find(graph_, job.input) == nullptr ? nullptr : Find(graph_, "op");
+  if (node_ == nullptr) return;
   output_schema_ = Schema::FromProto(node_->schema());
+  input_schemas_.clear();
+  key_columns_.clear();
   AddInput(job.input, job.captured);
   if (!job.right.empty()) AddInput(job.right, false);
-  Open(1, {});
+  for (const v1::StateLayout& layout : StateLayoutsOf(graph_)) {
+    if (layout.uid() == "op") layout_ = layout;
+  }
+}
+
+void OperatorHarness::Upgrade(const Job& job) {
+  const std::vector<v1::Segment> segments = Snapshot();
+  const auto parallelism = static_cast<uint32_t>(instances_.size());
+  instances_.clear();
+  former_layout_ = layout_;
+  Load(job);
+  ASSERT_NE(node_, nullptr);
+  const LayoutComparison comparison = CompareLayouts(*former_layout_, layout_);
+  ASSERT_NE(comparison.result, LayoutComparison::Result::kOther)
+      << absl::StrJoin(comparison.differences, "; ");
+  if (comparison.result == LayoutComparison::Result::kSame) former_layout_.reset();
+  Open(parallelism, segments);
+  former_layout_.reset();
 }
 
 void OperatorHarness::AddInput(const std::string& uid, bool captured) {
@@ -203,19 +229,22 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
                                  .restore = restore});
     ASSERT_TRUE(state.ok()) << state.status();
     instance->state = *std::move(state);
-    instance->context.reset(new OperatorContext{.node = *node_,
-                                                .input_schemas = input_schemas_,
-                                                .output_schema = output_schema_,
-                                                .key_groups = instance->range,
-                                                .max_parallelism = kMaxParallelism,
-                                                .restored_watermark = watermark_,
-                                                .state = instance->state.get(),
-                                                .counters = counters_,
-                                                .clock = env_,
-                                                .graph = &graph_,
-                                                .disk = &env_.disk,
-                                                .env = &env_.env,
-                                                .wake = [this] { is_woken_ = true; }});
+    instance->context.reset(
+        new OperatorContext{.node = *node_,
+                            .input_schemas = input_schemas_,
+                            .output_schema = output_schema_,
+                            .key_groups = instance->range,
+                            .max_parallelism = kMaxParallelism,
+                            .restored_watermark = watermark_,
+                            .state = instance->state.get(),
+                            .layout = &layout_,
+                            .former_layout = former_layout_ ? &*former_layout_ : nullptr,
+                            .counters = counters_,
+                            .clock = env_,
+                            .graph = &graph_,
+                            .disk = &env_.disk,
+                            .env = &env_.env,
+                            .wake = [this] { is_woken_ = true; }});
     if (make_ != nullptr) {
       instance->op = make_();
     } else {
@@ -307,18 +336,23 @@ void OperatorHarness::End() { Deliver(EventTime::Max()); }
 void OperatorHarness::AfterStep() {
   for (const auto& instance : instances_) evictions_ += instance->state->cold_bytes() > 0;
   if (mode_ != HarnessMode::kRestored && mode_ != HarnessMode::kRescaled) return;
+  const std::vector<v1::Segment> segments = Snapshot();
+  const uint32_t parallelism =
+      mode_ == HarnessMode::kRestored ? 1 : kParallelisms[epoch_ % std::size(kParallelisms)];
+  Open(parallelism, segments);
+}
+
+std::vector<v1::Segment> OperatorHarness::Snapshot() {
   const Epoch epoch{++epoch_};
   std::vector<v1::Segment> segments;
   for (const auto& instance : instances_) {
     BringOut(*instance);
-    ASSERT_TRUE(instance->op->FlushState(epoch).ok());
+    EXPECT_TRUE(instance->op->FlushState(epoch).ok());
     for (v1::Segment& segment : Checkpoint(*instance->state, epoch_)) {
       segments.push_back(std::move(segment));
     }
   }
-  const uint32_t parallelism =
-      mode_ == HarnessMode::kRestored ? 1 : kParallelisms[epoch_ % std::size(kParallelisms)];
-  Open(parallelism, segments);
+  return segments;
 }
 
 std::vector<std::string> OperatorHarness::Take(OutputPort port) {

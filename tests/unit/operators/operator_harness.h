@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ class OperatorHarness {
   // Moves the clock; no step.
   void Wait(int64_t ms) { env_.now += absl::Milliseconds(ms); }
   void End();
+  // A new version of the operator and what is before it goes on with the state. The test fails when
+  // the state would have to be given up. No step.
+  void Upgrade(const Job& job);
   // The next timer of the operator goes off; no step. False: there is none.
   bool RunTimer() { return env_.RunTimer(); }
 
@@ -83,6 +87,8 @@ class OperatorHarness {
 
   std::vector<std::string> Take(OutputPort port);
   void Open(uint32_t parallelism, const std::vector<v1::Segment>& restore);
+  void Load(const Job& job);
+  std::vector<v1::Segment> Snapshot();
   void AfterStep();
   // All rows that an asynchronous operator has under way; its timers run.
   void BringOut(Instance& instance);
@@ -98,6 +104,8 @@ class OperatorHarness {
   std::vector<SchemaPtr> input_schemas_;
   SchemaPtr output_schema_;
   std::vector<std::vector<int>> key_columns_;  // Of each input.
+  v1::StateLayout layout_;
+  std::optional<v1::StateLayout> former_layout_;  // While a new version opens.
 
   std::unique_ptr<CheckpointStorage> storage_;
   MemoryBudget budget_;

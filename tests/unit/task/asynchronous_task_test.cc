@@ -218,6 +218,7 @@ class AsynchronousTaskTest : public ::testing::Test {
                         .graph = graph_,
                         .chain = chain_,
                         .restore = restore_,
+                        .layouts = layouts_,
                         .storage = *storage_,
                         .budget = budget_,
                         .listener = listener_,
@@ -307,6 +308,7 @@ class AsynchronousTaskTest : public ::testing::Test {
   v1::JobGraph graph_;
   v1::Chain chain_;
   v1::Manifest restore_;
+  google::protobuf::RepeatedPtrField<v1::StateLayout> layouts_;
   std::unique_ptr<CheckpointStorage> storage_;
   std::shared_ptr<Task> task_;
   bool has_second_channel_ = false;

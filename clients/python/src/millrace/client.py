@@ -254,6 +254,22 @@ class Client:
         return self._call(self._stub.RescaleJob, job_service_pb2.RescaleJobRequest(
             request_id=_request_id(request_id), job=job, parallelism=parallelism), timeout).epoch
 
+    def upgrade(self, job: str, source: JobLike, variables: Optional[Mapping[str, str]] = None, *,
+                drop_state: Sequence[str] = (), fill_null: Sequence[str] = (),
+                dry_run: bool = False, request_id: Optional[str] = None,
+                timeout: float = 900.0) -> job_service_pb2.UpgradeJobResponse:
+        """Lets a job go on with a new version of its text or graph, from a last checkpoint. Returns
+        when the new version has completed an epoch, with what became of the state of each node.
+        `drop_state`: uids of nodes that give their state up; `fill_null`: of nodes whose kept rows
+        get NULL in new columns. `dry_run` only compares: see `possible` of the result. Raises
+        InvalidJobError where the new version is wrong, and ConflictError with a problem for each
+        node whose state forbids it; nothing was changed then. Another error: it could not run, and
+        the job has gone back to the version before."""
+        return self._call(self._stub.UpgradeJob, job_service_pb2.UpgradeJobRequest(
+            request_id=_request_id(request_id), job=job, source=_source(source, variables),
+            consent=job_service_pb2.StateConsent(drop_state=drop_state, fill_null=fill_null),
+            dry_run=dry_run), timeout)
+
     def _call(self, method: Callable[..., _T], request: object,
               timeout: Optional[float] = None) -> _T:
         try:
