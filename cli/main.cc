@@ -52,6 +52,7 @@ struct Flags {
   uint64_t memory_mb = 1024;
   bool drain = false;
   bool dry_run = false;
+  bool upgrade = false;
   std::vector<std::string> drop_state, fill_null;
   bool verbose = false;
   uint32_t timeout_seconds = 0;
@@ -167,6 +168,8 @@ class Command {
     options.checkpoint_interval_ms = interval_ms;
     options.http_port = flags_.metrics_port;
     options.memory_mb = flags_.memory_mb;
+    options.upgrade = flags_.upgrade;
+    options.consent = Consent();
     return RunEmbedded(options, &interrupted);
   }
 
@@ -369,6 +372,9 @@ int Main(int argc, char** argv) {
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
+  sub->add_flag("--upgrade", flags.upgrade,
+                "go on with the state of the folder though the job was changed");
+  AddConsent(sub, flags);
   AddSecretsDir(sub, flags);
   sub->add_option("--metrics-port", flags.metrics_port, "serve /metrics there; 0 = any port");
   sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")

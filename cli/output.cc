@@ -77,7 +77,7 @@ std::string BytesText(uint64_t bytes) {
 }
 
 void PrintTable(const std::vector<std::string>& head,
-                const std::vector<std::vector<std::string>>& rows) {
+                const std::vector<std::vector<std::string>>& rows, std::FILE* out) {
   std::vector<size_t> widths;
   for (const std::string& name : head) widths.push_back(name.size());
   for (const auto& row : rows) {
@@ -89,7 +89,7 @@ void PrintTable(const std::vector<std::string>& head,
       line += row[i];
       if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
     }
-    std::printf("%s\n", line.c_str());
+    std::fprintf(out, "%s\n", line.c_str());
   };
   print(head);
   for (const auto& row : rows) print(row);
@@ -110,7 +110,7 @@ void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& 
   for (const v1::Diagnostic& diagnostic : diagnostics) PrintDiagnostic(diagnostic, file);
 }
 
-void PrintChanges(const v1::UpgradeJobResponse& response) {
+void PrintChanges(const v1::UpgradeJobResponse& response, std::FILE* out) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::NodeChange& node : response.nodes()) {
     constexpr size_t kPrefix = sizeof("VERDICT_") - 1;
@@ -119,9 +119,10 @@ void PrintChanges(const v1::UpgradeJobResponse& response) {
          absl::AsciiStrToLower(v1::NodeChange::Verdict_Name(node.verdict()).substr(kPrefix)),
          node.state_bytes() == 0 ? "-" : BytesText(node.state_bytes()), node.reason()});
   }
-  PrintTable({"NODE", "STATE", "SIZE", "WHY"}, rows);
+  PrintTable({"NODE", "STATE", "SIZE", "WHY"}, rows, out);
   for (const v1::NodeChange& node : response.nodes()) {
-    if (!node.hint().empty()) std::printf("%s: %s\n", node.uid().c_str(), node.hint().c_str());
+    if (node.hint().empty()) continue;
+    std::fprintf(out, "%s: %s\n", node.uid().c_str(), node.hint().c_str());
   }
 }
 

@@ -1,6 +1,7 @@
 // How the command shows things: tables, JSON, errors.
 #pragma once
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -17,17 +18,17 @@ std::string JobStateText(v1::JobState state);
 std::string TimeText(int64_t unix_us);
 std::string BytesText(uint64_t bytes);
 
-// Columns aligned, two spaces apart; to stdout.
+// Columns aligned, two spaces apart.
 void PrintTable(const std::vector<std::string>& head,
-                const std::vector<std::vector<std::string>>& rows);
+                const std::vector<std::vector<std::string>>& rows, std::FILE* out = stdout);
 // Protobuf's JSON mapping; to stdout.
 void PrintJson(const google::protobuf::Message& message);
 
 // One block per problem, to stderr: where, what, the line with a caret, what to do.
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,
                       const std::string& file);
-// What becomes of the state of each node; to stdout.
-void PrintChanges(const v1::UpgradeJobResponse& response);
+// What becomes of the state of each node.
+void PrintChanges(const v1::UpgradeJobResponse& response, std::FILE* out);
 // A status with the problems that it carries.
 void PrintError(const absl::Status& status, const std::string& file);
 

@@ -300,7 +300,7 @@ int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputForma
   if (format == OutputFormat::kJson) {
     PrintJson(*response);
   } else {
-    PrintChanges(*response);
+    PrintChanges(*response, stdout);
   }
   const auto epoch = static_cast<unsigned long long>(response->epoch());
   if (!options.dry_run) {

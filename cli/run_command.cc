@@ -71,21 +71,30 @@ std::string VariablesText(const RunOptions& options) {
   return text;
 }
 
-absl::Status UseFolder(const std::string& work_dir, const RunOptions& options, Disk& disk) {
+absl::Status WriteJob(const std::string& work_dir, const RunOptions& options, Disk& disk) {
+  MILLRACE_RETURN_IF_ERROR(
+      disk.WriteAtomically(work_dir + "/job.variables", VariablesText(options)));
+  return disk.WriteAtomically(work_dir + "/job.text", options.job_text);
+}
+
+// True: the folder has the job in another version, which is to be replaced.
+absl::StatusOr<bool> UseFolder(const std::string& work_dir, const RunOptions& options, Disk& disk) {
   MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(work_dir));
   const std::string job = work_dir + "/job.text";
   const std::string variables = work_dir + "/job.variables";
   if (!disk.Exists(job)) {
-    MILLRACE_RETURN_IF_ERROR(disk.WriteAtomically(variables, VariablesText(options)));
-    return disk.WriteAtomically(job, options.job_text);
+    MILLRACE_RETURN_IF_ERROR(WriteJob(work_dir, options, disk));
+    return false;
   }
   MILLRACE_ASSIGN_OR_RETURN(const std::string text, disk.ReadAll(job, kJobBytesMax));
   MILLRACE_ASSIGN_OR_RETURN(const std::string set, disk.ReadAll(variables, kJobBytesMax));
-  if (text == options.job_text && set == VariablesText(options)) return absl::OkStatus();
+  if (text == options.job_text && set == VariablesText(options)) return false;
+  if (options.upgrade) return true;
   return absl::FailedPreconditionError(absl::StrCat(
       "folder ", work_dir, " belongs to another job", text == options.job_text ? ", by --set" : "",
       " (see ", text == options.job_text ? variables : job,
-      "); use another --work-dir, or remove the folder to begin anew"));
+      "); --upgrade goes on with its state; or use another --work-dir, or remove the folder to "
+      "begin anew"));
 }
 
 // One process's coordinator and worker, driven by one thread.
@@ -181,8 +190,29 @@ class Embedded {
   std::unique_ptr<HttpServer> http_;  // Last: its threads read all of the above.
 };
 
+void SetJob(const RunOptions& options, v1::JobSource& source) {
+  SetJobText(options.job_text, source);
+  for (const auto& [name, value] : options.variables) (*source.mutable_variables())[name] = value;
+}
+
+absl::Status Upgrade(Embedded& embedded, const std::string& job_id, const RunOptions& options,
+                     Env env) {
+  v1::UpgradeJobRequest request;
+  request.set_request_id(absl::StrCat("run-", absl::Hex(env.random.Next())));
+  request.set_job(job_id);
+  SetJob(options, *request.mutable_source());
+  *request.mutable_consent() = options.consent;
+  MILLRACE_ASSIGN_OR_RETURN(const v1::UpgradeJobResponse response,
+                            (embedded.Call<v1::UpgradeJobRequest, v1::UpgradeJobResponse>(
+                                &JobApi::UpgradeJob, std::move(request))));
+  PrintDiagnostics(response.diagnostics(), options.file);
+  PrintChanges(response, stderr);
+  return absl::OkStatus();
+}
+
 // The job of the folder: the one that is there, or a new one.
-absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& options, Env env) {
+absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& options,
+                                         bool upgrades, Env env) {
   MILLRACE_ASSIGN_OR_RETURN(
       v1::ListJobsResponse jobs,
       (embedded.Call<v1::ListJobsRequest, v1::ListJobsResponse>(&JobApi::ListJobs, {})));
@@ -196,6 +226,7 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
     }
     std::fprintf(stderr, "%s: resumes from epoch %llu\n", job.name().c_str(),
                  static_cast<unsigned long long>(job.last_epoch()));
+    if (upgrades) MILLRACE_RETURN_IF_ERROR(Upgrade(embedded, job.job_id(), options, env));
     if (options.parallelism > 0 && options.parallelism != job.parallelism()) {
       v1::RescaleJobRequest request;
       request.set_request_id(absl::StrCat("run-", absl::Hex(env.random.Next())));
@@ -212,10 +243,7 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   v1::SubmitJobRequest request;
   request.set_request_id("run");
   request.set_parallelism(options.parallelism);
-  SetJobText(options.job_text, *request.mutable_job());
-  for (const auto& [name, value] : options.variables) {
-    (*request.mutable_job()->mutable_variables())[name] = value;
-  }
+  SetJob(options, *request.mutable_job());
   if (options.checkpoint_interval_ms > 0) {
     request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
   }
@@ -252,9 +280,8 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   const Env env = real_env.env();
   const std::string work_dir =
       options.work_dir.empty() ? "./.millrace/" + options.job_name : options.work_dir;
-  if (absl::Status status = UseFolder(work_dir, options, env.disk); !status.ok()) {
-    return ReportFailure(status, options.file);
-  }
+  const absl::StatusOr<bool> upgrades = UseFolder(work_dir, options, env.disk);
+  if (!upgrades.ok()) return ReportFailure(upgrades.status(), options.file);
   if (auto opened = OpenSqliteMetadataStore(work_dir); opened.ok()) {
     store = *std::move(opened);
   } else {
@@ -268,11 +295,16 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   if (absl::Status status = embedded.Start(); !status.ok()) {
     return ReportFailure(status, options.file);
   }
-  const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options, env);
+  const absl::StatusOr<std::string> job_id = FindOrSubmit(embedded, options, *upgrades, env);
   if (!job_id.ok()) {
-    // Nothing runs in the folder yet: it may be used for the corrected job.
-    (void)env.disk.Remove(work_dir + "/job.text");
+    // Without a job the folder may be used for the corrected one.
+    if (!*upgrades) (void)env.disk.Remove(work_dir + "/job.text");
     return ReportFailure(job_id.status(), options.file);
+  }
+  if (*upgrades) {
+    if (absl::Status status = WriteJob(work_dir, options, env.disk); !status.ok()) {
+      return ReportFailure(status, options.file);
+    }
   }
   auto last = std::make_shared<LastState>();
   v1::WatchJobRequest watch;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "millrace/v1/job_service.pb.h"
 #include "runtime/base/env.h"
 
 namespace millrace {
@@ -21,6 +22,9 @@ struct RunOptions {
   uint32_t parallelism = 0;             // 0 = what the job says, else one task per core.
   uint32_t checkpoint_interval_ms = 0;  // 0 = what the job says.
   int http_port = -1;                   // -1 = no metrics server.
+  // The folder's job may be an earlier version: its state goes on by `consent`.
+  bool upgrade = false;
+  v1::StateConsent consent;
   uint64_t memory_mb = 1024;
   std::string secrets_dir;  // Of ${secret:NAME}; empty: there are none.
 };

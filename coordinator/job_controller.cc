@@ -241,7 +241,10 @@ void JobController::FinishStop() {
   MILLRACE_CHECK(attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch);
   const bool drained = newest_epoch()->final();
   if (!drained && (!status_.stop_requested() || status_.stop_drain())) {
-    if (status_.has_upgrade()) BeginUpgrade();
+    if (status_.has_upgrade()) {
+      if (absl::Status status = ReachUpgrade(); !status.ok()) return Fail(status, "failpoint");
+      BeginUpgrade();
+    }
     return Move();
   }
   attempt_.phase = AttemptPhase::kEnding;

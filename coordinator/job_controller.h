@@ -282,6 +282,7 @@ class JobController {
   bool IsForeign(uint64_t epoch) const { return epoch <= status_.version().foreign_epoch(); }
   // The restored manifest as this version takes it over.
   absl::StatusOr<v1::Manifest> TakeOver(v1::Manifest manifest);
+  absl::Status ReachUpgrade() const;
   void BeginUpgrade();
   void ConfirmUpgrade();
   void RollBack(const absl::Status& status);

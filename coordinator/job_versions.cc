@@ -11,6 +11,7 @@
 #include "coordinator/job_controller.h"
 #include "coordinator/job_state.h"
 #include "coordinator/upgrade_plan.h"
+#include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
 
 namespace millrace {
@@ -155,6 +156,11 @@ absl::StatusOr<v1::Manifest> JobController::TakeOver(v1::Manifest manifest) {
   upgrade_response_ = ResponseOf(plan, manifest.epoch());
   ApplyPlan(plan, manifest);
   return manifest;
+}
+
+absl::Status JobController::ReachUpgrade() const {
+  MILLRACE_FAILPOINT("upgrade.before_switch");
+  return absl::OkStatus();
 }
 
 void JobController::ConfirmUpgrade() {

@@ -75,6 +75,7 @@ constexpr std::string_view kFailpoints[] = {
     "task.before_commit",
     "task.before_restored_commit",
     "task.before_snapshot_write",
+    "upgrade.before_switch",
 };
 // clang-format on
 

@@ -129,6 +129,33 @@ TEST_F(ExactlyOnceSim, TheParallelismChangesWhileProcessesCrash) {
   }
 }
 
+TEST_F(ExactlyOnceSim, NewVersionsGoOnOrAreTakenBack) {
+  int upgrades = 0, rollbacks = 0;
+  for (const uint64_t seed : SeedsToRun(30)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.upgrades = 0.5});
+    EXPECT_EQ(Live(sim, 40'000), "");
+    upgrades += sim.upgrades();
+    rollbacks += sim.rollbacks();
+  }
+  EXPECT_GT(upgrades, 30);
+  EXPECT_GT(rollbacks, 10);
+}
+
+TEST_F(ExactlyOnceSim, NewVersionsComeWhileProcessesCrash) {
+  for (const uint64_t seed : SeedsToRun(40)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.worker_crashes = 0.2,
+                          .leader_crashes = 0.15,
+                          .cuts = 0.1,
+                          .failpoints = 2,
+                          .worker_leaves = 0.1,
+                          .rescales = 0.2,
+                          .upgrades = 0.4});
+    EXPECT_EQ(Live(sim, 40'000), "");
+  }
+}
+
 TEST_F(ExactlyOnceSim, TasksGoOnUntouchedWhenTheLeaderChanges) {
   size_t elections = 0;
   const std::vector<uint64_t> seeds = SeedsToRun(20);

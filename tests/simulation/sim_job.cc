@@ -234,7 +234,8 @@ class SimNodes : public NodeFactory {
                                                                 Env&) const override {
     return std::make_unique<SimDiscovery>(job_);
   }
-  absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node&) const override {
+  absl::StatusOr<std::unique_ptr<Sink>> MakeSink(const v1::Node& node) const override {
+    if (node.sink().connector() != "sim") return absl::InvalidArgumentError("no such target");
     return std::make_unique<SimSink>(target_);
   }
   bool IsStateful(const v1::Node& node) const override { return AllNodes().IsStateful(node); }
@@ -291,6 +292,22 @@ v1::JobGraph SimJob::Graph() const {
   edge.set_from("wm");
   edge.set_to("ask");
   edge.mutable_forward();
+  return graph;
+}
+
+v1::JobGraph SimJob::NewVersion(bool renamed, bool broken) const {
+  v1::JobGraph graph = Graph();
+  const std::string now = renamed ? "counts" : "win";
+  for (v1::Node& node : *graph.mutable_nodes()) {
+    if (node.has_sink() && broken) node.mutable_sink()->set_connector("broken");
+    if (!node.has_window_aggregate()) continue;
+    node.set_uid(now);
+    node.add_former_uids(renamed ? "win" : "counts");
+  }
+  for (v1::Edge& edge : *graph.mutable_edges()) {
+    if (edge.to() == "win") edge.set_to(now);
+    if (edge.from() == "win") edge.set_from(now);
+  }
   return graph;
 }
 

@@ -51,6 +51,9 @@ struct SimJob {
 
   // The compiled graph: src -> wm -> (by key) win -> sink.
   v1::JobGraph Graph() const;
+  // The same under another name of `win`, which takes its state over. A `broken` one cannot open
+  // its sink.
+  v1::JobGraph NewVersion(bool renamed, bool broken) const;
   // Every row that must be visible exactly once in the end.
   std::map<std::string, int> Expected() const;
   int64_t KeyOf(int split, int64_t row) const { return (row * 31 + split) % keys; }

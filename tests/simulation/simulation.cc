@@ -171,7 +171,8 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .disk_errors = some(5),
           .worker_leaves = some(0.3),
           .asks = random.OneIn(3),
-          .rescales = some(0.3)};
+          .rescales = some(0.3),
+          .upgrades = some(0.6)};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
@@ -330,6 +331,23 @@ void Simulation::AskToRescale() {
   });
 }
 
+void Simulation::AskToUpgrade() {
+  CoordinatorProcess* leader = Leader();
+  if (leader == nullptr) return;
+  const bool broken = world_.random.OneIn(4);
+  v1::UpgradeJobRequest request;
+  request.set_job(job_id_);
+  *request.mutable_source()->mutable_graph() =
+      job_.NewVersion(/*renamed=*/world_.random.OneIn(2), broken);
+  leader->machine->Post([this, coordinator = leader->coordinator.get(), request, broken] {
+    coordinator->UpgradeJob(request, [this, broken](absl::StatusOr<v1::UpgradeJobResponse> answer) {
+      MILLRACE_CHECK(!broken || !answer.ok());
+      upgrades_ += answer.ok() ? 1 : 0;
+      rollbacks_ += absl::IsInvalidArgument(answer.status()) ? 1 : 0;
+    });
+  });
+}
+
 void Simulation::EndThoseThatMayLeave() {
   for (size_t i = 0; i < workers_.size(); ++i) {
     if (workers_[i] == nullptr || !workers_[i]->worker->may_leave()) continue;
@@ -472,6 +490,7 @@ void Simulation::InjectFaults() {
   }
   if (Happens(options_.worker_leaves)) AskToLeave(some(workers_));
   if (Happens(options_.rescales)) AskToRescale();
+  if (Happens(options_.upgrades)) AskToUpgrade();
   if (Happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();

@@ -42,6 +42,8 @@ struct SimulationOptions {
   bool asks = false;  // See SimJob.
   // The job is given another parallelism, from 1 to 6.
   double rescales = 0;
+  // The job is upgraded to a graph that does the same; one in four cannot run and is taken back.
+  double upgrades = 0;
 };
 
 // Which faults, and how many of each: drawn from the seed.
@@ -72,6 +74,8 @@ class Simulation {
   const std::map<std::string, std::pair<int, int>>& failpoints() const { return failpoints_; }
   int workers_left() const { return workers_left_; }  // In peace.
   int rescales() const { return rescales_; }          // That were answered.
+  int upgrades() const { return upgrades_; }          // Likewise.
+  int rollbacks() const { return rollbacks_; }        // Likewise.
 
  private:
   struct Wire;
@@ -86,6 +90,7 @@ class Simulation {
   void AskToLeave(int number);
   void EndThoseThatMayLeave();
   void AskToRescale();
+  void AskToUpgrade();
   void StartCoordinator(int number);
   void Lead(CoordinatorProcess& process, const Leadership& leadership);
   void EndCoordinator(int number);
@@ -123,6 +128,8 @@ class Simulation {
   int elections_ = 0;
   int workers_left_ = 0;
   int rescales_ = 0;
+  int upgrades_ = 0;
+  int rollbacks_ = 0;
   std::map<std::string, std::pair<int, int>> failpoints_;
 };
 

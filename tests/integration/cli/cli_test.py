@@ -306,6 +306,41 @@ class RunTest(CommandTest):
         numbers = sorted(row["n"] for row in rows(self.output))
         self.assertEqual(numbers, list(range(len(numbers))), "every row once")
 
+    def test_a_changed_job_goes_on_with_the_state_of_the_folder(self):
+        job = self.file("numbers.yaml", NUMBERS)
+        arguments = ["run", job, "--set", f"output={self.output}", "--work-dir",
+                     self.folder / "work"]
+
+        def run_for_a_while(*more):
+            before = len(rows(self.output)) if self.output.exists() else 0
+            with subprocess.Popen([MILLRACE, *map(str, arguments), *more], stderr=subprocess.PIPE,
+                                  text=True) as process:
+                deadline = time.monotonic() + 30
+                while not self.output.exists() or len(rows(self.output)) <= before + 100:
+                    self.assertLess(time.monotonic(), deadline, "nothing is committed")
+                    self.assertIsNone(process.poll())
+                    time.sleep(0.05)
+                process.send_signal(signal.SIGINT)
+                return process.communicate(timeout=30)[1]
+
+        run_for_a_while()
+        cut = len(rows(self.output))
+        job.write_text(NUMBERS.replace("inputs: [numbers]", "inputs: [even]").replace(
+            "settings:", "  - {uid: even, inputs: [numbers], filter: {predicate: n % 2 = 0}}\n"
+            "settings:"))
+        self.assertIn("--upgrade goes on with its state", millrace(*arguments, check=CONFLICT).stderr)
+        said = run_for_a_while("--upgrade")
+        self.assertRegex(said, r"numbers +kept")
+        run_for_a_while()  # The folder has the new version now.
+        numbers = sorted(row["n"] for row in rows(self.output))
+        self.assertEqual(numbers[:cut], list(range(cut)))
+        # What came between the last look and the interrupt was read by the old version.
+        evens = [n for n in numbers if n % 2 == 0]
+        odd = [n for n in numbers if n % 2 == 1]
+        self.assertEqual(odd, list(range(1, 2 * len(odd), 2)))
+        self.assertEqual(evens, list(range(0, 2 * len(evens), 2)))
+        self.assertGreater(len(evens), len(odd) + 100)
+
     def test_two_processes_do_not_share_a_folder(self):
         job = self.file("numbers.yaml", NUMBERS)
         arguments = ["run", str(job), "--set", f"output={self.output}", "--work-dir",
