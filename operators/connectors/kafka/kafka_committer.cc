@@ -27,9 +27,13 @@ KafkaProperties ProducerSettings(const KafkaSinkOptions& options, const std::str
     if (!options.client.properties.contains(name)) settings.emplace(name, value);
   };
   // An open transaction keeps readers of its partitions waiting; ours last milliseconds.
-  unless_given("transaction.timeout.ms", "30000");
+  const auto given = options.client.properties.find("transaction.timeout.ms");
+  const std::string timeout_ms =
+      given == options.client.properties.end() ? "30000" : given->second.Reveal();
+  unless_given("transaction.timeout.ms", timeout_ms);
+  // The client refuses messages that outlive their transaction.
   if (!options.client.properties.contains("delivery.timeout.ms")) {
-    unless_given("message.timeout.ms", "30000");
+    unless_given("message.timeout.ms", timeout_ms);
   }
   unless_given("linger.ms", "5");
   unless_given("queue.buffering.max.kbytes", "65536");

@@ -1,0 +1,153 @@
+"""Exactly once on a real broker when transactions end otherwise than they should: they expire, their
+owner sleeps, everything is away for longer than they live. The names of the cases are those of the
+list in the design of exactly-once delivery. MILLRACE_TEST_KAFKA names the broker."""
+
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import faults  # noqa: E402
+from cluster import Cluster, Kafka  # noqa: E402
+
+TIMEOUT_MS = 2000  # Of a transaction.
+
+
+class TransactionsTest(unittest.TestCase):
+    """Rows are copied and counted from topic to topic; a `read_committed` reader looks."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = cls.enterClassContext(Kafka("test"))
+
+    def setUp(self):
+        folder = pathlib.Path(self.enterContext(
+            tempfile.TemporaryDirectory(prefix="millrace-transactions-")))
+        name = f"transactions-{time.time_ns()}"
+        self.topics = {topic: f"{name}-{topic}" for topic in ("in", "rows", "counts")}
+        for topic in self.topics.values():
+            self.kafka.create_topic(topic, 4)
+        self.cluster = self.enterContext(Cluster(folder, workers=2, cores=1))
+        self.job = self.cluster.submit(
+            ROOT / "benchmarks/jobs/faults.yaml",
+            {"brokers": self.kafka.address, "input": self.topics["in"],
+             "rows": self.topics["rows"], "counts": self.topics["counts"], "name": name,
+             "transaction_timeout_ms": TIMEOUT_MS}, "--parallelism", "2")
+        self.producer = faults.Producer(self.kafka, self.topics["in"], 1000)
+        self.producer.start()
+        self.addCleanup(self.end_producer)
+        self.await_that(lambda: self.committed() > 0, "nothing is committed")
+
+    def end_producer(self):
+        self.producer.stopping.set()
+        self.producer.join()
+
+    def await_that(self, reached, message, patience=60):
+        deadline = time.monotonic() + patience
+        while not reached():
+            said = self.cluster.command("describe", self.job, check=False).stdout
+            self.assertNotIn("FAILED", said)
+            self.assertLess(time.monotonic(), deadline, message + "\n" + said)
+            time.sleep(0.05)
+
+    def committed(self):
+        return len(self.kafka.read_committed(self.topics["rows"]))
+
+    def ends(self, topic, isolation):
+        """The end of each partition, as a reader of that isolation sees it."""
+        done = subprocess.run(
+            ["kcat", "-b", self.kafka.address, "-Q", "-X", f"isolation.level={isolation}",
+             *(flag for partition in range(4) for flag in ("-t", f"{topic}:{partition}:-1"))],
+            check=True, capture_output=True, text=True)
+        return sorted(done.stdout.splitlines())
+
+    def has_open_transaction(self):
+        return any(self.ends(self.topics[topic], "read_committed")
+                   != self.ends(self.topics[topic], "read_uncommitted")
+                   for topic in ("rows", "counts"))
+
+    def losses(self):
+        return self.cluster.command("logs", self.job).stdout.count("lost worker")
+
+    def put_to_sleep(self, index):
+        """Until the coordinator has given the worker up and others do its work."""
+        losses = self.losses()
+        self.cluster.workers[index].send_signal(signal.SIGSTOP)
+        self.await_that(lambda: self.losses() > losses, "the sleeper is not missed")
+        before = self.committed()
+        self.await_that(lambda: self.committed() > before, "nobody takes over")
+
+    def restart_with(self, failpoints):
+        """One worker, which stops at a failpoint; all tasks are placed there."""
+        for index in range(2):
+            self.cluster.kill_worker(index)
+        self.cluster.start_worker(0, failpoints=failpoints)
+
+    def restart(self, indexes):
+        for index in indexes:
+            self.cluster.kill_worker(index)
+        for index in range(2):
+            self.cluster.start_worker(index)
+
+    def check(self):
+        """Everything that was written is there once, and nothing is left open."""
+        self.end_producer()
+        self.await_that(lambda: self.committed() >= self.producer.rows, "rows are missing", 120)
+        stopped = self.cluster.command("stop", self.job, "--drain", check=False)
+        self.assertEqual(stopped.returncode, 0, stopped.stderr)
+        problems, windows = faults.check(self.kafka.read_committed(self.topics["rows"]),
+                                         self.kafka.read_committed(self.topics["counts"]),
+                                         self.producer.rows)
+        self.assertEqual(problems, [])
+        self.assertGreater(windows, 0)
+        self.await_that(lambda: not self.has_open_transaction(), "a transaction hangs", 30)
+
+    def test_eo_04_a_transaction_expires_before_its_commit(self):
+        # All rows and the marker are produced; the end of the transaction never comes.
+        self.restart_with("kafka.commit.before_commit=hang@4")
+        self.await_that(self.has_open_transaction, "no transaction is open")
+        self.await_that(lambda: not self.has_open_transaction(), "it does not expire")
+        before = self.committed()
+        self.restart([0])
+        self.await_that(lambda: self.committed() > before, "nothing is committed any more")
+        self.check()
+
+    def test_eo_04_the_owner_wakes_up_after_its_transaction_has_expired(self):
+        asleep = time.monotonic()
+        self.put_to_sleep(0)  # It still thinks that it owns its slots.
+        self.await_that(lambda: time.monotonic() - asleep > 2 * TIMEOUT_MS / 1000, "time stands")
+        self.cluster.workers[0].send_signal(signal.SIGCONT)
+        self.cluster.wait_for_workers(2)  # It has noticed, and is there again.
+        self.check()
+
+    def test_eo_05_everything_is_away_for_longer_than_a_transaction(self):
+        # The epoch is recorded; nobody is told to commit it.
+        self.cluster.kill_coordinator()
+        self.cluster.start_coordinator(failpoints="checkpoint.before_completed=crash@3")
+        self.assertEqual(self.cluster.coordinators[0].wait(30), -signal.SIGKILL)
+        for index in range(2):
+            self.cluster.kill_worker(index)
+        away = time.monotonic()
+        self.await_that(lambda: time.monotonic() - away > 2 * TIMEOUT_MS / 1000
+                        and not self.has_open_transaction(), "time stands")
+        self.cluster.start_coordinator()
+        for index in range(2):
+            self.cluster.start_worker(index)
+        self.check()
+
+    def test_eo_06_a_worker_sleeps_in_the_middle_of_a_commit(self):
+        self.restart_with("kafka.commit.after_produce=hang@3")
+        self.await_that(self.has_open_transaction, "no transaction is open")
+        self.cluster.start_worker(1)
+        self.put_to_sleep(0)
+        self.cluster.workers[0].send_signal(signal.SIGCONT)
+        self.check()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
