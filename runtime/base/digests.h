@@ -1,4 +1,4 @@
-// MD5 and SHA-256 as lower-case hexadecimal. Pure.
+// Digests, and what authentication makes of them. Pure.
 #pragma once
 
 #include <string>
@@ -6,8 +6,15 @@
 
 namespace millrace {
 
-// Both replace the contents of `out`.
+// Lower-case hexadecimal; both replace the contents of `out`.
 void Md5Hex(std::string_view bytes, std::string& out);
 void Sha256Hex(std::string_view bytes, std::string& out);
+
+// As bytes.
+enum class ShaKind { kSha256, kSha512 };
+std::string Sha(ShaKind kind, std::string_view bytes);
+std::string Hmac(ShaKind kind, std::string_view key, std::string_view bytes);
+// A key as long as the digest, by HMAC. `iterations` is at least 1.
+std::string Pbkdf2(ShaKind kind, std::string_view password, std::string_view salt, int iterations);
 
 }  // namespace millrace

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -23,6 +22,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "runtime/base/check.h"
+#include "runtime/base/socket_address.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
 
@@ -33,33 +33,6 @@ constexpr uint32_t kMagic = 0x4D524E31;  // "MRN1".
 constexpr uint32_t kFrameBytesMax = 256u << 20;
 constexpr size_t kHeadBytes = 8;
 constexpr int kIovMax = 64;
-
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-};
-
-// host:port, [v6]:port; host names are looked up (blocks).
-absl::StatusOr<Address> Resolve(const std::string& text) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string::npos) {
-    return absl::InvalidArgumentError("address without a port: " + text);
-  }
-  std::string host = text.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), text.c_str() + colon + 1, &hints, &found);
-      error != 0) {
-    return absl::UnavailableError("cannot resolve " + text + ": " + gai_strerror(error));
-  }
-  Address address;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  address.length = found->ai_addrlen;
-  freeaddrinfo(found);
-  return address;
-}
 
 class TcpNetwork;
 
@@ -310,12 +283,12 @@ absl::Status TcpConnection::Write() {
 
 absl::StatusOr<std::unique_ptr<Listener>> TcpNetwork::Listen(const std::string& address,
                                                              Accept accept) {
-  MILLRACE_ASSIGN_OR_RETURN(Address where, Resolve(address));
+  MILLRACE_ASSIGN_OR_RETURN(const SocketAddress where, ResolveAddress(address));
   const int fd = socket(where.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return StatusFromErrno(errno, "cannot make a socket");
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(fd, reinterpret_cast<sockaddr*>(&where.storage), where.length) != 0 ||
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&where.storage), where.length) != 0 ||
       listen(fd, 128) != 0) {
     const int error_number = errno;
     close(fd);
@@ -345,20 +318,13 @@ std::shared_ptr<Connection> TcpNetwork::Connect(const std::string& address,
                                                 ConnectionHandlers handlers) {
   auto connection = std::make_shared<TcpConnection>(*this, -1, /*connecting=*/true);
   connection->handlers_ = std::move(handlers);
-  const absl::StatusOr<Address> where = Resolve(address);
+  const absl::StatusOr<SocketAddress> where = ResolveAddress(address);
   Post([this, connection, where] {
     if (connection->shut_) return;
     if (!where.ok()) return connection->Shut(where.status());
-    connection->fd_ =
-        socket(where->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (connection->fd_ < 0) {
-      return connection->Shut(StatusFromErrno(errno, "cannot make a socket"));
-    }
-    Address copy = *where;
-    if (connect(connection->fd_, reinterpret_cast<sockaddr*>(&copy.storage), copy.length) != 0 &&
-        errno != EINPROGRESS) {
-      return connection->Shut(StatusFromErrno(errno, "cannot connect"));
-    }
+    const absl::StatusOr<int> fd = BeginConnect(*where);
+    if (!fd.ok()) return connection->Shut(fd.status());
+    connection->fd_ = *fd;
     Adopt(connection, TlsContext::Side::kConnecting);
   });
   return connection;

@@ -1,6 +1,8 @@
 #include "runtime/base/tls.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
@@ -50,8 +52,11 @@ std::string CommonName(const X509* certificate) {
   return name;
 }
 
-absl::StatusOr<ContextPtr> Load(const TlsFiles& files) {
-  if (files.certificate.empty() != files.key.empty()) {
+// OpenSSL writes to sockets without MSG_NOSIGNAL.
+void IgnoreBrokenPipes() { (void)std::signal(SIGPIPE, SIG_IGN); }
+
+absl::StatusOr<ContextPtr> MakeContext(bool has_certificate, bool has_key) {
+  if (has_certificate != has_key) {
     return absl::InvalidArgumentError("a TLS certificate needs its key, and a key its certificate");
   }
   ContextPtr context(SSL_CTX_new(TLS_method()), &SSL_CTX_free);
@@ -59,8 +64,14 @@ absl::StatusOr<ContextPtr> Load(const TlsFiles& files) {
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_mode(context.get(),
                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   ERR_clear_error();
+  return context;
+}
+
+absl::StatusOr<ContextPtr> Load(const TlsFiles& files) {
+  MILLRACE_ASSIGN_OR_RETURN(ContextPtr context,
+                            MakeContext(!files.certificate.empty(), !files.key.empty()));
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (!files.ca.empty() &&
       SSL_CTX_load_verify_locations(context.get(), files.ca.c_str(), nullptr) != 1) {
     return CannotUse("TLS CA", files.ca);
@@ -71,6 +82,60 @@ absl::StatusOr<ContextPtr> Load(const TlsFiles& files) {
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return CannotUse("TLS key", files.key);
+  }
+  return context;
+}
+
+absl::Status CannotUseText(std::string_view what) {
+  return absl::InvalidArgumentError(Concat("cannot use the ", what, ": ", LastError()));
+}
+
+// Calls take(certificate) for each one of a text; `take` does not keep it. False: there was none,
+// or one that cannot be used.
+template <typename Take>
+bool ForEachCertificate(const std::string& pem, Take&& take) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(
+      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
+  int count = 0;
+  while (true) {
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr), &X509_free);
+    if (certificate == nullptr) break;
+    if (take(certificate.get(), count++) != 1) return false;
+  }
+  // How its end shows.
+  if (count > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) ERR_clear_error();
+  return count > 0 && ERR_peek_error() == 0;
+}
+
+absl::StatusOr<ContextPtr> LoadClient(const TlsClientOptions& options) {
+  MILLRACE_ASSIGN_OR_RETURN(ContextPtr context,
+                            MakeContext(!options.certificate.empty(), !options.key.empty()));
+  SSL_CTX* const raw = context.get();
+  SSL_CTX_set_verify(raw, options.verify_peer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (options.ca.empty()) {
+    if (SSL_CTX_set_default_verify_paths(raw) != 1) return CannotUseText("TLS CAs of the system");
+  } else if (!ForEachCertificate(options.ca, [&](X509* certificate, int) {
+               return X509_STORE_add_cert(SSL_CTX_get_cert_store(raw), certificate);
+             })) {
+    return CannotUseText("TLS CA");
+  }
+  if (options.certificate.empty()) return context;
+  if (!ForEachCertificate(options.certificate, [&](X509* certificate, int number) {
+        return number == 0 ? SSL_CTX_use_certificate(raw, certificate)
+                           : static_cast<int>(SSL_CTX_add1_chain_cert(raw, certificate));
+      })) {
+    return CannotUseText("TLS certificate");
+  }
+  const std::string& key = options.key.Reveal();
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(
+      BIO_new_mem_buf(key.data(), static_cast<int>(key.size())), &BIO_free);
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> parsed(
+      PEM_read_bio_PrivateKey(text.get(), nullptr, nullptr,
+                              const_cast<char*>(options.key_password.Reveal().c_str())),
+      &EVP_PKEY_free);
+  if (parsed == nullptr || SSL_CTX_use_PrivateKey(raw, parsed.get()) != 1) {
+    return CannotUseText("TLS key");
   }
   return context;
 }
@@ -111,14 +176,29 @@ class PlainStream final : public ByteStream {
 
 class TlsStream final : public ByteStream {
  public:
+  // Among processes of our kind.
   TlsStream(ContextPtr context, int fd, TlsContext::Side side)
-      : context_(std::move(context)), ssl_(SSL_new(context_.get()), &SSL_free) {
-    MILLRACE_CHECK(ssl_ != nullptr);
-    SSL_set_fd(ssl_.get(), fd);
+      : TlsStream(std::move(context), fd, /*peer_is_ours=*/true) {
     if (side == TlsContext::Side::kConnecting) {
       SSL_set_connect_state(ssl_.get());
     } else {
       SSL_set_accept_state(ssl_.get());
+    }
+  }
+  // To another server.
+  TlsStream(ContextPtr context, int fd, const std::string& host, bool verify_name)
+      : TlsStream(std::move(context), fd, /*peer_is_ours=*/false) {
+    SSL_set_connect_state(ssl_.get());
+    in6_addr ignored;
+    const bool is_address = inet_pton(AF_INET, host.c_str(), &ignored) == 1 ||
+                            inet_pton(AF_INET6, host.c_str(), &ignored) == 1;
+    // Servers with several names are told which one is meant; addresses are not names.
+    if (!is_address) SSL_set_tlsext_host_name(ssl_.get(), host.c_str());
+    if (!verify_name) return;
+    if (is_address) {
+      X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_.get()), host.c_str());
+    } else {
+      SSL_set1_host(ssl_.get(), host.c_str());
     }
   }
 
@@ -147,12 +227,24 @@ class TlsStream final : public ByteStream {
   }
 
  private:
-  // kSome: the handshake is done, with a peer of our kind.
+  TlsStream(ContextPtr context, int fd, bool peer_is_ours)
+      : context_(std::move(context)),
+        ssl_(SSL_new(context_.get()), &SSL_free),
+        peer_is_ours_(peer_is_ours) {
+    MILLRACE_CHECK(ssl_ != nullptr);
+    SSL_set_fd(ssl_.get(), fd);
+  }
+
+  // kSome: the handshake is done, with a peer that may be there.
   Outcome Shake() {
     if (shaken_) return {Result::kSome, 0, {}};
     ERR_clear_error();
     const int done = SSL_do_handshake(ssl_.get());
     if (done != 1) return Failed(done, "TLS handshake failed");
+    if (!peer_is_ours_) {  // The handshake has verified all there is.
+      shaken_ = true;
+      return {Result::kSome, 0, {}};
+    }
     const std::string own = CommonName(SSL_get_certificate(ssl_.get()));
     const std::unique_ptr<X509, decltype(&X509_free)> certificate(
         SSL_get1_peer_certificate(ssl_.get()), &X509_free);
@@ -189,6 +281,7 @@ class TlsStream final : public ByteStream {
 
   const ContextPtr context_;
   const std::unique_ptr<SSL, decltype(&SSL_free)> ssl_;
+  const bool peer_is_ours_;
   bool shaken_ = false;
 };
 
@@ -238,8 +331,7 @@ absl::StatusOr<std::unique_ptr<TlsContext>> TlsContext::Make(TlsFiles files) {
     parts->context = std::move(context);
   }
   parts->files = std::move(files);
-  // OpenSSL writes to sockets without MSG_NOSIGNAL.
-  (void)std::signal(SIGPIPE, SIG_IGN);
+  IgnoreBrokenPipes();
   return std::unique_ptr<TlsContext>(new TlsContext(std::move(parts)));
 }
 
@@ -257,6 +349,25 @@ std::unique_ptr<ByteStream> TlsContext::MakeStream(int fd, Side side) {
     parts_->stamp = stamp;  // Perhaps half written: then it changes once more.
   }
   return std::make_unique<TlsStream>(parts_->context, fd, side);
+}
+
+struct TlsClient::Parts {
+  ContextPtr context;
+  bool verify_name;
+};
+
+TlsClient::TlsClient(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+TlsClient::~TlsClient() = default;
+
+absl::StatusOr<std::unique_ptr<TlsClient>> TlsClient::Make(const TlsClientOptions& options) {
+  MILLRACE_ASSIGN_OR_RETURN(ContextPtr context, LoadClient(options));
+  IgnoreBrokenPipes();
+  return std::unique_ptr<TlsClient>(new TlsClient(std::make_unique<Parts>(
+      Parts{std::move(context), options.verify_peer && options.verify_name})));
+}
+
+std::unique_ptr<ByteStream> TlsClient::MakeStream(int fd, const std::string& host) {
+  return std::make_unique<TlsStream>(parts_->context, fd, host, parts_->verify_name);
 }
 
 }  // namespace millrace

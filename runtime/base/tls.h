@@ -1,7 +1,8 @@
-// TLS of connections between processes: keys and certificates in files, and encrypted streams over
-// sockets that do not block. gRPC has its own (runtime/security).
+// TLS: keys and certificates of connections between processes in files, those of connections to
+// other servers in memory, and encrypted streams over sockets that do not block. gRPC has its own
+// (runtime/security).
 //
-// Threading: TlsContext from any thread; a stream belongs to one thread at a time.
+// Threading: contexts from any thread; a stream belongs to one thread at a time.
 #pragma once
 
 #include <sys/uio.h>
@@ -11,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/base/secret.h"
 
 namespace millrace {
 
@@ -60,6 +62,33 @@ class TlsContext {
  private:
   struct Parts;
   explicit TlsContext(std::unique_ptr<Parts> parts);
+  const std::unique_ptr<Parts> parts_;
+};
+
+// What a client of other servers needs; PEM text, not files.
+struct TlsClientOptions {
+  std::string ca;           // Empty: those of the system.
+  std::string certificate;  // Of the client, with what leads from it to the CA; may be empty.
+  Secret key;
+  Secret key_password;
+  bool verify_peer = true;
+  bool verify_name = true;  // That the certificate is for the host.
+};
+
+// For connections to servers that have nothing to do with us.
+//
+// Threading: any thread.
+class TlsClient {
+ public:
+  // kInvalidArgument says which text cannot be used.
+  static absl::StatusOr<std::unique_ptr<TlsClient>> Make(const TlsClientOptions& options);
+  ~TlsClient();
+  // To `host`, a name or an IP address, as with TlsContext.
+  std::unique_ptr<ByteStream> MakeStream(int fd, const std::string& host);
+
+ private:
+  struct Parts;
+  explicit TlsClient(std::unique_ptr<Parts> parts);
   const std::unique_ptr<Parts> parts_;
 };
 

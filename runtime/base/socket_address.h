@@ -1,0 +1,26 @@
+// Addresses of TCP, and the first step of a connection to one.
+//
+// Threading: any thread. ResolveAddress blocks where a host name is looked up.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace millrace {
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+};
+
+// host:port, [v6]:port. kUnavailable where the host is not known.
+absl::StatusOr<SocketAddress> ResolveAddress(const std::string& text);
+
+// A socket that does not block and is being connected; the caller closes it. Its first read or
+// write after the connection failed says why.
+absl::StatusOr<int> BeginConnect(const SocketAddress& address);
+
+}  // namespace millrace
