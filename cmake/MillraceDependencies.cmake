@@ -38,6 +38,7 @@ millrace_dep(arrow_compute ArrowCompute::arrow_compute_shared Arrow::arrow_share
 millrace_dep_find(rocksdb rocksdb/db.h rocksdb)
 millrace_dep_pkg(pq libpq)
 millrace_dep_pkg(rdkafka rdkafka)
+millrace_dep_pkg(codecs liblz4 libzstd snappy zlib)
 millrace_dep_find(pg_query pg_query.h pg_query)
 millrace_dep_pkg(sqlite sqlite3)
 find_package(prometheus-cpp REQUIRED)

@@ -46,6 +46,10 @@ OWN_FOLDERS = ("runtime", "operators", "sql", "coordinator", "worker", "cli", "t
 LIBRARY_HOME = {
     "rocksdb/": ("runtime/state",),
     "librdkafka/": ("operators/connectors/kafka",),
+    "lz4": ("operators/connectors/kafka/native",),
+    "snappy": ("operators/connectors/kafka/native",),
+    "zlib.h": ("operators/connectors/kafka/native",),
+    "zstd": ("operators/connectors/kafka/native",),
     "libpq-fe.h": ("operators/connectors/postgres",),
     "prometheus/": ("runtime/metrics",),
     "httplib.h": ("runtime/metrics",),
