@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Nexmark-shaped jobs from a real Kafka broker, as events per CPU-second of Millrace's processes.
 
-    dev/bench nexmark [--events 10000000] [--queries q0,q5] [--runs 3] [--keep]
+    dev/bench nexmark [--events 10000000] [--queries q0,q5] [--runs 3] [--fetch native,librdkafka]
 
 The corpus is `millrace generate nexmark --seed 1 --rate 100000` in one topic of 4 partitions, loaded
 once per broker. Each run submits a bounded job (everything that is in the topic), waits for FINISHED
 and takes user + system time of coordinator and worker from /proc; the broker is not counted. The
-number of rows that left the window is compared with an independent count for q5.
+number of rows that left the window is compared with an independent count for q5. With several ways
+to fetch, their runs take turns.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def main():
     parser.add_argument("--queries", default="q0,q5")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--parallelism", type=int, default=1)
+    parser.add_argument("--fetch", default="librdkafka", help="values of the source's option")
     parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
     figures = []
@@ -44,39 +46,43 @@ def main():
                             str(arguments.events), "--seed", "1", "--rate", "100000",
                             "--partitions", "4", "--to", f"kafka:{kafka.address}/{topic}"],
                            check=True)
-        print(f"{'query':6} {'run':>3} {'wall s':>7} {'CPU s':>7} {'M ev/CPU-s':>11} "
+        print(f"{'query':6} {'fetch':10} {'run':>3} {'wall s':>7} {'CPU s':>7} {'M ev/CPU-s':>11} "
               f"{'peak RSS MB':>12}", flush=True)
         for query in arguments.queries.split(","):
-            rates = []
+            rates = {fetch: [] for fetch in arguments.fetch.split(",")}
             for run in range(arguments.runs):
-                with Cluster(f"{folder}/{query}-{run}", workers=1,
-                             cores=arguments.parallelism) as cluster:
-                    before = cluster.cpu_seconds()
-                    begin = time.monotonic()
-                    job = cluster.submit(ROOT / f"benchmarks/jobs/{query}.yaml",
-                                         {"brokers": kafka.address, "topic": topic},
-                                         "--parallelism", str(arguments.parallelism))
-                    waited = cluster.command("wait", job, "--timeout", "600", check=False)
-                    wall = time.monotonic() - begin
-                    cpu = cluster.cpu_seconds() - before
-                    if waited.stdout.strip() != "FINISHED":
-                        print(waited.stdout, waited.stderr, cluster.command(
-                            "logs", job, check=False).stdout[-2000:])
-                        sys.exit(1)
-                    rows = rows_by_node(cluster, job)
-                    read = rows["events"][0]
-                    if read != arguments.events:
-                        print(f"WRONG: read {read} of {arguments.events} events")
-                        sys.exit(1)
-                    rss = peak_rss_mb(cluster.workers[0].pid)
-                rate = arguments.events / cpu / 1e6
-                rates.append(rate)
-                print(f"{query:6} {run:3} {wall:7.1f} {cpu:7.2f} {rate:11.2f} {rss:12.0f}",
-                      flush=True)
-            figures.append({"query": query, "median": statistics.median(rates), "min": min(rates),
-                            "max": max(rates), "rows": rows})
-            print(f"{query:6} median {statistics.median(rates):.2f} M events per CPU-second "
-                  f"({min(rates):.2f} to {max(rates):.2f})", flush=True)
+                for fetch, of_fetch in rates.items():
+                    with Cluster(f"{folder}/{query}-{fetch}-{run}", workers=1,
+                                 cores=arguments.parallelism) as cluster:
+                        before = cluster.cpu_seconds()
+                        begin = time.monotonic()
+                        job = cluster.submit(ROOT / f"benchmarks/jobs/{query}.yaml",
+                                             {"brokers": kafka.address, "topic": topic,
+                                              "fetch": fetch},
+                                             "--parallelism", str(arguments.parallelism))
+                        waited = cluster.command("wait", job, "--timeout", "600", check=False)
+                        wall = time.monotonic() - begin
+                        cpu = cluster.cpu_seconds() - before
+                        if waited.stdout.strip() != "FINISHED":
+                            print(waited.stdout, waited.stderr, cluster.command(
+                                "logs", job, check=False).stdout[-2000:])
+                            sys.exit(1)
+                        rows = rows_by_node(cluster, job)
+                        read = rows["events"][0]
+                        if read != arguments.events:
+                            print(f"WRONG: read {read} of {arguments.events} events")
+                            sys.exit(1)
+                        rss = peak_rss_mb(cluster.workers[0].pid)
+                    rate = arguments.events / cpu / 1e6
+                    of_fetch.append(rate)
+                    print(f"{query:6} {fetch:10} {run:3} {wall:7.1f} {cpu:7.2f} {rate:11.2f} "
+                          f"{rss:12.0f}", flush=True)
+            for fetch, of_fetch in rates.items():
+                figures.append({"query": query, "fetch": fetch,
+                                "median": statistics.median(of_fetch), "min": min(of_fetch),
+                                "max": max(of_fetch), "rows": rows})
+                print(f"{query:6} {fetch:10} median {statistics.median(of_fetch):.2f} M events per "
+                      f"CPU-second ({min(of_fetch):.2f} to {max(of_fetch):.2f})", flush=True)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as out:
             json.dump({"events": arguments.events, "cores": os.cpu_count(), "queries": figures},

@@ -98,6 +98,7 @@ constexpr std::string_view kKafkaStarts[] = {"earliest-offset", "latest-offset",
                                              "timestamp", "specific-offsets"};
 constexpr std::string_view kKafkaEnds[] = {"unbounded", "latest-offset", "timestamp",
                                            "specific-offsets"};
+constexpr std::string_view kKafkaFetches[] = {"native", "librdkafka"};
 constexpr std::string_view kKafkaGuarantees[] = {"exactly-once", "at-least-once"};
 constexpr std::string_view kKafkaPartitioners[] = {"default", "fixed", "round-robin"};
 constexpr std::string_view kKafkaInclude[] = {"ALL", "EXCEPT_KEY"};
@@ -113,6 +114,11 @@ constexpr OptionSpec kUpsertKafkaKeyFormat = {
     .help = "Format of the message key; the bytes of a single text column, else json"};
 constexpr OptionSpec kUpsertKafkaSource[] = {
     kUpsertKafkaKeyFormat,  // All but this one are those of `kafka`.
+    {.name = "fetch",
+     .kind = OptionKind::kEnum,
+     .default_value = "librdkafka",
+     .values = kKafkaFetches,
+     .help = "What fetches the records; native needs the least CPU"},
     kKafkaBrokers,
     {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
     kKafkaProperties,

@@ -351,6 +351,13 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
     out.discovery_interval = *interval;
   }
   if (out.end != KafkaEnd::kUnbounded) out.discovery_interval = absl::ZeroDuration();
+  static constexpr std::array<std::pair<std::string_view, bool>, 2> kFetches = {{
+      {"native", true},
+      {"librdkafka", false},
+  }};
+  if (const auto value = Find(options, "fetch")) {
+    MILLRACE_ASSIGN_OR_RETURN(out.native_fetch, OneOf("fetch", *value, kFetches));
+  }
   out.format = node.source().format();
   out.upsert = node.source().connector() == kUpsertKafka;
   out.key_format = std::string(Find(options, "key.format").value_or(""));

@@ -53,6 +53,7 @@ struct KafkaSourceOptions {
   int64_t end_timestamp_ms = 0;
   std::map<int32_t, int64_t> end_offsets;
   absl::Duration discovery_interval = absl::Minutes(5);  // Zero: never.
+  bool native_fetch = false;                             // Else librdkafka fetches.
   std::string format;
   // `upsert-kafka`: a record replaces the one with its key; one without a value deletes it.
   bool upsert = false;

@@ -1,19 +1,20 @@
-// Reads Kafka partitions through one librdkafka consumer per task, without blocking: the client
-// prefetches into one bounded queue, and wakes the task when the queue stops being empty.
+// Reads Kafka partitions without blocking. How their records come here is a KafkaFetch's matter;
+// offsets are asked for, and the group's published, through librdkafka.
 //
-// Threading: the task thread, as for every Source; `wake` is called on a thread of librdkafka.
-// Ownership: as for every Source. Payloads are decoded where librdkafka put them.
+// Threading: the task thread, as for every Source.
+// Ownership: as for every Source. Payloads are decoded where the fetch put them.
 // Errors:    kDataLoss names the gap in numbers when the next offset is gone; kUnavailable for what
-// a
-//            restart may cure.
+//            a restart may cure.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "operators/connectors/kafka/kafka_client.h"
+#include "operators/connectors/kafka/kafka_fetch.h"
 #include "operators/connectors/kafka/kafka_options.h"
 #include "operators/connectors/kafka/message_padding.h"
 #include "operators/formats/format.h"
@@ -25,7 +26,6 @@ namespace millrace {
 class KafkaSource : public Source {
  public:
   explicit KafkaSource(KafkaSourceOptions options) : options_(std::move(options)) {}
-  ~KafkaSource() override;
 
   absl::Status Open(SourceContext& context, std::vector<Split> splits) override;
   absl::Status AddSplits(std::vector<Split> splits) override;
@@ -48,8 +48,6 @@ class KafkaSource : public Source {
     bool finished = false;
     double fetch_lag_s = 0;  // Age of the newest message, when it was fetched.
     OperatorMetrics::Number* lag = nullptr;
-    // Of the current Poll: messages to decode, in order.
-    std::vector<const rd_kafka_message_t*> arrived;
   };
 
   // One way to make rows of messages. Its builder has the decoder's columns, then the metadata.
@@ -65,22 +63,22 @@ class KafkaSource : public Source {
                                         const std::vector<Field>& described,
                                         const std::vector<Field>& key) const;
   absl::Status CheckRange(const SplitState& split, const KafkaOffsetRange& range) const;
-  absl::Status HandleError(const rd_kafka_message_t& message);
-  void Finish(SplitState& split);
-  SplitState* Find(const rd_kafka_message_t& message);
-  using Messages = std::span<const rd_kafka_message_t* const>;
-  void EmitSplit(uint32_t index, Emitter& out);
-  // Messages of the split that are all records, or all deletes.
-  void EmitRun(uint32_t index, Messages run, bool deletes, Emitter& out);
+  absl::Status HandleFault(const KafkaFault& fault);
+  void Take(const KafkaRun& run, Emitter& out);
+  void Finish(uint32_t index);
+  using Records = std::span<const KafkaRecord>;
+  void EmitSplit(uint32_t index, Records rest, Emitter& out);
+  // Records of the split that all have values, or all have none: deletes.
+  void EmitRun(uint32_t index, Records run, bool deletes, Emitter& out);
   void AppendMetadata(const MetadataColumn& column, ColumnBuilder& builder, const SplitState& split,
-                      const rd_kafka_message_t& message);
-  void EmitDeadLetters(uint32_t index, Messages run, Emitter& out);
+                      const KafkaRecord& record);
+  void EmitDeadLetters(uint32_t index, Records run, Emitter& out);
   void UpdateLag();
 
   const KafkaSourceOptions options_;
   SourceContext* context_ = nullptr;
   std::unique_ptr<KafkaClient> client_;
-  KafkaQueueHandle queue_;
+  std::unique_ptr<KafkaFetch> fetch_;
   RowMaker records_;  // Of values.
   RowMaker deletes_;  // Of keys, for `upsert-kafka`.
   std::vector<MetadataColumn> metadata_;
@@ -88,14 +86,9 @@ class KafkaSource : public Source {
 
   std::vector<SplitState> splits_;
   size_t unfinished_ = 0;
-  // Last topic seen: messages come in runs, and topic handles are one per topic.
-  const rd_kafka_topic_t* last_topic_ = nullptr;
-  std::string last_topic_name_;
-  std::map<KafkaPartition, uint32_t> split_index_;
-  std::vector<uint32_t> last_topic_splits_;  // By partition, of last_topic_name_.
 
   // Scratch, reused from Poll to Poll.
-  std::vector<rd_kafka_message_t*> fetched_;
+  KafkaArrivals arrivals_;
   std::vector<Message> messages_;
   std::vector<NoRow> none_;
   MessagePadding padding_;

@@ -14,7 +14,8 @@ using testing::IsEmpty;
 using testing::Pair;
 using testing::UnorderedElementsAre;
 
-class KafkaSourceTest : public KafkaTest {
+// By what fetches the records.
+class KafkaSourceTest : public KafkaTest, public testing::WithParamInterface<const char*> {
  protected:
   using Reader = SourceReader;
 
@@ -30,6 +31,7 @@ class KafkaSourceTest : public KafkaTest {
     map["topic"] = topic;
     map["properties.bootstrap.servers"] = brokers_;
     map["scan.startup.mode"] = "earliest-offset";
+    map["fetch"] = GetParam();
     for (const auto& [name, value] : options) map[name] = value;
     return node;
   }
@@ -91,7 +93,7 @@ class KafkaSourceTest : public KafkaTest {
   std::atomic<int> wakes_{0};
 };
 
-TEST_F(KafkaSourceTest, ReadsFromTheEarliestOffset) {
+TEST_P(KafkaSourceTest, ReadsFromTheEarliestOffset) {
   const std::string topic = CreateTopic(2);
   Produce(topic, {{"a", 0}, {"b", 1}, {"c", 0}});
   auto reader = MustOpen(Node(topic));
@@ -100,7 +102,7 @@ TEST_F(KafkaSourceTest, ReadsFromTheEarliestOffset) {
   EXPECT_EQ(reader->counters.bytes_in.value(), 3u);
 }
 
-TEST_F(KafkaSourceTest, LatestBecomesNumbersBeforeTheFirstRow) {
+TEST_P(KafkaSourceTest, LatestBecomesNumbersBeforeTheFirstRow) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"old"}});
   const v1::Node node = Node(topic, {{"scan.startup.mode", "latest-offset"}});
@@ -115,7 +117,7 @@ TEST_F(KafkaSourceTest, LatestBecomesNumbersBeforeTheFirstRow) {
   EXPECT_THAT((*reader)->out.Texts(), ElementsAre("between", "new"));
 }
 
-TEST_F(KafkaSourceTest, StartsAtATimestamp) {
+TEST_P(KafkaSourceTest, StartsAtATimestamp) {
   const std::string topic = CreateTopic(2);
   Produce(topic, {{"t1", 0, "", 1'700'000'000'000},
                   {"t2", 0, "", 1'700'000'001'000},
@@ -128,7 +130,7 @@ TEST_F(KafkaSourceTest, StartsAtATimestamp) {
   EXPECT_THAT(reader->out.Texts(), ElementsAre("t2", "t3"));
 }
 
-TEST_F(KafkaSourceTest, StartsAndEndsAtGivenOffsets) {
+TEST_P(KafkaSourceTest, StartsAndEndsAtGivenOffsets) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"0"}, {"1"}, {"2"}, {"3"}, {"4"}});
   auto reader = MustOpen(Node(topic, {{"scan.startup.mode", "specific-offsets"},
@@ -140,7 +142,7 @@ TEST_F(KafkaSourceTest, StartsAndEndsAtGivenOffsets) {
   EXPECT_TRUE(reader->source->Positions()[0].finished);
 }
 
-TEST_F(KafkaSourceTest, SpecificOffsetsOfAMissingPartitionAreRefused) {
+TEST_P(KafkaSourceTest, SpecificOffsetsOfAMissingPartitionAreRefused) {
   const std::string topic = CreateTopic(1);
   const auto splits =
       Discover(Node(topic, {{"scan.startup.mode", "specific-offsets"},
@@ -148,7 +150,7 @@ TEST_F(KafkaSourceTest, SpecificOffsetsOfAMissingPartitionAreRefused) {
   EXPECT_EQ(splits.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(KafkaSourceTest, PublishesGroupOffsetsAfterTheEpochAndStartsFromThem) {
+TEST_P(KafkaSourceTest, PublishesGroupOffsetsAfterTheEpochAndStartsFromThem) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"0"}, {"1"}});
   const std::string group = Unique("group");
@@ -171,7 +173,7 @@ TEST_F(KafkaSourceTest, PublishesGroupOffsetsAfterTheEpochAndStartsFromThem) {
   EXPECT_EQ(DecodeKafkaPosition((*splits)[0].position)->offset, 2);
 }
 
-TEST_F(KafkaSourceTest, AGroupWithoutOffsetsNeedsAReset) {
+TEST_P(KafkaSourceTest, AGroupWithoutOffsetsNeedsAReset) {
   const std::string topic = CreateTopic(1);
   const auto splits = Discover(Node(
       topic, {{"properties.group.id", Unique("group")}, {"scan.startup.mode", "group-offsets"}}));
@@ -179,7 +181,7 @@ TEST_F(KafkaSourceTest, AGroupWithoutOffsetsNeedsAReset) {
   EXPECT_THAT(std::string(splits.status().message()), HasSubstr("properties.auto.offset.reset"));
 }
 
-TEST_F(KafkaSourceTest, ABoundedSourceEndsAlsoBehindAbortedRecords) {
+TEST_P(KafkaSourceTest, ABoundedSourceEndsAlsoBehindAbortedRecords) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"plain"}});
   ProduceTransaction(topic, {{"committed"}}, true);
@@ -203,7 +205,7 @@ TEST_F(KafkaSourceTest, ABoundedSourceEndsAlsoBehindAbortedRecords) {
   EXPECT_EQ(position->offset, kEnd);
 }
 
-TEST_F(KafkaSourceTest, ABoundedSourceStopsAtItsEndWhateverFollows) {
+TEST_P(KafkaSourceTest, ABoundedSourceStopsAtItsEndWhateverFollows) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"plain"}});
   // The end lies inside the aborted records: only the end of the partition tells that it was
@@ -216,13 +218,14 @@ TEST_F(KafkaSourceTest, ABoundedSourceStopsAtItsEndWhateverFollows) {
   EXPECT_EQ(DecodeKafkaPosition(reader->source->Positions()[0].position)->offset, 2);
 }
 
-TEST_F(KafkaSourceTest, AnEmptyBoundedTopicEndsAtOnce) {
+TEST_P(KafkaSourceTest, AnEmptyBoundedTopicEndsAtOnce) {
   auto reader = MustOpen(Node(CreateTopic(3), {{"scan.bounded.mode", "latest-offset"}}));
   ASSERT_TRUE(ReadToEnd(*reader).ok());
   EXPECT_THAT(reader->out.Texts(), IsEmpty());
 }
 
-TEST_F(KafkaSourceTest, AnEmptyTopicIsIdleUntilTheFirstRowWakesTheTask) {
+TEST_P(KafkaSourceTest, AnEmptyTopicIsIdleUntilTheFirstRowWakesTheTask) {
+  const bool wakes = GetParam() == std::string_view("librdkafka");  // Native is only polled.
   const std::string topic = CreateTopic(1);
   auto reader = MustOpen(Node(topic));
   const KafkaDeadline settle(env_value_.clock, absl::Seconds(20));
@@ -238,13 +241,13 @@ TEST_F(KafkaSourceTest, AnEmptyTopicIsIdleUntilTheFirstRowWakesTheTask) {
     const int before = wakes_.load();
     ASSERT_TRUE(reader->source->Poll(reader->out).ok());
     if (!reader->out.Texts().empty()) break;
-    while (wakes_.load() == before && !deadline.passed()) producer_->Poll(1);
+    while (wakes && wakes_.load() == before && !deadline.passed()) producer_->Poll(1);
   }
   EXPECT_THAT(reader->out.Texts(), ElementsAre("first"));
-  EXPECT_GT(wakes_.load(), 0);
+  EXPECT_EQ(wakes_.load() > 0, wakes);
 }
 
-TEST_F(KafkaSourceTest, ResumesFromItsPositions) {
+TEST_P(KafkaSourceTest, ResumesFromItsPositions) {
   const std::string topic = CreateTopic(2);
   std::vector<Sent> sent;
   for (int i = 0; i < 200; ++i) sent.push_back({std::to_string(i), i % 2});
@@ -301,7 +304,7 @@ class UpsertKafkaSourceTest : public KafkaSourceTest {
   }
 };
 
-TEST_F(UpsertKafkaSourceTest, ARecordWithoutValueDeletesItsKey) {
+TEST_P(UpsertKafkaSourceTest, ARecordWithoutValueDeletesItsKey) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{R"({"id":1,"name":"ada"})", 0, R"({"id":1})"},
                   {R"({"id":2,"name":"bob"})", 0, R"({"id":2})"},
@@ -314,7 +317,7 @@ TEST_F(UpsertKafkaSourceTest, ARecordWithoutValueDeletesItsKey) {
               ElementsAre("+I 1 'ada'", "+I 2 'bob'", "-D 1 NULL", "-D 3 NULL", "+I 1 'eve'"));
 }
 
-TEST_F(UpsertKafkaSourceTest, KeysThatCannotBeReadAreDeadLetters) {
+TEST_P(UpsertKafkaSourceTest, KeysThatCannotBeReadAreDeadLetters) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{R"({"id":1,"name":"ada"})", 0, R"({"id":1})"},
                   {"<null>", 0, "not json"},
@@ -329,7 +332,7 @@ TEST_F(UpsertKafkaSourceTest, KeysThatCannotBeReadAreDeadLetters) {
   EXPECT_EQ(reader->counters.rows_in.value(), 5u);
 }
 
-TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {
+TEST_P(KafkaSourceTest, TellsHowFarItIsBehind) {
   const std::string topic = CreateTopic(2);
   const int64_t now_ms = absl::ToUnixMillis(env_value_.clock.Now());
   Produce(topic,
@@ -364,7 +367,7 @@ TEST_F(KafkaSourceTest, TellsHowFarItIsBehind) {
   EXPECT_THAT(partition_lags(), ElementsAre(Pair("0", 0), Pair("1", 0)));
 }
 
-TEST_F(KafkaSourceTest, NothingWaitsBehindItsEnd) {
+TEST_P(KafkaSourceTest, NothingWaitsBehindItsEnd) {
   const std::string topic = CreateTopic(1);
   std::vector<Sent> sent;
   for (int i = 0; i < 200; ++i) sent.push_back({std::to_string(i)});
@@ -375,7 +378,7 @@ TEST_F(KafkaSourceTest, NothingWaitsBehindItsEnd) {
   EXPECT_EQ(reader->counters.lag_rows.value(), 0u);
 }
 
-TEST_F(KafkaSourceTest, FindsNewPartitionsAndReadsThemFromTheBeginning) {
+TEST_P(KafkaSourceTest, FindsNewPartitionsAndReadsThemFromTheBeginning) {
   const std::string topic = CreateTopic(1);
   const v1::Node node = Node(topic, {{"scan.startup.mode", "latest-offset"},
                                      {"scan.topic-partition-discovery.interval", "100ms"}});
@@ -402,7 +405,7 @@ TEST_F(KafkaSourceTest, FindsNewPartitionsAndReadsThemFromTheBeginning) {
   EXPECT_EQ((*reader)->source->Positions().size(), 3u);
 }
 
-TEST_F(KafkaSourceTest, FillsMetadataColumns) {
+TEST_P(KafkaSourceTest, FillsMetadataColumns) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"row", 0, "the key", 1'700'000'000'123}});
   v1::Node node;
@@ -431,7 +434,7 @@ TEST_F(KafkaSourceTest, FillsMetadataColumns) {
   EXPECT_EQ(batch.column(5).StringAt(0), topic);
 }
 
-TEST_F(KafkaSourceTest, BadMessagesBecomeDeadLettersWithTheirOrigin) {
+TEST_P(KafkaSourceTest, BadMessagesBecomeDeadLettersWithTheirOrigin) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{R"({"line":"good"})", 0}, {"{broken", 0, "k"}, {R"({"line":"too"})", 0}});
   v1::Node node = Node(topic, {{"scan.bounded.mode", "latest-offset"}});
@@ -452,21 +455,21 @@ TEST_F(KafkaSourceTest, BadMessagesBecomeDeadLettersWithTheirOrigin) {
   EXPECT_EQ(reader->counters.rows_dead_lettered.value(), 1u);
 }
 
-TEST_F(KafkaSourceTest, AMissingTopicIsNamedWithAHint) {
+TEST_P(KafkaSourceTest, AMissingTopicIsNamedWithAHint) {
   const auto splits = Discover(Node("no-such-topic"));
   EXPECT_EQ(splits.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(splits.status().message()),
               testing::AllOf(HasSubstr("no-such-topic"), HasSubstr("create it")));
 }
 
-TEST_F(KafkaSourceTest, AnUnreachableBrokerIsNamed) {
+TEST_P(KafkaSourceTest, AnUnreachableBrokerIsNamed) {
   const auto splits = Discover(Node("t", {{"properties.bootstrap.servers", "127.0.0.1:1"},
                                           {"properties.default.api.timeout.ms", "300"}}));
   EXPECT_EQ(splits.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(splits.status().message()), HasSubstr("127.0.0.1:1"));
 }
 
-TEST_F(KafkaSourceTest, APositionThatIsGoneIsDataLossWithTheGapInNumbers) {
+TEST_P(KafkaSourceTest, APositionThatIsGoneIsDataLossWithTheGapInNumbers) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"0"}, {"1"}, {"2"}, {"3"}});
   DeleteRecordsBefore(topic, 0, 3);
@@ -483,7 +486,7 @@ TEST_F(KafkaSourceTest, APositionThatIsGoneIsDataLossWithTheGapInNumbers) {
   EXPECT_THAT(std::string(after.status().message()), HasSubstr("missing=5"));
 }
 
-TEST_F(KafkaSourceTest, TheFirstRowOfAFreshClientComesSoon) {
+TEST_P(KafkaSourceTest, TheFirstRowOfAFreshClientComesSoon) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"row"}});
   const v1::Node node = Node(topic);
@@ -497,6 +500,14 @@ TEST_F(KafkaSourceTest, TheFirstRowOfAFreshClientComesSoon) {
                  std::to_string((env_value_.clock.MonotonicNanos() - begin_ns) / 1'000'000));
   EXPECT_THAT((*reader)->out.Texts(), ElementsAre("row"));
 }
+
+const auto kFetchName = [](const testing::TestParamInfo<const char*>& info) {
+  return std::string(info.param);
+};
+INSTANTIATE_TEST_SUITE_P(Fetch, KafkaSourceTest, testing::Values("native", "librdkafka"),
+                         kFetchName);
+INSTANTIATE_TEST_SUITE_P(Fetch, UpsertKafkaSourceTest, testing::Values("native", "librdkafka"),
+                         kFetchName);
 
 }  // namespace
 }  // namespace millrace

@@ -64,6 +64,12 @@ TEST(KafkaOptionsTest, StartsAtTheGroupsOffsetsOnlyWhenThereIsAGroup) {
             KafkaStart::kGroupOffsets);
 }
 
+TEST(KafkaOptionsTest, SaysWhatFetches) {
+  EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({}))->native_fetch);
+  EXPECT_TRUE(ParseKafkaSourceOptions(SourceNode({{"fetch", "native"}}))->native_fetch);
+  EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({{"fetch", "librdkafka"}}))->native_fetch);
+}
+
 TEST(KafkaOptionsTest, BoundedSourcesDoNotLookForNewPartitions) {
   const auto options =
       ParseKafkaSourceOptions(SourceNode({{"scan.bounded.mode", "latest-offset"}}));
@@ -88,6 +94,7 @@ TEST(KafkaOptionsTest, RefusesWrongValuesAndNamesTheOption) {
        "partition:0,offset:42"},
       {{{"scan.startup.mode", "group-offsets"}}, "'properties.group.id' is needed"},
       {{{"scan.bounded.mode", "soon"}}, "option 'scan.bounded.mode'"},
+      {{{"fetch", "slowly"}}, "option 'fetch': expected one of native, librdkafka"},
       {{{"scan.topic-partition-discovery.interval", "often"}}, "a duration"},
   };
   for (const auto& c : cases) {
