@@ -58,6 +58,11 @@ class KafkaTest : public testing::Test {
 
   std::string CreateTopic(int partitions, const std::map<std::string, std::string>& config = {}) {
     const std::string name = Unique("test");
+    CreateTopicNamed(name, partitions, config);
+    return name;
+  }
+  void CreateTopicNamed(const std::string& name, int partitions,
+                        const std::map<std::string, std::string>& config) {
     char error[256];
     rd_kafka_NewTopic_t* topic =
         rd_kafka_NewTopic_new(name.c_str(), partitions, 1, error, sizeof(error));
@@ -71,7 +76,6 @@ class KafkaTest : public testing::Test {
     EXPECT_TRUE(event != nullptr && rd_kafka_event_error(event.get()) == 0);
     const KafkaDeadline deadline(env_.env().clock, absl::Seconds(10));
     EXPECT_TRUE(producer_->PartitionCount(name, deadline).ok());
-    return name;
   }
 
   void AddPartitions(const std::string& topic, int total) {

@@ -41,7 +41,7 @@ class BrokerConnection {
   BrokerConnection(const BrokerConnection&) = delete;
   BrokerConnection& operator=(const BrokerConnection&) = delete;
 
-  const std::string& address() const { return address_; }
+  int fd() const { return fd_; }  // To wait for.
   // Sends and receives what can be without waiting.
   absl::Status Advance();
   // May send requests of our own.

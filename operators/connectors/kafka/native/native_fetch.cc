@@ -1,5 +1,7 @@
 #include "operators/connectors/kafka/native/native_fetch.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -14,6 +16,10 @@ namespace {
 
 // A topic that was just created, or whose brokers restart, may be unknown for a moment.
 constexpr absl::Duration kUnknownTopicPatience = absl::Seconds(5);
+// Between the answers of a busy stream it is worth waiting for the next one; a task that has
+// nothing to do looks again every 2 ms anyway.
+constexpr int64_t kBusyNs = 5'000'000;
+constexpr int kWaitMs = 1;
 // Ids of the brokers to ask first count down from here; real ones are not negative.
 constexpr int32_t kFirstSeed = -2;
 
@@ -83,6 +89,18 @@ std::optional<int64_t> NativeFetch::HighWatermark(uint32_t split) {
 absl::Status NativeFetch::Poll(size_t records_max, KafkaArrivals& out) {
   now_ns_ = env_.clock.MonotonicNanos();
   DropFinishedAnswers();
+  MILLRACE_RETURN_IF_ERROR(Advance(out));
+  MILLRACE_RETURN_IF_ERROR(HandOn(records_max, out));
+  if (!out.runs.empty()) {
+    busy_until_ns_ = now_ns_ + kBusyNs;
+  } else if (now_ns_ < busy_until_ns_ && WaitForAnswer()) {
+    MILLRACE_RETURN_IF_ERROR(Advance(out));
+    MILLRACE_RETURN_IF_ERROR(HandOn(records_max, out));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NativeFetch::Advance(KafkaArrivals& out) {
   for (auto& [id, broker] : brokers_) {
     // What has not been read yet waits in the socket, while the broker works on.
     if (broker.connection == nullptr || broker.waiting > 0) continue;
@@ -97,7 +115,16 @@ absl::Status NativeFetch::Poll(size_t records_max, KafkaArrivals& out) {
       MILLRACE_RETURN_IF_ERROR(Lost(id, broker, status));
     }
   }
-  return HandOn(records_max, out);
+  return refusal_;
+}
+
+// True: perhaps something has come.
+bool NativeFetch::WaitForAnswer() {
+  std::vector<pollfd> sockets;
+  for (const auto& [id, broker] : brokers_) {
+    if (broker.fetching) sockets.push_back({.fd = broker.connection->fd(), .events = POLLIN});
+  }
+  return !sockets.empty() && poll(sockets.data(), sockets.size(), kWaitMs) > 0;
 }
 
 void NativeFetch::DropFinishedAnswers() {
@@ -365,7 +392,6 @@ void NativeFetch::OnPartition(uint32_t split, FetchResponse::Partition& fetched,
 }
 
 absl::Status NativeFetch::HandOn(size_t records_max, KafkaArrivals& out) {
-  MILLRACE_RETURN_IF_ERROR(refusal_);
   records_.clear();
   while (!answers_.empty() && answers_.front().next_part < answers_.front().parts.size()) {
     Answer& answer = answers_.front();

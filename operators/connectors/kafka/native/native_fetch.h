@@ -1,7 +1,8 @@
 // Fetches partitions from their leaders over connections of its own. Per broker one request is
 // under way, and one answer may wait: the next fetch is sent before the last one is decoded.
 //
-// Threading: the task thread; host names are looked up there. Ownership: `env` outlives it.
+// Threading: the task thread; host names are looked up there, and between the answers of a busy
+//            stream it waits for at most a millisecond. Ownership: `env` outlives it.
 // Errors:    kDataLoss for a log that was cut behind the position, a topic that was created anew
 //            while it was read, and corrupt batches; kPermissionDenied; kUnavailable for a
 //            topic that stays unknown. Brokers that are away are no error.
@@ -78,6 +79,8 @@ class NativeFetch final : public KafkaFetch {
     bool fetching = false;
     std::vector<uint32_t> requested;  // Splits of the fetch that is under way.
   };
+  absl::Status Advance(KafkaArrivals& out);
+  bool WaitForAnswer();
   absl::Status AdvanceBroker(int32_t id, Broker& broker, KafkaArrivals& out);
   // Drops the connection, to be made again later; or returns what cannot be helped.
   absl::Status Lost(int32_t id, Broker& broker, const absl::Status& why);
@@ -99,7 +102,8 @@ class NativeFetch final : public KafkaFetch {
   const FetchSettings settings_;
   Env& env_;
   const std::string name_;
-  int64_t now_ns_ = 0;  // Of the current call.
+  int64_t now_ns_ = 0;         // Of the current call.
+  int64_t busy_until_ns_ = 0;  // Records came a moment ago.
 
   std::vector<Reading> readings_;  // By split.
   std::map<std::string, Topic, std::less<>> topics_;
