@@ -124,11 +124,17 @@ std::optional<int64_t> TimestampParser::Parse(std::string_view text) {
   const unsigned minute = Two(text.data() + 14);
   const unsigned second = Two(text.data() + 17);
   if (hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  const int64_t second_us = day_us_ + int64_t{hour * 3600 + minute * 60 + second} * kSecondUs;
+  // Mostly there are milliseconds and nothing else.
+  if (text.size() == 23 && text[19] == '.') {
+    const unsigned hundredth = Two(text.data() + 20);
+    const unsigned thousandth = static_cast<unsigned char>(text[22]) - unsigned{'0'};
+    if (hundredth <= 99 && thousandth <= 9) return second_us + (hundredth * 10 + thousandth) * 1000;
+  }
   std::string_view rest = text.substr(19);
   const int64_t fraction_us = TakeFraction(rest);
   if (fraction_us < 0) return std::nullopt;
-  const int64_t us =
-      day_us_ + hour * kHourUs + minute * kMinuteUs + second * kSecondUs + fraction_us;
+  const int64_t us = second_us + fraction_us;
   if (rest.empty()) return us;
   if (form_ == TimestampText::kSql) return std::nullopt;
   const std::optional<int64_t> offset = ParseOffset(rest);

@@ -80,7 +80,14 @@ void ColumnBuilder::ReserveStringData(size_t bytes) {
 }
 
 void ColumnBuilder::AppendValid(int64_t count) {
-  if (validity_ != nullptr) SetBits(validity_->mutable_data(), length_, count);
+  if (validity_ != nullptr) {
+    uint8_t* bits = validity_->mutable_data();
+    if (count == 1) {
+      bits[length_ >> 3] |= static_cast<uint8_t>(1 << (length_ & 7));
+    } else {
+      SetBits(bits, length_, count);
+    }
+  }
   length_ += count;
 }
 
