@@ -1,12 +1,12 @@
-// JSON objects to columns, by simdjson's On-Demand parser: only the columns of the schema are
-// converted; everything else is passed over (its UTF-8, quotes and brackets are checked, its values
-// are not). Of equal keys the last one wins, as in JavaScript and Jackson.
+// JSON objects to columns, by the scanner (json_scanner.h) or, where that one refuses, by
+// simdjson's On-Demand parser, which decides: only the columns of the schema are converted;
+// everything else is passed over (its UTF-8, quotes and brackets are checked, its values are not).
+// Of equal keys the last one wins, as in JavaScript and Jackson.
 #include "operators/formats/json_decoder.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +15,8 @@
 #include "operators/formats/base64.h"
 #include "operators/formats/format_errors.h"
 #include "operators/formats/formats.h"
+#include "operators/formats/json_scanner.h"
+#include "operators/formats/json_tree.h"
 #include "operators/formats/time_text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -23,6 +25,10 @@ namespace millrace {
 namespace {
 
 constexpr size_t kSlotsMax = 256;
+
+// A stream that the scanner refuses is left to the parser for a while.
+constexpr int kRefusalsMax = 16;
+constexpr int kPauseMessages = 1024;
 
 absl::StatusOr<JsonDecoderOptions> ReadOptions(const FormatOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(const FormatSpec* spec, FindFormatSpec("json"));
@@ -70,49 +76,6 @@ bool MayBeDeeperThan(std::string_view text, int64_t depth) {
   return opened > depth;
 }
 
-// Short of the padding: a key may be compared past the end of the message.
-constexpr size_t kSlotWords = 4;
-static_assert(8 * kSlotWords <= kMessagePadding);
-
-// One JSON object that columns are taken from; the root, or the value of a key of another one.
-struct ObjectNode {
-  struct Child {
-    std::string key;               // Unescaped.
-    int column = -1;               // A column of the schema; or
-    ObjectNode* object = nullptr;  // an object with columns in it.
-  };
-  // The key that stood at this place of the last object, with its closing quote: most messages of
-  // a stream have the same keys in the same order. Compared in words, without a call.
-  struct Slot {
-    std::array<uint64_t, kSlotWords> words{};
-    std::array<uint64_t, kSlotWords> masks{};
-    uint32_t word_count = 0;  // 0: nothing yet, or a key that is too long.
-    int child = -1;           // -1: a key that is not wanted.
-
-    void Set(const char* key, size_t bytes) {
-      word_count = static_cast<uint32_t>((bytes + 7) / 8);
-      words.fill(0);
-      masks.fill(0);
-      std::memcpy(words.data(), key, bytes);
-      std::memset(masks.data(), 0xff, bytes);
-    }
-    // Reads whole words, perhaps behind the end of the message.
-    bool Matches(const char* key) const {
-      uint64_t difference = 0;
-      for (uint32_t i = 0; i < word_count; ++i) {
-        uint64_t word;
-        std::memcpy(&word, key + 8 * i, 8);
-        difference |= (word & masks[i]) ^ words[i];
-      }
-      return word_count != 0 && difference == 0;
-    }
-  };
-  std::vector<Child> children;
-  std::vector<Slot> slots;
-  std::vector<int> columns;  // All below this object.
-  bool seen = false;         // In the current message.
-};
-
 // What messages call the column.
 std::string_view PlaceOf(const Field& field) {
   return field.path.empty() ? field.name : field.path;
@@ -127,28 +90,29 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
         timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
                                                                         : TimestampText::kSql) {}
 
-  // Builds the tree of paths. kInvalidArgument: two columns that exclude each other. With
-  // `only_columns`, the others are NULL, whatever they are declared as.
-  absl::Status Init(const std::vector<int>* only_columns = nullptr);
-  void set_forms(JsonValueForms* forms) { forms_ = forms; }
+  // kInvalidArgument: two columns that exclude each other. With `only_columns`, the others are
+  // NULL, whatever they are declared as.
+  absl::Status Init(const std::vector<int>* only_columns, JsonValueForms* forms);
   void Decode(std::span<const Message> messages, BatchBuilder& out,
               std::vector<NoRow>& none) override;
   bool DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) override;
 
  private:
   bool DecodeOne(const Message& message, BatchBuilder& out);
-  void TakeBack(BatchBuilder& out, NoRow& none);
-  bool WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out);
-  bool TakeValue(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
-  bool TakeObject(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out);
+  bool Scan(const Message& message, BatchBuilder& out);
+  void Refuse(BatchBuilder& out, NoRow& none);
+  void TakeBack(BatchBuilder& out);
+  bool WalkObject(JsonTreeNode& node, ondemand::object object, BatchBuilder& out);
+  bool TakeValue(JsonTreeNode::Child& child, ondemand::value& value, BatchBuilder& out);
+  bool TakeObject(JsonTreeNode::Child& child, ondemand::value& value, BatchBuilder& out);
   bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
   bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
   bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
   static bool AppendDecimal(ondemand::value& value, ColumnBuilder& column);
   bool FillMissing(BatchBuilder& out);
   // The child that `key` names; null when it is not wanted.
-  ObjectNode::Child* FindChild(ObjectNode& node, size_t position, ondemand::field& field);
-  ObjectNode::Child* LookUpChild(ObjectNode& node, size_t position, ondemand::field& field);
+  JsonTreeNode::Child* FindChild(JsonTreeNode& node, size_t position, ondemand::field& field);
+  JsonTreeNode::Child* LookUpChild(JsonTreeNode& node, size_t position, ondemand::field& field);
 
   bool Fail(std::string_view code, std::string error) {
     code_ = code;
@@ -163,9 +127,12 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
 
   const SchemaPtr schema_;
   const JsonDecoderOptions options_;
-  std::deque<ObjectNode> nodes_;  // The first is the root.
-  std::vector<bool> left_null_;   // By column; empty: none.
+  JsonTree tree_;
+  std::vector<bool> left_null_;  // By column; empty: none.
   JsonValueForms* forms_ = nullptr;
+  std::optional<JsonScanner> scanner_;
+  int scanner_refusals_ = 0;  // One after the other.
+  int scanner_pause_ = 0;     // Messages.
   ondemand::parser parser_;
   TimestampParser timestamp_parser_;
   std::string scratch_;
@@ -178,51 +145,14 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   std::string error_;
 };
 
-absl::Status JsonDecoder::Init(const std::vector<int>* only_columns) {
+absl::Status JsonDecoder::Init(const std::vector<int>* only_columns, JsonValueForms* forms) {
+  forms_ = forms;
   if (only_columns != nullptr) {
     left_null_.assign(static_cast<size_t>(schema_->size()), true);
     for (const int column : *only_columns) left_null_[static_cast<size_t>(column)] = false;
   }
-  nodes_.emplace_back();
-  for (int column = 0; column < schema_->size(); ++column) {
-    const Field& field = schema_->field(column);
-    if (!left_null_.empty() && left_null_[static_cast<size_t>(column)]) continue;
-    std::vector<std::string> keys;
-    // Keys separated by dots; without a path, the key is the name, dots and all.
-    const std::string_view path = field.path;
-    if (path.empty()) {
-      keys.push_back(field.name);
-    } else {
-      for (size_t begin = 0; begin <= path.size();) {
-        const size_t end = std::min(path.find('.', begin), path.size());
-        keys.emplace_back(path.substr(begin, end - begin));
-        begin = end + 1;
-      }
-    }
-    if (static_cast<int64_t>(keys.size()) > options_.depth_max) {
-      return absl::InvalidArgumentError(Concat("column '", field.name, "' is nested too deep"));
-    }
-    ObjectNode* node = &nodes_.front();
-    for (size_t i = 0; i < keys.size(); ++i) {
-      node->columns.push_back(column);
-      auto child = std::find_if(node->children.begin(), node->children.end(),
-                                [&](const auto& one) { return one.key == keys[i]; });
-      const bool leaf = i + 1 == keys.size();
-      if (child == node->children.end()) {
-        node->children.push_back({.key = keys[i]});
-        child = std::prev(node->children.end());
-        if (leaf) {
-          child->column = column;
-          break;
-        }
-        child->object = &nodes_.emplace_back();
-      } else if (leaf || child->object == nullptr) {
-        return absl::InvalidArgumentError(
-            Concat("column '", field.name, "': another column is read from the same JSON field"));
-      }
-      node = child->object;
-    }
-  }
+  MILLRACE_ASSIGN_OR_RETURN(tree_, MakeJsonTree(*schema_, left_null_, options_.depth_max));
+  scanner_.emplace(schema_, options_, tree_);
   return absl::OkStatus();
 }
 
@@ -231,28 +161,53 @@ void JsonDecoder::Decode(std::span<const Message> messages, BatchBuilder& out,
   if (schema_->size() == 0) return;
   row_ = out.column(0).length();
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (DecodeOne(messages[i], out)) [[likely]] {
+    if (Scan(messages[i], out) || DecodeOne(messages[i], out)) [[likely]] {
       ++row_;
     } else {
-      TakeBack(out, none.emplace_back(NoRow{.index = i}));
+      Refuse(out, none.emplace_back(NoRow{.index = i}));
     }
   }
+}
+
+// Most messages. Of the others nothing is left: they are the parser's.
+bool JsonDecoder::Scan(const Message& message, BatchBuilder& out) {
+  if (message.is_null || static_cast<int64_t>(message.value.size()) > options_.message_bytes_max) {
+    return false;
+  }
+  if (scanner_pause_ > 0) {
+    --scanner_pause_;
+    return false;
+  }
+  if (scanner_->Append(message.value, row_, out)) [[likely]] {
+    scanner_refusals_ = 0;
+    return true;
+  }
+  TakeBack(out);
+  if (++scanner_refusals_ == kRefusalsMax) {
+    scanner_refusals_ = 0;
+    scanner_pause_ = kPauseMessages;
+  }
+  return false;
 }
 
 bool JsonDecoder::DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) {
   row_ = out.column(0).length();
   const bool done = DecodeOne(message, out);
-  if (!done) TakeBack(out, none);
+  if (!done) Refuse(out, none);
   return done;
 }
 
-// The half row that was appended; `none` says why.
-void JsonDecoder::TakeBack(BatchBuilder& out, NoRow& none) {
+void JsonDecoder::Refuse(BatchBuilder& out, NoRow& none) {
+  TakeBack(out);
+  none.code = code_;
+  none.error = std::move(error_);
+}
+
+// The half row that was appended.
+void JsonDecoder::TakeBack(BatchBuilder& out) {
   for (int column = 0; column < schema_->size(); ++column) {
     if (out.column(column).length() > row_) out.column(column).Truncate(row_);
   }
-  none.code = code_;
-  none.error = std::move(error_);
 }
 
 bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
@@ -264,7 +219,7 @@ bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
   }
   filled_ = 0;
   passed_over_container_ = false;
-  for (ObjectNode& node : nodes_) node.seen = false;
+  for (JsonTreeNode& node : tree_) node.seen = false;
 
   ondemand::document document;
   if (const auto error = parser_.iterate(text_.data(), text_.size(), text_.size() + kMessagePadding)
@@ -273,7 +228,7 @@ bool JsonDecoder::DecodeOne(const Message& message, BatchBuilder& out) {
   }
   ondemand::object root;
   if (const auto error = document.get_object().get(root)) return FailSyntax(error);
-  if (!WalkObject(nodes_.front(), root, out)) return false;
+  if (!WalkObject(tree_.front(), root, out)) return false;
   if (document.current_location().error() != simdjson::OUT_OF_BOUNDS)
     return Fail(kBadSyntax, "not a JSON object: text after its end");
   if (passed_over_container_ && MayBeDeeperThan(text_, options_.depth_max)) {
@@ -299,20 +254,20 @@ bool JsonDecoder::FillMissing(BatchBuilder& out) {
   return true;
 }
 
-ObjectNode::Child* JsonDecoder::FindChild(ObjectNode& node, size_t position,
-                                          ondemand::field& field) {
+JsonTreeNode::Child* JsonDecoder::FindChild(JsonTreeNode& node, size_t position,
+                                            ondemand::field& field) {
   const char* key = field.key().raw();
   if (position < node.slots.size()) [[likely]] {
-    const ObjectNode::Slot& slot = node.slots[position];
-    if (slot.Matches(key)) [[likely]] {
+    const JsonTreeNode::Slot& slot = node.slots[position];
+    if (slot.key.IsAt(key)) [[likely]] {
       return slot.child < 0 ? nullptr : &node.children[static_cast<size_t>(slot.child)];
     }
   }
   return LookUpChild(node, position, field);
 }
 
-ObjectNode::Child* JsonDecoder::LookUpChild(ObjectNode& node, size_t position,
-                                            ondemand::field& field) {
+JsonTreeNode::Child* JsonDecoder::LookUpChild(JsonTreeNode& node, size_t position,
+                                              ondemand::field& field) {
   const char* key = field.key().raw();
   size_t length = 0;
   bool escaped = false;
@@ -334,15 +289,14 @@ ObjectNode::Child* JsonDecoder::LookUpChild(ObjectNode& node, size_t position,
   }
   if (position < kSlotsMax) {
     if (position >= node.slots.size()) node.slots.resize(position + 1);
-    ObjectNode::Slot& slot = node.slots[position];
-    slot.word_count = 0;
-    if (length < 8 * kSlotWords) slot.Set(key, length + 1);
+    JsonTreeNode::Slot& slot = node.slots[position];
+    slot.key.Set({key, length + 1});
     slot.child = found;
   }
   return found < 0 ? nullptr : &node.children[static_cast<size_t>(found)];
 }
 
-bool JsonDecoder::WalkObject(ObjectNode& node, ondemand::object object, BatchBuilder& out) {
+bool JsonDecoder::WalkObject(JsonTreeNode& node, ondemand::object object, BatchBuilder& out) {
   if (node.seen) {
     // A second object of this key replaces the first one.
     for (const int column : node.columns) {
@@ -360,7 +314,7 @@ bool JsonDecoder::WalkObject(ObjectNode& node, ondemand::object object, BatchBui
     // the store buffer cannot forward; that was a third of the time.
     ondemand::field&& field = std::move(result).value_unsafe();
     const char* key = field.key().raw();
-    ObjectNode::Child* child = FindChild(node, position, field);
+    JsonTreeNode::Child* child = FindChild(node, position, field);
     ++position;
     if (child != nullptr) {
       if (!TakeValue(*child, field.value(), out)) return false;
@@ -370,7 +324,7 @@ bool JsonDecoder::WalkObject(ObjectNode& node, ondemand::object object, BatchBui
     if (token.empty() || token.front() == '{' || token.front() == '[') {
       passed_over_container_ = true;
     }
-    if (!options_.ignore_unknown_fields && &node == &nodes_.front()) {
+    if (!options_.ignore_unknown_fields && &node == &tree_.front()) {
       const char* end = key;
       while (*end != '"') end += *end == '\\' ? 2 : 1;
       const std::string_view name(key, static_cast<size_t>(end - key));
@@ -381,7 +335,8 @@ bool JsonDecoder::WalkObject(ObjectNode& node, ondemand::object object, BatchBui
   return true;
 }
 
-bool JsonDecoder::TakeObject(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out) {
+bool JsonDecoder::TakeObject(JsonTreeNode::Child& child, ondemand::value& value,
+                             BatchBuilder& out) {
   bool is_null = false;
   if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) {
     if (child.object->seen) {
@@ -404,7 +359,7 @@ bool JsonDecoder::TakeObject(ObjectNode::Child& child, ondemand::value& value, B
                                 Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
 }
 
-bool JsonDecoder::TakeValue(ObjectNode::Child& child, ondemand::value& value, BatchBuilder& out) {
+bool JsonDecoder::TakeValue(JsonTreeNode::Child& child, ondemand::value& value, BatchBuilder& out) {
   if (child.object != nullptr) return TakeObject(child, value, out);
   ColumnBuilder& column = out.column(child.column);
   if (column.length() > row_) [[unlikely]] {
@@ -553,8 +508,7 @@ absl::StatusOr<std::unique_ptr<JsonRowDecoder>> MakeJsonRowDecoder(
     const SchemaPtr& schema, const JsonDecoderOptions& options,
     const std::vector<int>* only_columns, JsonValueForms* forms) {
   auto decoder = std::make_unique<JsonDecoder>(schema, options);
-  MILLRACE_RETURN_IF_ERROR(decoder->Init(only_columns));
-  decoder->set_forms(forms);
+  MILLRACE_RETURN_IF_ERROR(decoder->Init(only_columns, forms));
   return decoder;
 }
 
@@ -562,7 +516,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodedTable& tab
                                                          const FormatOptions& options) {
   MILLRACE_ASSIGN_OR_RETURN(const JsonDecoderOptions parsed, ReadOptions(options));
   auto decoder = std::make_unique<JsonDecoder>(table.schema, parsed);
-  MILLRACE_RETURN_IF_ERROR(decoder->Init());
+  MILLRACE_RETURN_IF_ERROR(decoder->Init(/*only_columns=*/nullptr, /*forms=*/nullptr));
   return decoder;
 }
 
