@@ -76,6 +76,25 @@ void BM_DecodeJson(benchmark::State& state) {
 }
 BENCHMARK(BM_DecodeJson)->Arg(2)->Arg(5);
 
+// The bids of q0 as a sink writes them.
+void BM_EncodeJson(benchmark::State& state) {
+  const SchemaPtr schema = Columns(5);
+  auto decoder = (*FindFormat("json"))->make_decoder({schema}, {}).value();
+  auto encoder = (*FindFormat("json"))->make_encoder(schema, {}).value();
+  BatchBuilder builder(schema, kBatchRows);
+  std::vector<NoRow> bad;
+  decoder->Decode(std::span(Events().messages).first(kBatchRows), builder, bad);
+  const Batch batch = builder.Finish();
+  EncodedRows rows;
+  for (auto _ : state) {
+    MILLRACE_CHECK(encoder->Encode(batch, rows).ok());
+    benchmark::DoNotOptimize(rows.bytes.data());
+  }
+  state.SetItemsProcessed(state.iterations() * batch.rows());
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(rows.bytes.size()));
+}
+BENCHMARK(BM_EncodeJson);
+
 class Counter : public ChannelSender {
  public:
   void Send(ChannelItem item) override { benchmark::DoNotOptimize(item.batch.rows()); }

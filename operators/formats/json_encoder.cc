@@ -1,11 +1,12 @@
 // Columns to JSON objects, one per row, keys in the order of the schema.
-#include <array>
-#include <charconv>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "operators/catalog/catalog.h"
 #include "operators/formats/base64.h"
+#include "operators/formats/byte_block.h"
 #include "operators/formats/formats.h"
 #include "operators/formats/json_text.h"
 #include "operators/formats/time_text.h"
@@ -25,24 +26,20 @@ class JsonEncoder : public Encoder {
         printer_(timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
                                                        : TimestampText::kSql) {
     for (const Field& field : schema->fields()) {
-      std::string key;
+      std::string& key = keys_.emplace_back(",");
       AppendJsonString(field.name, key);
       key.push_back(':');
-      keys_.push_back(std::move(key));
     }
   }
 
   absl::Status Encode(const Batch& batch, EncodedRows& out) override {
     out.Clear();
     for (int64_t row = 0; row < batch.rows(); ++row) {
-      out.bytes.push_back('{');
-      bool first = true;
+      const size_t begin = out.bytes.size();
       for (int i = 0; i < batch.column_count(); ++i) {
         const Column& column = batch.column(i);
         const bool is_null = column.IsNull(row);
         if (is_null && skip_nulls_) continue;
-        if (!first) out.bytes.push_back(',');
-        first = false;
         out.bytes.append(keys_[static_cast<size_t>(i)]);
         if (is_null) {
           out.bytes.append("null");
@@ -50,6 +47,8 @@ class JsonEncoder : public Encoder {
           AppendValue(column, row, out.bytes);
         }
       }
+      if (out.bytes.size() == begin) out.bytes.push_back('{');
+      out.bytes[begin] = '{';  // For the first comma.
       out.bytes.push_back('}');
       if (out.bytes.size() > UINT32_MAX) {
         return absl::ResourceExhaustedError("encoded batch is larger than 4 GiB");
@@ -119,43 +118,62 @@ class JsonEncoder : public Encoder {
   const TimestampForm timestamps_;
   const bool skip_nulls_;
   TimestampPrinter printer_;
-  std::vector<std::string> keys_;  // "name":
+  std::vector<std::string> keys_;  // ,"name":
 };
+
+// How many bytes come before the first that needs an escape.
+size_t CountPlain(std::string_view text) {
+  for (size_t at = 0; at < text.size(); at += ByteBlock::kBytes) {
+    char last[ByteBlock::kBytes];
+    const char* bytes = text.data() + at;
+    const size_t left = text.size() - at;
+    if (left < sizeof(last)) {
+      std::memset(last, 'x', sizeof(last));
+      std::memcpy(last, bytes, left);
+      bytes = last;
+    }
+    const ByteBlock block(bytes);
+    const uint32_t special = block.Is('"') | block.Is('\\') | block.IsControl();
+    if (special != 0) return at + static_cast<size_t>(std::countr_zero(special));
+  }
+  return text.size();
+}
+
+void AppendEscaped(char c, std::string& out) {
+  constexpr char kHex[] = "0123456789abcdef";
+  out.push_back('\\');
+  switch (c) {
+    case '"':
+    case '\\':
+      out.push_back(c);
+      return;
+    case '\n':
+      out.push_back('n');
+      return;
+    case '\r':
+      out.push_back('r');
+      return;
+    case '\t':
+      out.push_back('t');
+      return;
+    default:
+      out.append("u00");
+      out.push_back(kHex[c >> 4]);
+      out.push_back(kHex[c & 15]);
+  }
+}
 
 }  // namespace
 
 void AppendJsonString(std::string_view text, std::string& out) {
-  constexpr char kHex[] = "0123456789abcdef";
   out.push_back('"');
-  size_t plain = 0;  // Where the run of bytes that need no escape began.
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') [[likely]]
-      continue;
-    out.append(text.substr(plain, i - plain));
-    plain = i + 1;
-    out.push_back('\\');
-    switch (c) {
-      case '"':
-      case '\\':
-        out.push_back(static_cast<char>(c));
-        break;
-      case '\n':
-        out.push_back('n');
-        break;
-      case '\r':
-        out.push_back('r');
-        break;
-      case '\t':
-        out.push_back('t');
-        break;
-      default:
-        out.append("u00");
-        out.push_back(kHex[c >> 4]);
-        out.push_back(kHex[c & 15]);
-    }
+  while (!text.empty()) {
+    const size_t plain = CountPlain(text);
+    out.append(text.substr(0, plain));
+    if (plain == text.size()) break;
+    AppendEscaped(text[plain], out);
+    text.remove_prefix(plain + 1);
   }
-  out.append(text.substr(plain));
   out.push_back('"');
 }
 

@@ -42,6 +42,15 @@ TEST(JsonFormatTest, AnyOrderMissingFieldsAndNulls) {
                   "NULL, NULL, NULL, NULL", "NULL, NULL, NULL, NULL", "7, 'é\n\"', NULL, NULL"));
 }
 
+TEST(JsonFormatTest, NullsMayBeLeftOut) {
+  const Decoded decoded = DecodeText("json", Columns(), {R"({"t":"a","b":true})", R"({})"});
+  EXPECT_THAT(EncodeRows("json", decoded.rows),
+              ElementsAre(R"({"n":null,"t":"a","x":null,"b":true})",
+                          R"({"n":null,"t":null,"x":null,"b":null})"));
+  EXPECT_THAT(EncodeRows("json", decoded.rows, {{"json.encode.ignore-null-fields", "true"}}),
+              ElementsAre(R"({"t":"a","b":true})", "{}"));
+}
+
 // A path is one also where the column is called the same; a name with a dot is none.
 TEST(JsonFormatTest, PathsLeadIntoObjectsWhateverTheColumnIsCalled) {
   const Decoded decoded = DecodeText(
