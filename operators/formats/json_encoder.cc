@@ -6,7 +6,7 @@
 
 #include "operators/catalog/catalog.h"
 #include "operators/formats/base64.h"
-#include "operators/formats/byte_block.h"
+#include "operators/formats/bytes32.h"
 #include "operators/formats/formats.h"
 #include "operators/formats/json_text.h"
 #include "operators/formats/time_text.h"
@@ -123,8 +123,8 @@ class JsonEncoder : public Encoder {
 
 // How many bytes come before the first that needs an escape.
 size_t CountPlain(std::string_view text) {
-  for (size_t at = 0; at < text.size(); at += ByteBlock::kBytes) {
-    char last[ByteBlock::kBytes];
+  for (size_t at = 0; at < text.size(); at += Bytes32::kBytes) {
+    char last[Bytes32::kBytes];
     const char* bytes = text.data() + at;
     const size_t left = text.size() - at;
     if (left < sizeof(last)) {
@@ -132,7 +132,7 @@ size_t CountPlain(std::string_view text) {
       std::memcpy(last, bytes, left);
       bytes = last;
     }
-    const ByteBlock block(bytes);
+    const Bytes32 block(bytes);
     const uint32_t special = block.Is('"') | block.Is('\\') | block.IsControl();
     if (special != 0) return at + static_cast<size_t>(std::countr_zero(special));
   }

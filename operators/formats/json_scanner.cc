@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "operators/formats/base64.h"
-#include "operators/formats/byte_block.h"
+#include "operators/formats/bytes32.h"
 #include "operators/formats/utf8.h"
 #include "runtime/base/check.h"
 
@@ -15,7 +15,7 @@ namespace millrace {
 namespace {
 
 // Everything is read at a place before the end of the message, at most one block of it.
-static_assert(ByteBlock::kBytes <= kMessagePadding && ExpectedText::kBytesMax <= kMessagePadding);
+static_assert(Bytes32::kBytes <= kMessagePadding && ExpectedText::kBytesMax <= kMessagePadding);
 
 constexpr size_t kKeysMax = 256;     // Of an object that are remembered.
 constexpr int64_t kDepthMax = 1000;  // Below the parser's own limit.
@@ -301,9 +301,9 @@ inline bool JsonScanner::PassOver(int64_t depth) {
 bool JsonScanner::PassOverContainer(int64_t depth) {
   const int64_t outside = depth;
   while (at_ < end_) {
-    const ByteBlock block(at_);
+    const Bytes32 block(at_);
     ascii_ &= block.IsNotAscii() == 0;
-    const char* next = at_ + ByteBlock::kBytes;
+    const char* next = at_ + Bytes32::kBytes;
     for (uint32_t marks = block.IsBracket() | block.Is('"') | block.Is('\\'); marks != 0;
          marks &= marks - 1) {
       const char* mark = at_ + std::countr_zero(marks);
@@ -342,8 +342,8 @@ inline bool JsonScanner::PassOverString() {
 }
 
 inline const char* JsonScanner::FindSpecial(const char* at) {
-  for (; at < end_; at += ByteBlock::kBytes) {
-    const ByteBlock block(at);
+  for (; at < end_; at += Bytes32::kBytes) {
+    const Bytes32 block(at);
     ascii_ &= block.IsNotAscii() == 0;
     const uint32_t special = block.Is('"') | block.Is('\\') | block.IsControl();
     if (special != 0) [[likely]]

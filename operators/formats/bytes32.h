@@ -9,12 +9,12 @@
 
 namespace millrace {
 
-class ByteBlock {
+class Bytes32 {
  public:
   static constexpr int kBytes = 32;
 
 #if defined(__AVX2__)
-  explicit ByteBlock(const char* at)
+  explicit Bytes32(const char* at)
       : bytes_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at))) {}
   uint32_t Is(char c) const { return Bits(_mm256_cmpeq_epi8(bytes_, _mm256_set1_epi8(c))); }
   uint32_t IsControl() const {  // Below a space.
@@ -33,7 +33,7 @@ class ByteBlock {
   static uint32_t Bits(__m256i bytes) { return static_cast<uint32_t>(_mm256_movemask_epi8(bytes)); }
   __m256i bytes_;
 #else
-  explicit ByteBlock(const char* at) : at_(at) {}
+  explicit Bytes32(const char* at) : at_(at) {}
   uint32_t Is(char c) const {
     return Bits([c](char one) { return one == c; });
   }
