@@ -1,7 +1,9 @@
 // What both ways to fetch bring of the same topics, byte for byte.
 #include "operators/connectors/kafka/kafka_fetch.h"
 
+#include <fstream>
 #include <random>
+#include <sstream>
 
 #include "kafka_fixture.h"
 #include "operators/connectors/kafka/native/native_fetch.h"
@@ -240,6 +242,82 @@ TEST_F(KafkaFetchTest, AnEmptyTopicAndOneWhoseRecordsAreDeleted) {
   const Texts native = ReadNative(topic, Settings());
   EXPECT_EQ(CountOf(native), 40u);
   ExpectSame(native, ReadLibrdkafka(topic));
+}
+
+class KafkaSecurityTest : public KafkaFetchTest {
+ protected:
+  void SetUp() override {
+    KafkaFetchTest::SetUp();
+    if (IsSkipped()) return;
+    const char* sasl = std::getenv("MILLRACE_TEST_KAFKA_SASL");
+    const char* tls = std::getenv("MILLRACE_TEST_KAFKA_TLS");
+    const char* ca = std::getenv("MILLRACE_TEST_KAFKA_CA");
+    if (sasl == nullptr || tls == nullptr || ca == nullptr) {
+      GTEST_SKIP()
+          << "the broker has no listeners with SASL and TLS: dev/services down kafka --wipe";
+    }
+    sasl_ = sasl;
+    tls_ = tls;
+    std::stringstream text;
+    text << std::ifstream(ca).rdbuf();
+    ca_ = text.str();
+    topic_ = CreateTopic(2);
+    Produce(topic_, AnyRecords(500, 2));
+  }
+  absl::StatusOr<FetchSettings> SettingsWith(const std::string& brokers,
+                                             const std::map<std::string, std::string>& properties) {
+    KafkaClientOptions options{.brokers = brokers, .properties = {}};
+    for (const auto& [name, value] : properties) options.properties.emplace(name, Secret(value));
+    return MakeFetchSettings(options);
+  }
+  // The first error, or kDeadlineExceeded where there was none for a second.
+  absl::Status ErrorOf(FetchSettings settings) {
+    NativeFetch fetch(std::move(settings), env_value_, "test");
+    EXPECT_TRUE(fetch.Add({{0, {topic_, 0}, 0}}).ok());
+    const KafkaDeadline deadline(env_value_.clock, absl::Seconds(1));
+    while (!deadline.passed()) {
+      KafkaArrivals arrivals;
+      if (absl::Status status = fetch.Poll(1000, arrivals); !status.ok()) return status;
+      EXPECT_TRUE(arrivals.runs.empty()) << "came though it may not";
+      producer_->Poll(10);
+    }
+    return absl::DeadlineExceededError("no error");
+  }
+  std::string sasl_, tls_, ca_, topic_;
+};
+
+TEST_F(KafkaSecurityTest, AuthenticatesByEachMechanism) {
+  for (const char* mechanism : {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}) {
+    SCOPED_TRACE(mechanism);
+    const auto with_password = [&](const char* password) {
+      return *SettingsWith(sasl_, {{"security.protocol", "sasl_plaintext"},
+                                   {"sasl.mechanism", mechanism},
+                                   {"sasl.username", "millrace"},
+                                   {"sasl.password", password}});
+    };
+    EXPECT_EQ(CountOf(ReadNative(topic_, with_password("secret"))), 500u);
+    const absl::Status refused = ErrorOf(with_password("wrong"));
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << refused;
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("user=millrace"));
+  }
+}
+
+TEST_F(KafkaSecurityTest, SpeaksTlsWithABrokerWhoseCertificateItKnows) {
+  EXPECT_EQ(CountOf(ReadNative(
+                topic_, *SettingsWith(tls_, {{"security.protocol", "ssl"}, {"ssl.ca.pem", ca_}}))),
+            500u);
+  EXPECT_EQ(CountOf(ReadNative(
+                topic_, *SettingsWith(tls_, {{"security.protocol", "ssl"},
+                                             {"enable.ssl.certificate.verification", "false"}}))),
+            500u);
+  // Not one of the system's CAs: tried again, as a broker that is away, and nothing comes.
+  EXPECT_EQ(ErrorOf(*SettingsWith(tls_, {{"security.protocol", "ssl"}})).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  // The certificate is for 127.0.0.1 only.
+  const std::string by_name = "localhost" + tls_.substr(tls_.find(':'));
+  EXPECT_EQ(
+      ErrorOf(*SettingsWith(by_name, {{"security.protocol", "ssl"}, {"ssl.ca.pem", ca_}})).code(),
+      absl::StatusCode::kDeadlineExceeded);
 }
 
 class NativeFetchTest : public KafkaFetchTest {
