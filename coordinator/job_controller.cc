@@ -80,6 +80,7 @@ uint32_t JobController::TasksOn(const std::string& worker_id) const {
 void JobController::Start(bool loaded) {
   if (!live()) return;
   if (!loaded) return TryDeploy();
+  if (status_.has_former() && !IsForeign(newest_epoch()->epoch())) ConfirmUpgrade();
   AddLog(LogLevel::kInfo, absl::StrCat("a coordinator has taken over; the job was ",
                                        std::string(JobStateName(state()))));
   if (state() == v1::JOB_STATE_CANCELLING) {
@@ -166,7 +167,10 @@ void JobController::Fail(const absl::Status& status, const std::string& reason) 
   AddLog(LogLevel::kError, status_.last_error());
   if (status_.has_former() &&
       (step == FailureStep::kFail || failures_in_row_ >= kUpgradeAttemptsMax)) {
-    return RollBack(status);
+    roll_back_ = RollBackCause{.status = status, .ends = step == FailureStep::kFail};
+    LeaveAttempt();
+    SetState(v1::JOB_STATE_RESTARTING);
+    return TryDeploy();
   }
   LeaveAttempt();
   if (step == FailureStep::kFail) return EndAs(v1::JOB_STATE_FAILED);

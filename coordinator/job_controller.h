@@ -285,7 +285,8 @@ class JobController {
   absl::Status ReachUpgrade() const;
   void BeginUpgrade();
   void ConfirmUpgrade();
-  void RollBack(const absl::Status& status);
+  // False: the job has ended.
+  bool RollBack();
 
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
@@ -343,6 +344,11 @@ class JobController {
   uint32_t former_parallelism_ = 0;  // For the replies.
   std::vector<Reply<v1::UpgradeJobResponse>> upgrade_replies_;
   v1::UpgradeJobResponse upgrade_response_;  // What was done with the state.
+  struct RollBackCause {
+    absl::Status status;
+    bool ends = false;  // The job, when there is no way back.
+  };
+  std::optional<RollBackCause> roll_back_;  // Wanted; decided when the generation is raised.
   std::vector<std::shared_ptr<JobWatcher>> watchers_;
   std::deque<v1::JobLogLine> logs_;
   JobCounters counters_;

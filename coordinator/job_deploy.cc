@@ -27,6 +27,7 @@ uint32_t CoresOf(const std::vector<PlacementWorker>& workers) {
 void JobController::TryDeploy() {
   if (fenced_ || delayed_ || raises_pending_ > 0) return;
   if (attempt_.phase != AttemptPhase::kNone) return;
+  if (roll_back_ && !RollBack()) return;
   if (state() != v1::JOB_STATE_CREATED && state() != v1::JOB_STATE_RESTARTING) return;
   const std::vector<PlacementWorker> workers = host_.WorkersFor(job_id());
   if (workers.empty()) {

@@ -170,20 +170,27 @@ void JobController::ConfirmUpgrade() {
   for (auto& reply : std::exchange(upgrade_replies_, {})) std::move(reply)(upgrade_response_);
 }
 
-void JobController::RollBack(const absl::Status& status) {
+// An epoch of the new version may have been recorded while it failed: then there is no way back.
+bool JobController::RollBack() {
+  const RollBackCause cause = *std::exchange(roll_back_, std::nullopt);
+  if (!IsForeign(newest_epoch()->epoch())) {
+    ConfirmUpgrade();
+    if (cause.ends) EndAs(v1::JOB_STATE_FAILED);
+    return !cause.ends;
+  }
   AddLog(LogLevel::kError, "goes back to the version before");
   ++counters_.restarts_by_reason["rollback"];
-  LeaveAttempt();
   *status_.mutable_version() = std::move(*status_.mutable_former());
   status_.clear_former();
   status_.clear_planned();
   failures_in_row_ = 0;
-  SetState(v1::JOB_STATE_RESTARTING);
+  PutStatus([] {});
   for (auto& reply : std::exchange(upgrade_replies_, {})) {
-    std::move(reply)(Annotate(
-        status, "the new version could not run, and the job goes on with the version before"));
+    std::move(reply)(
+        Annotate(cause.status,
+                 "the new version could not run, and the job goes on with the version before"));
   }
-  TryDeploy();
+  return true;
 }
 
 }  // namespace millrace

@@ -247,6 +247,61 @@ TEST_F(UpgradeTest, AVersionThatCannotRunIsTakenBack) {
   EXPECT_THAT(a_->deploy().restore().tasks(0).nodes(), SizeIs(1)) << "with all its state";
 }
 
+// Its first epoch is recorded, and nobody knows it yet, when it fails for good: there is no way
+// back from that epoch to a version that did not write it.
+TEST_F(UpgradeTest, AVersionWhoseEpochIsRecordedIsNotTakenBack) {
+  a_->acks_epochs = false;
+  const auto answer = cluster_.Begin(&JobApi::UpgradeJob, To(Windowed(2000), /*drop=*/true));
+  cluster_.Run();
+  a_->AckEpoch(a_->triggers.back().epoch());
+  cluster_.Advance(absl::Seconds(1));
+  ASSERT_EQ(WindowMs(), 2000u);
+  const uint64_t first = a_->triggers.back().epoch();
+  bool broken = true;
+  cluster_.store.SetFaults([&](MemoryMetadataStore::Call call, const std::string& key) {
+    using Fault = MemoryMetadataStore::Fault;
+    if (!broken) return Fault::kNone;
+    const bool is_epoch =
+        call == MemoryMetadataStore::Call::kCreate && key.ends_with(absl::StrCat(first));
+    return is_epoch ? Fault::kUnknownApplied : Fault::kUnavailable;
+  });
+  a_->AckEpoch(first);
+  cluster_.Advance(absl::Milliseconds(500));
+  a_->Report({0, 0}, v1::TaskStateChanged::STATE_FAILED, absl::InvalidArgumentError("too late"));
+  cluster_.Advance(absl::Seconds(1));
+  broken = false;
+  a_->acks_epochs = true;
+  cluster_.Advance(absl::Seconds(30));
+  EXPECT_EQ(cluster_.Job(job_).last_epoch(), first);
+  EXPECT_EQ(cluster_.StateOf(job_), v1::JOB_STATE_FAILED);
+  ASSERT_TRUE(answer->has_value());
+  EXPECT_TRUE((*answer)->ok()) << "the upgrade itself was made";
+}
+
+TEST_F(UpgradeTest, ACoordinatorThatComesBackKnowsWhetherThereIsAWayBack) {
+  a_->acks_epochs = false;
+  (void)cluster_.Begin(&JobApi::UpgradeJob, To(Windowed(2000), /*drop=*/true));
+  cluster_.Run();
+  a_->AckEpoch(a_->triggers.back().epoch());
+  cluster_.Advance(absl::Seconds(1));
+  const uint64_t first = a_->triggers.back().epoch();
+  // The epoch is recorded; that it confirms the upgrade is not written any more.
+  cluster_.store.SetFaults([&](MemoryMetadataStore::Call, const std::string& key) {
+    return key.ends_with("/state") ? MemoryMetadataStore::Fault::kUnavailable
+                                   : MemoryMetadataStore::Fault::kNone;
+  });
+  a_->AckEpoch(first);
+  cluster_.Run();
+  cluster_.Crash();
+  cluster_.store.SetFaults(nullptr);
+  a_->Connect();
+  cluster_.Run();
+  ASSERT_EQ(cluster_.Job(job_).last_epoch(), first);
+  a_->Report({0, 0}, v1::TaskStateChanged::STATE_FAILED, absl::InvalidArgumentError("too late"));
+  cluster_.Advance(absl::Seconds(30));
+  EXPECT_EQ(cluster_.StateOf(job_), v1::JOB_STATE_FAILED);
+}
+
 TEST_F(UpgradeTest, ACoordinatorThatComesBackGoesOnWithIt) {
   a_->acks_epochs = false;
   const auto answer = cluster_.Begin(&JobApi::UpgradeJob, To(Windowed(2000), /*drop=*/true));
