@@ -63,8 +63,8 @@ class Service:
 class Kafka(Service):
     """A broker; `address` is host and port."""
 
-    def __init__(self, name):
-        super().__init__("kafka", name)
+    def __init__(self, name, private=False):
+        super().__init__("kafka", name, private)
 
     def create_topic(self, topic, partitions):
         subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp",
