@@ -116,9 +116,8 @@ constexpr OptionSpec kUpsertKafkaSource[] = {
     kUpsertKafkaKeyFormat,  // All but this one are those of `kafka`.
     {.name = "fetch",
      .kind = OptionKind::kEnum,
-     .default_value = "librdkafka",
      .values = kKafkaFetches,
-     .help = "What fetches the records; native needs the least CPU"},
+     .help = "What fetches the records; native, unless a property of the client needs librdkafka"},
     kKafkaBrokers,
     {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
     kKafkaProperties,

@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/catalog/catalog.h"
+#include "operators/connectors/kafka/native/fetch_settings.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -357,6 +358,8 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
   }};
   if (const auto value = Find(options, "fetch")) {
     MILLRACE_ASSIGN_OR_RETURN(out.native_fetch, OneOf("fetch", *value, kFetches));
+  } else {
+    out.native_fetch = CheckNativeFetch(out.client).ok();
   }
   out.format = node.source().format();
   out.upsert = node.source().connector() == kUpsertKafka;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "operators/connectors/kafka/native/sasl.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -45,17 +46,23 @@ class Properties {
   const KafkaClientOptions& options_;
 };
 
+std::string Protocol(const Properties& properties) {
+  return LowerAscii(properties.TextOf("security.protocol", "plaintext"));
+}
+
+// As librdkafka: two names for one thing, of several the first. Empty: no SASL.
+std::string SaslMechanism(const Properties& properties) {
+  if (!Protocol(properties).starts_with("sasl_")) return {};
+  const std::string mechanisms =
+      properties.TextOf("sasl.mechanism", properties.TextOf("sasl.mechanisms", "GSSAPI"));
+  return mechanisms.substr(0, mechanisms.find(','));
+}
+
 absl::Status ReadSecurity(const Properties& properties, FetchSettings& out) {
-  const std::string protocol = LowerAscii(properties.TextOf("security.protocol", "plaintext"));
-  if (protocol.starts_with("sasl_")) {
-    // As librdkafka: two names for one thing, of several the first.
-    const std::string mechanisms =
-        properties.TextOf("sasl.mechanism", properties.TextOf("sasl.mechanisms", "GSSAPI"));
-    out.sasl_mechanism = mechanisms.substr(0, mechanisms.find(','));
-    out.sasl_user = properties.TextOf("sasl.username");
-    out.sasl_password = properties.SecretOf("sasl.password");
-  }
-  if (!protocol.ends_with("ssl")) return absl::OkStatus();
+  out.sasl_mechanism = SaslMechanism(properties);
+  out.sasl_user = properties.TextOf("sasl.username");
+  out.sasl_password = properties.SecretOf("sasl.password");
+  if (!Protocol(properties).ends_with("ssl")) return absl::OkStatus();
   const bool verify = properties.TextOf("enable.ssl.certificate.verification", "true") != "false";
   MILLRACE_ASSIGN_OR_RETURN(
       out.tls,
@@ -71,13 +78,19 @@ absl::Status ReadSecurity(const Properties& properties, FetchSettings& out) {
 
 }  // namespace
 
-absl::StatusOr<FetchSettings> MakeFetchSettings(const KafkaClientOptions& options) {
+absl::Status CheckNativeFetch(const KafkaClientOptions& options) {
   for (const std::string_view name : kOnlyLibrdkafka) {
     if (options.properties.contains(name)) {
       return absl::InvalidArgumentError(
           Text("option 'properties.", name, "' needs option 'fetch' = 'librdkafka'"));
     }
   }
+  const std::string mechanism = SaslMechanism(Properties(options));
+  return mechanism.empty() ? absl::OkStatus() : CheckSaslMechanism(mechanism);
+}
+
+absl::StatusOr<FetchSettings> MakeFetchSettings(const KafkaClientOptions& options) {
+  MILLRACE_RETURN_IF_ERROR(CheckNativeFetch(options));
   const Properties properties(options);
   FetchSettings out;
   for (const absl::string_view item :

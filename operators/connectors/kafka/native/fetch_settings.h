@@ -1,7 +1,7 @@
 // What of a source's client properties the native reader needs, under the names and with the
 // defaults of librdkafka.
 //
-// Threading: pure function; the settings are constant.
+// Threading: pure functions; the settings are constant.
 // Errors:    kInvalidArgument for properties that only librdkafka has, with what to do.
 #pragma once
 
@@ -39,6 +39,10 @@ struct FetchSettings {
   absl::Duration silence_max = absl::Seconds(60);  // Of a broker that owes an answer.
   ApiRange fetch_versions = kFetchVersions;
 };
+
+// Whether the native reader has what the properties ask for: kInvalidArgument names one that it
+// does not have. Tuning of librdkafka's own machinery is ignored.
+absl::Status CheckNativeFetch(const KafkaClientOptions& options);
 
 absl::StatusOr<FetchSettings> MakeFetchSettings(const KafkaClientOptions& options);
 

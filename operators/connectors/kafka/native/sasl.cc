@@ -11,6 +11,9 @@
 namespace millrace {
 namespace {
 
+constexpr std::string_view kPlain = "PLAIN";
+constexpr std::string_view kSha256 = "SCRAM-SHA-256";
+constexpr std::string_view kSha512 = "SCRAM-SHA-512";
 // More is a server that wants to keep us busy: Kafka's default is 4096.
 constexpr int kIterationsMax = 1'000'000;
 
@@ -114,21 +117,23 @@ class ScramClient final : public SaslClient {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SaslClient>> MakeSaslClient(std::string_view mechanism,
-                                                           std::string user, Secret password,
-                                                           Random& random) {
-  if (mechanism == "PLAIN") {
-    return std::make_unique<PlainClient>(std::move(user), std::move(password));
-  }
-  if (mechanism == "SCRAM-SHA-256" || mechanism == "SCRAM-SHA-512") {
-    return std::make_unique<ScramClient>(
-        mechanism.ends_with("256") ? ShaKind::kSha256 : ShaKind::kSha512, user, std::move(password),
-        random);
-  }
+absl::Status CheckSaslMechanism(std::string_view mechanism) {
+  if (mechanism == kPlain || mechanism == kSha256 || mechanism == kSha512) return absl::OkStatus();
   return absl::InvalidArgumentError(
       Text("option 'properties.sasl.mechanism': expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, "
            "found '",
            mechanism, "'; others need option 'fetch' = 'librdkafka'"));
+}
+
+absl::StatusOr<std::unique_ptr<SaslClient>> MakeSaslClient(std::string_view mechanism,
+                                                           std::string user, Secret password,
+                                                           Random& random) {
+  MILLRACE_RETURN_IF_ERROR(CheckSaslMechanism(mechanism));
+  if (mechanism == kPlain) {
+    return std::make_unique<PlainClient>(std::move(user), std::move(password));
+  }
+  return std::make_unique<ScramClient>(mechanism == kSha256 ? ShaKind::kSha256 : ShaKind::kSha512,
+                                       user, std::move(password), random);
 }
 
 }  // namespace millrace

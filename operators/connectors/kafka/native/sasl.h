@@ -23,6 +23,9 @@ class SaslClient {
   virtual bool done() const = 0;
 };
 
+// kInvalidArgument: not spoken here.
+absl::Status CheckSaslMechanism(std::string_view mechanism);
+
 // `mechanism`: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512. `random` gives the nonce.
 absl::StatusOr<std::unique_ptr<SaslClient>> MakeSaslClient(std::string_view mechanism,
                                                            std::string user, Secret password,

@@ -49,6 +49,7 @@ TEST(FetchSettingsTest, RefusesWhatItCannotDo) {
     std::string message;
   } cases[] = {
       {{{"client.rack", "a"}}, "'properties.client.rack' needs option 'fetch' = 'librdkafka'"},
+      {{{"security.protocol", "sasl_ssl"}}, "found 'GSSAPI'"},
       {{{"fetch.wait.max.ms", "soon"}}, "'properties.fetch.wait.max.ms': expected a whole number"},
       {{{"security.protocol", "ssl"}, {"ssl.ca.pem", "nonsense"}}, "cannot use the TLS CA"},
       {{{"security.protocol", "ssl"}, {"ssl.key.pem", "key"}}, "needs its key"},

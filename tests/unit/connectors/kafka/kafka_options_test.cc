@@ -65,8 +65,16 @@ TEST(KafkaOptionsTest, StartsAtTheGroupsOffsetsOnlyWhenThereIsAGroup) {
 }
 
 TEST(KafkaOptionsTest, SaysWhatFetches) {
-  EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({}))->native_fetch);
+  EXPECT_TRUE(ParseKafkaSourceOptions(SourceNode({}))->native_fetch);
   EXPECT_TRUE(ParseKafkaSourceOptions(SourceNode({{"fetch", "native"}}))->native_fetch);
+  // What only the other one has decides, unless the job does.
+  EXPECT_FALSE(
+      ParseKafkaSourceOptions(SourceNode({{"properties.client.rack", "a"}}))->native_fetch);
+  EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({{"properties.security.protocol", "SASL_SSL"}}))
+                   ->native_fetch);
+  EXPECT_TRUE(ParseKafkaSourceOptions(SourceNode({{"properties.security.protocol", "SASL_SSL"},
+                                                  {"properties.sasl.mechanism", "PLAIN"}}))
+                  ->native_fetch);
   EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({{"fetch", "librdkafka"}}))->native_fetch);
 }
 
