@@ -12,12 +12,11 @@
 #include <vector>
 
 #include "operators/catalog/catalog.h"
-#include "operators/formats/base64.h"
 #include "operators/formats/format_errors.h"
 #include "operators/formats/formats.h"
 #include "operators/formats/json_scanner.h"
 #include "operators/formats/json_tree.h"
-#include "operators/formats/time_text.h"
+#include "operators/formats/text_values.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 
@@ -87,8 +86,8 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   JsonDecoder(SchemaPtr schema, const JsonDecoderOptions& options)
       : schema_(std::move(schema)),
         options_(options),
-        timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
-                                                                        : TimestampText::kSql) {}
+        text_values_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
+                                                                   : TimestampText::kSql) {}
 
   // kInvalidArgument: two columns that exclude each other. With `only_columns`, the others are
   // NULL, whatever they are declared as.
@@ -106,7 +105,7 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   bool TakeValue(JsonTreeNode::Child& child, ondemand::value& value, BatchBuilder& out);
   bool TakeObject(JsonTreeNode::Child& child, ondemand::value& value, BatchBuilder& out);
   bool AppendValue(const Field& field, ondemand::value& value, ColumnBuilder& column);
-  bool AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendText(ondemand::value& value, ColumnBuilder& column);
   bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
   static bool AppendDecimal(ondemand::value& value, ColumnBuilder& column);
   bool FillMissing(BatchBuilder& out);
@@ -134,8 +133,7 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   int scanner_refusals_ = 0;  // One after the other.
   int scanner_pause_ = 0;     // Messages.
   ondemand::parser parser_;
-  TimestampParser timestamp_parser_;
-  std::string scratch_;
+  TextValues text_values_;
   // Of the current message.
   std::string_view text_;
   int64_t row_ = 0;
@@ -405,12 +403,12 @@ bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, Column
     case TypeKind::kString:
     case TypeKind::kBytes:
     case TypeKind::kDate:
-      if (AppendText(field, value, column)) [[likely]]
+      if (AppendText(value, column)) [[likely]]
         return true;
       break;
     case TypeKind::kTimestamp:
       if (options_.timestamps == TimestampForm::kEpochMillis ? AppendNumber(field, value, column)
-                                                             : AppendText(field, value, column))
+                                                             : AppendText(value, column))
           [[likely]] {
         return true;
       }
@@ -472,7 +470,7 @@ bool JsonDecoder::AppendNumber(const Field& field, ondemand::value& value, Colum
   return true;
 }
 
-bool JsonDecoder::AppendText(const Field& field, ondemand::value& value, ColumnBuilder& column) {
+bool JsonDecoder::AppendText(ondemand::value& value, ColumnBuilder& column) {
   std::string_view token = value.raw_json_token();
   if (token.empty() || token.front() != '"') return false;
   while (token.back() != '"') token.remove_suffix(1);  // Spaces up to the next token.
@@ -481,25 +479,7 @@ bool JsonDecoder::AppendText(const Field& field, ondemand::value& value, ColumnB
   if (std::memchr(text.data(), '\\', text.size()) != nullptr) {
     if (value.get_string().get(text)) return false;
   }
-  switch (field.type) {
-    case TypeKind::kString:
-      column.AppendString(text);
-      return true;
-    case TypeKind::kTimestamp: {
-      const std::optional<int64_t> us = timestamp_parser_.Parse(text);
-      if (us) column.AppendInt64(*us);
-      return us.has_value();
-    }
-    case TypeKind::kDate: {
-      const std::optional<int32_t> days = ParseDate(text);
-      if (days) column.AppendInt32(*days);
-      return days.has_value();
-    }
-    default:
-      if (!DecodeBase64(text, scratch_)) return false;
-      column.AppendString(scratch_);
-      return true;
-  }
+  return text_values_.Append(text, column);
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <utility>
 
-#include "operators/formats/base64.h"
 #include "operators/formats/bytes32.h"
 #include "operators/formats/utf8.h"
 #include "runtime/base/check.h"
@@ -79,8 +78,8 @@ JsonScanner::JsonScanner(SchemaPtr schema, const JsonDecoderOptions& options, co
     : schema_(std::move(schema)),
       options_(options),
       depth_max_(std::min(options.depth_max, kDepthMax)),
-      timestamp_parser_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
-                                                                      : TimestampText::kSql) {
+      text_values_(options.timestamps == TimestampForm::kIso8601 ? TimestampText::kIso8601
+                                                                 : TimestampText::kSql) {
   AddNode(tree.front());
   // Without room it has no implementation, which is all that is wanted.
   MILLRACE_CHECK(unescaper_.allocate(simdjson::SIMDJSON_PADDING) == simdjson::SUCCESS);
@@ -122,6 +121,7 @@ bool JsonScanner::FillMissing() {
   return true;
 }
 
+// The steps are inline, so that the walk of an object becomes one function.
 inline void JsonScanner::PassOverSpaces() {
   while (at_ < end_ && IsSpace(*at_)) ++at_;
 }
@@ -217,7 +217,7 @@ inline bool JsonScanner::AppendValue(const Field& field, ColumnBuilder& column) 
   int64_t number = 0;
   switch (field.type) {
     case TypeKind::kTimestamp:
-      if (options_.timestamps != TimestampForm::kEpochMillis) return AppendText(field, column);
+      if (options_.timestamps != TimestampForm::kEpochMillis) return AppendText(column);
       if (!TakeInteger(number) || __builtin_mul_overflow(number, 1000, &number)) return false;
       column.AppendInt64(number);
       return true;
@@ -256,33 +256,14 @@ inline bool JsonScanner::AppendValue(const Field& field, ColumnBuilder& column) 
     case TypeKind::kString:
     case TypeKind::kBytes:
     case TypeKind::kDate:
-      return AppendText(field, column);
+      return AppendText(column);
   }
   return false;
 }
 
-inline bool JsonScanner::AppendText(const Field& field, ColumnBuilder& column) {
+inline bool JsonScanner::AppendText(ColumnBuilder& column) {
   std::string_view text;
-  if (*at_ != '"' || !TakeString(text)) return false;
-  switch (field.type) {
-    case TypeKind::kString:
-      column.AppendString(text);
-      return true;
-    case TypeKind::kTimestamp: {
-      const std::optional<int64_t> us = timestamp_parser_.Parse(text);
-      if (us) column.AppendInt64(*us);
-      return us.has_value();
-    }
-    case TypeKind::kDate: {
-      const std::optional<int32_t> days = ParseDate(text);
-      if (days) column.AppendInt32(*days);
-      return days.has_value();
-    }
-    default:
-      if (!DecodeBase64(text, scratch_)) return false;
-      column.AppendString(scratch_);
-      return true;
-  }
+  return *at_ == '"' && TakeString(text) && text_values_.Append(text, column);
 }
 
 // Of a value inside an object at `depth` the parser checks the strings and counts the brackets.

@@ -21,7 +21,7 @@
 
 #include "operators/formats/json_decoder.h"
 #include "operators/formats/json_tree.h"
-#include "operators/formats/time_text.h"
+#include "operators/formats/text_values.h"
 
 namespace millrace {
 
@@ -58,7 +58,7 @@ class JsonScanner {
   bool ScanInner(Node& node, int64_t depth);
   bool ScanValue(int index);
   bool AppendValue(const Field& field, ColumnBuilder& column);
-  bool AppendText(const Field& field, ColumnBuilder& column);
+  bool AppendText(ColumnBuilder& column);
   bool FillMissing();
   bool PassOver(int64_t depth);
   bool PassOverContainer(int64_t depth);
@@ -77,10 +77,9 @@ class JsonScanner {
   const JsonDecoderOptions options_;
   const int64_t depth_max_;
   std::deque<Node> nodes_;  // The first is the root.
-  TimestampParser timestamp_parser_;
+  TextValues text_values_;
   simdjson::ondemand::parser unescaper_;
   std::vector<uint8_t> unescaped_;
-  std::string scratch_;
   uint64_t message_number_ = 0;
   // Of the current message. Every step begins before its end, and may lead up to a block behind it;
   // a message is only taken when the last step ends at its end.
