@@ -9,10 +9,11 @@
 #include <cstring>
 
 #include "runtime/base/status.h"
+#include "runtime/base/status_macros.h"
 
 namespace millrace {
 
-absl::StatusOr<SocketAddress> ResolveAddress(const std::string& text) {
+absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(const std::string& text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos) {
     return absl::InvalidArgumentError("address without a port: " + text);
@@ -26,11 +27,19 @@ absl::StatusOr<SocketAddress> ResolveAddress(const std::string& text) {
       error != 0) {
     return absl::UnavailableError("cannot resolve " + text + ": " + gai_strerror(error));
   }
-  SocketAddress address;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  address.length = found->ai_addrlen;
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    SocketAddress& address = addresses.emplace_back();
+    std::memcpy(&address.storage, one->ai_addr, one->ai_addrlen);
+    address.length = one->ai_addrlen;
+  }
   freeaddrinfo(found);
-  return address;
+  return addresses;
+}
+
+absl::StatusOr<SocketAddress> ResolveAddress(const std::string& text) {
+  MILLRACE_ASSIGN_OR_RETURN(const std::vector<SocketAddress> all, ResolveAddresses(text));
+  return all[0];
 }
 
 absl::StatusOr<int> BeginConnect(const SocketAddress& address) {

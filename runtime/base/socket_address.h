@@ -1,11 +1,12 @@
 // Addresses of TCP, and the first step of a connection to one.
 //
-// Threading: any thread. ResolveAddress blocks where a host name is looked up.
+// Threading: any thread. Resolving blocks where a host name is looked up.
 #pragma once
 
 #include <sys/socket.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -16,7 +17,10 @@ struct SocketAddress {
   socklen_t length = 0;
 };
 
-// host:port, [v6]:port. kUnavailable where the host is not known.
+// host:port, [v6]:port. All addresses of the host, at least one, in the order of preference; a
+// server may listen on some of them only. kUnavailable where the host is not known.
+absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(const std::string& text);
+// The first one.
 absl::StatusOr<SocketAddress> ResolveAddress(const std::string& text);
 
 // A socket that does not block and is being connected; the caller closes it. Its first read or

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "operators/connectors/kafka/kafka_errors.h"
 #include "operators/connectors/kafka/text.h"
@@ -14,9 +15,9 @@
 namespace millrace {
 
 absl::StatusOr<std::unique_ptr<BrokerConnection>> BrokerConnection::Open(
-    const FetchSettings& settings, Env& env, const std::string& address) {
-  MILLRACE_ASSIGN_OR_RETURN(const SocketAddress where, ResolveAddress(address));
-  MILLRACE_ASSIGN_OR_RETURN(const int fd, BeginConnect(where));
+    const FetchSettings& settings, Env& env, const std::string& address, size_t attempt) {
+  MILLRACE_ASSIGN_OR_RETURN(const std::vector<SocketAddress> all, ResolveAddresses(address));
+  MILLRACE_ASSIGN_OR_RETURN(const int fd, BeginConnect(all[attempt % all.size()]));
   std::unique_ptr<BrokerConnection> connection(new BrokerConnection(settings, env, address, fd));
   connection->stream_ = settings.tls == nullptr
                             ? MakePlainStream(fd)

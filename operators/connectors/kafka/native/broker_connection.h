@@ -33,10 +33,12 @@ class BrokerConnection {
     std::string_view body;  // In `block`.
   };
 
-  // `address`: host:port. Looks the host up, which may block; the rest is done by Advance.
+  // `address`: host:port. Looks the host up, which may block; the rest is done by Advance. Of a
+  // host with several addresses, each `attempt` takes the next one.
   static absl::StatusOr<std::unique_ptr<BrokerConnection>> Open(const FetchSettings& settings,
                                                                 Env& env,
-                                                                const std::string& address);
+                                                                const std::string& address,
+                                                                size_t attempt);
   ~BrokerConnection();
   BrokerConnection(const BrokerConnection&) = delete;
   BrokerConnection& operator=(const BrokerConnection&) = delete;

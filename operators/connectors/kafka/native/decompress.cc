@@ -26,8 +26,9 @@ absl::Status Corrupt(std::string_view codec, std::string_view why) {
 }
 
 absl::Status TooLarge(size_t bytes_max) {
-  return absl::ResourceExhaustedError(
-      Concat("a batch of records unpacks to more than ", bytes_max, " bytes"));
+  return absl::FailedPreconditionError(
+      Concat("a batch of records unpacks to more than ", bytes_max,
+             " bytes; read it with option 'fetch' = 'librdkafka'"));
 }
 
 // Room for more at the end of what was unpacked so far.

@@ -2,7 +2,7 @@
 // frames, zstd.
 //
 // Threading: one thread at a time; contexts are kept from call to call.
-// Errors:    kDataLoss for bytes that are not of the codec; kResourceExhausted for more than
+// Errors:    kDataLoss for bytes that are not of the codec; kFailedPrecondition for more than
 //            `bytes_max` bytes, before they are unpacked.
 #pragma once
 

@@ -199,7 +199,7 @@ void NativeFetch::EndFetch(Broker& broker) {
 bool NativeFetch::Connect(int32_t id, Broker& broker) {
   if (broker.connection != nullptr) return broker.connection->ready();
   if (now_ns_ < broker.connect_ns) return false;
-  auto opened = BrokerConnection::Open(settings_, env_, broker.address);
+  auto opened = BrokerConnection::Open(settings_, env_, broker.address, broker.attempts++);
   if (opened.ok()) {
     broker.connection = *std::move(opened);
   } else if (absl::Status status = Lost(id, broker, opened.status()); !status.ok()) {

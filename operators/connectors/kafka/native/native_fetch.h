@@ -73,6 +73,7 @@ class NativeFetch final : public KafkaFetch {
   struct Broker {
     std::string address;
     std::unique_ptr<BrokerConnection> connection;
+    size_t attempts = 0;     // To connect.
     int64_t connect_ns = 0;  // Not before.
     absl::Duration backoff;
     int waiting = 0;  // Answers.

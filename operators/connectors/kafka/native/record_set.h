@@ -4,7 +4,7 @@
 // Threading: one thread at a time.
 // Ownership: borrows the bytes of the response from Reset until the last Read.
 // Errors:    kDataLoss for what is not a batch or does not match its checksum; kFailedPrecondition
-//            for older message formats; kResourceExhausted for a batch that unpacks to too much.
+//            for older message formats and for a batch that unpacks to too much.
 //            Every number in the bytes is checked before it is used.
 #pragma once
 
