@@ -159,6 +159,18 @@ class Bench:
         print(f"{query:6} {engine:14} {run:3} {figures['wall']:7.1f} {figures['cpu']:7.2f} "
               f"{rate:11.2f} {figures['peak_rss_mb']:12.0f}", flush=True)
 
+    def prepare(self, query, cluster, record):
+        """Compares the answers and warms Flink. None: it does not end in time."""
+        if (rows := self.check_answers(cluster, query)) is not None:
+            print(f"{query:6} both answers are the same {rows} rows", flush=True)
+            record["rows"] = rows
+            if self.flink(cluster, query, self.arguments.events) is not None:
+                return cluster
+        record["not_done_in_s"] = self.arguments.patience
+        print(f"{query:6} Flink ({cluster.backend}) did not end in {self.arguments.patience} s",
+              flush=True)
+        return None
+
     def measure(self, query, cluster):
         """Pairs of runs, one after the other."""
         record = {"query": query, "events": self.arguments.events,
@@ -168,14 +180,7 @@ class Bench:
         if cluster is not None:
             record |= {"backend": cluster.backend, "memory_mb": self.arguments.memory_mb,
                        "flink": [], "flink_version": flink_cluster.version()}
-            rows = self.check_answers(cluster, query)
-            warm = rows is not None and self.flink(cluster, query, self.arguments.events)
-            if not warm:
-                print(f"{query:6} Flink ({cluster.backend}) did not end in "
-                      f"{self.arguments.patience} s", flush=True)
-                return record | {"not_done_in_s": self.arguments.patience}
-            print(f"{query:6} both answers are the same {rows} rows", flush=True)
-            record["rows"] = rows
+            cluster = self.prepare(query, cluster, record)
         for run in range(self.arguments.runs):
             record["millrace"].append(self.millrace(query, self.arguments.events))
             self.show(query, "Millrace", run, record["millrace"][-1])
@@ -215,7 +220,9 @@ def store(path, record):
     path = pathlib.Path(path)
     records = json.loads(path.read_text()) if path.exists() else []
     records = [one for one in records if key_of(one) != key_of(record)] + [record]
-    path.write_text(json.dumps(sorted(records, key=key_of), indent=1) + "\n")
+    text = json.dumps(sorted(records, key=key_of))
+    rounded = json.loads(text, parse_float=lambda number: round(float(number), 2))
+    path.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 def main():
