@@ -67,7 +67,7 @@ struct Store {
       : folder((std::filesystem::temp_directory_path() / "millrace-pane-bench").string()),
         budget(budget_bytes) {
     std::filesystem::remove_all(folder);
-    auto opened = OpenCheckpointStorage("file://" + folder + "/checkpoints", env.disk);
+    auto opened = OpenCheckpointStorage("file://" + folder + "/checkpoints", {.disk = &env.disk});
     MILLRACE_CHECK(opened.ok());
     storage = *std::move(opened);
     auto made = OpenStateStore({.uid = "bench",

@@ -48,6 +48,7 @@ struct Flags {
   std::string model, model_version, model_path, model_sha256;
   std::string work_dir;
   std::string secrets_dir;
+  std::string checkpoint_storage;
   int metrics_port = -1;
   uint64_t memory_mb = 1024;
   bool drain = false;
@@ -164,6 +165,7 @@ class Command {
     options.job_name = FileStem(flags_.file);
     options.work_dir = flags_.work_dir;
     options.secrets_dir = flags_.secrets_dir;
+    options.checkpoint_storage = flags_.checkpoint_storage;
     options.parallelism = flags_.parallelism;
     options.checkpoint_interval_ms = interval_ms;
     options.http_port = flags_.metrics_port;
@@ -372,6 +374,8 @@ int Main(int argc, char** argv) {
   AddJobFile(sub, flags);
   AddParallelism(sub, flags);
   sub->add_option("--work-dir", flags.work_dir, "state and checkpoints; default ./.millrace/<job>");
+  sub->add_option("--checkpoint-storage", flags.checkpoint_storage,
+                  "file:///FOLDER or s3://BUCKET/PREFIX?OPTIONS; default: in --work-dir");
   sub->add_flag("--upgrade", flags.upgrade,
                 "go on with the state of the folder though the job was changed");
   AddConsent(sub, flags);

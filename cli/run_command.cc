@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
@@ -21,6 +22,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/real_env.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/checkpoint/s3/s3_storage.h"
 #include "runtime/metrics/http_server.h"
 #include "runtime/task/task_thread.h"
 #include "worker/worker.h"
@@ -101,18 +103,20 @@ absl::StatusOr<bool> UseFolder(const std::string& work_dir, const RunOptions& op
 class Embedded {
  public:
   Embedded(const RunOptions& options, std::string work_dir, Env env, const NodeFactory& nodes,
-           MetadataStore& store)
+           MetadataStore& store, std::shared_ptr<S3Access> s3)
       : options_(options),
         work_dir_(std::move(work_dir)),
         env_(env),
         nodes_(nodes),
-        store_(store) {}
+        store_(store),
+        s3_(std::move(s3)) {}
 
   absl::Status Start() {
     const auto wake = [waker = waker_] { waker->Wake(); };
     coordinator_ = std::make_unique<Coordinator>(
         CoordinatorOptions{.coordinator_id = "embedded",
-                           .checkpoint_uri = "file://" + absolute(work_dir_) + "/checkpoints",
+                           .checkpoint_uri = CheckpointUri(),
+                           .s3 = s3_,
                            .silence_timeout = absl::ZeroDuration(),
                            .registration_grace = absl::ZeroDuration()},
         env_, store_,
@@ -126,6 +130,7 @@ class Embedded {
                       .data_address = "127.0.0.1:0",
                       .data_folder = work_dir_ + "/worker",
                       .state_memory_bytes = options_.memory_mb << 20,
+                      .s3 = s3_,
                       .interactive = true},
         env_, nodes_, cores, [env = env_] { return std::make_shared<TaskThread>(env.clock, -1); },
         wake);
@@ -166,10 +171,16 @@ class Embedded {
     return absl::StrCat(here.get(), "/", path);
   }
 
+  std::string CheckpointUri() const {
+    return options_.checkpoint_storage.empty() ? "file://" + absolute(work_dir_) + "/checkpoints"
+                                               : options_.checkpoint_storage;
+  }
+
   absl::Status StartHttp() {
     if (options_.http_port < 0) return absl::OkStatus();
     ExportWorkerMetrics(*worker_, registry_);
     ExportCoordinatorMetrics(*coordinator_, registry_);
+    ExportS3Metrics(*s3_, registry_);
     http_ = std::make_unique<HttpServer>("millrace run", registry_);
     MILLRACE_ASSIGN_OR_RETURN(const std::string address,
                               http_->Start(absl::StrCat("127.0.0.1:", options_.http_port)));
@@ -182,6 +193,7 @@ class Embedded {
   Env env_;
   const NodeFactory& nodes_;
   MetadataStore& store_;
+  const std::shared_ptr<S3Access> s3_;
   const std::shared_ptr<Waker> waker_ = std::make_shared<Waker>();
   MetricsRegistry registry_;
   std::unique_ptr<Coordinator> coordinator_;
@@ -291,7 +303,12 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   static const std::unique_ptr<SecretStore> secrets =
       OpenSecretFolder(options.secrets_dir, env.disk);
   static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
-  Embedded embedded(options, work_dir, env, *nodes, *store);
+  const auto s3 =
+      S3Access::Make({.environment = S3Environment::OfProcess(), .secrets = secrets.get()},
+                     work_dir + "/s3-scratch", env);
+  if (!s3.ok()) return ReportFailure(s3.status(), options.file);
+  const auto stop_s3 = absl::MakeCleanup([&s3] { (*s3)->Stop(); });
+  Embedded embedded(options, work_dir, env, *nodes, *store, *s3);
   if (absl::Status status = embedded.Start(); !status.ok()) {
     return ReportFailure(status, options.file);
   }

@@ -26,7 +26,8 @@ struct RunOptions {
   bool upgrade = false;
   v1::StateConsent consent;
   uint64_t memory_mb = 1024;
-  std::string secrets_dir;  // Of ${secret:NAME}; empty: there are none.
+  std::string secrets_dir;         // Of ${secret:NAME}; empty: there are none.
+  std::string checkpoint_storage;  // A URI; empty: in work_dir.
 };
 
 // Called once per process. Runs until the job has ended or `*stop` is set; returns an exit code

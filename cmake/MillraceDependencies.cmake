@@ -52,6 +52,8 @@ millrace_dep_find(re2 re2/re2.h re2)
 target_link_options(millrace_dep_arrow_compute INTERFACE
   LINKER:$<TARGET_FILE:simdjson::simdjson> LINKER:${MILLRACE_re2_LIBRARY})
 millrace_dep_pkg(yaml yaml-cpp)
+millrace_dep_pkg(curl libcurl)
+millrace_dep_pkg(pugixml pugixml)
 millrace_dep_pkg(xxhash libxxhash)
 # Replaces malloc where a program links it first; not under sanitizers, which bring their own.
 if(MILLRACE_SANITIZE)

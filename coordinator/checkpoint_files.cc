@@ -10,6 +10,7 @@
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/storage.h"
 
@@ -84,24 +85,20 @@ v1::EpochRecord RecordOf(const v1::Manifest& manifest, const std::string& name,
 
 }  // namespace
 
-std::string JobStorageUri(const std::string& base_uri, const std::string& job_id) {
-  return absl::StrCat(base_uri, "/", job_id);
-}
-
-absl::StatusOr<v1::EpochRecord> StoreManifest(const std::string& uri, Disk& disk,
+absl::StatusOr<v1::EpochRecord> StoreManifest(const std::string& uri, const StoragePlaces& places,
                                               const v1::Manifest& manifest, uint64_t attempt) {
   MILLRACE_FAILPOINT("checkpoint.before_manifest");
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, places));
   const std::string name = ManifestName(manifest.generation(), attempt, manifest.epoch());
   MILLRACE_ASSIGN_OR_RETURN(const WrittenManifest written, WriteManifest(*storage, name, manifest));
   MILLRACE_FAILPOINT("checkpoint.after_manifest");
   return RecordOf(manifest, name, written);
 }
 
-absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, Disk& disk,
+absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, const StoragePlaces& places,
                                           const v1::EpochRecord& record) {
   MILLRACE_FAILPOINT("restore.before_manifest");
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, places));
   absl::StatusOr<v1::Manifest> manifest =
       ReadManifest(*storage, record.manifest_name(), record.manifest_crc32c());
   // kDataLoss when it is missing: never begin afresh, never fall back silently.
@@ -114,15 +111,15 @@ absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, Disk& disk,
   return manifest;
 }
 
-absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, Disk& disk,
+absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, const StoragePlaces& places,
                                             const v1::EpochRecord& record,
                                             const std::string& directory) {
   MILLRACE_FAILPOINT("savepoint.before_export");
   const std::string target =
-      absl::StrCat(DirectoryUri(directory), "/", record.job_id(), "-e", record.epoch());
-  MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, LoadManifest(uri, disk, record));
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr from, OpenCheckpointStorage(uri, disk));
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr to, OpenCheckpointStorage(target, disk));
+      StorageUriBelow(DirectoryUri(directory), Concat(record.job_id(), "-e", record.epoch()));
+  MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, LoadManifest(uri, places, record));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr from, OpenCheckpointStorage(uri, places));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr to, OpenCheckpointStorage(target, places));
   for (v1::TaskSnapshot& task : *manifest.mutable_tasks()) {
     for (v1::NodeSnapshot& node : *task.mutable_nodes()) node.clear_tokens();
   }
@@ -135,23 +132,25 @@ absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, Disk& disk,
   return target;
 }
 
-absl::StatusOr<v1::Manifest> ReadSavepoint(const std::string& directory, Disk& disk) {
+absl::StatusOr<v1::Manifest> ReadSavepoint(const std::string& directory,
+                                           const StoragePlaces& places) {
   const std::string uri = DirectoryUri(directory);
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, places));
   if (absl::IsNotFound(storage->Open(kSavepointManifest).status())) {
     return absl::NotFoundError(absl::StrCat("not a savepoint: ", uri));
   }
   return ReadManifest(*storage, kSavepointManifest, 0);
 }
 
-absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory, Disk& disk,
-                                                const std::string& uri, const std::string& job_id,
-                                                uint64_t generation, int64_t now_unix_us) {
+absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory,
+                                                const StoragePlaces& places, const std::string& uri,
+                                                const std::string& job_id, uint64_t generation,
+                                                int64_t now_unix_us) {
   MILLRACE_FAILPOINT("savepoint.before_import");
-  MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, ReadSavepoint(directory, disk));
+  MILLRACE_ASSIGN_OR_RETURN(v1::Manifest manifest, ReadSavepoint(directory, places));
   MILLRACE_ASSIGN_OR_RETURN(const StoragePtr from,
-                            OpenCheckpointStorage(DirectoryUri(directory), disk));
-  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr to, OpenCheckpointStorage(uri, disk));
+                            OpenCheckpointStorage(DirectoryUri(directory), places));
+  MILLRACE_ASSIGN_OR_RETURN(const StoragePtr to, OpenCheckpointStorage(uri, places));
   MILLRACE_RETURN_IF_ERROR(CopySegments(*from, *to, manifest));
   manifest.set_job_id(job_id);
   manifest.set_generation(generation);
@@ -160,7 +159,7 @@ absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory, Di
   absl::StatusOr<WrittenManifest> written = WriteManifest(*to, name, manifest);
   if (absl::IsAlreadyExists(written.status())) {
     // Written by an earlier try; the same input gives the same manifest.
-    MILLRACE_RETURN_IF_ERROR(to->Remove(name));
+    MILLRACE_RETURN_IF_ERROR(to->Remove({name}));
     written = WriteManifest(*to, name, manifest);
   }
   if (!written.ok()) return written.status();
@@ -191,14 +190,17 @@ std::vector<std::string> FilesToRemove(const std::vector<std::string>& names,
   return due;
 }
 
-SweepResult SweepFiles(const std::string& uri, Disk& disk, const std::vector<v1::EpochRecord>& live,
-                       absl::Time now, absl::Duration grace, Unreferenced unreferenced) {
+SweepResult SweepFiles(const std::string& uri, const StoragePlaces& places,
+                       const std::vector<v1::EpochRecord>& live, absl::Time now,
+                       absl::Duration grace, Unreferenced unreferenced) {
   SweepResult result;
   result.status = [&]() -> absl::Status {
-    MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, disk));
+    MILLRACE_ASSIGN_OR_RETURN(const StoragePtr storage, OpenCheckpointStorage(uri, places));
     MILLRACE_FAILPOINT("sweep.before_list");
     // Listed before the marks are read: what appears later is not judged.
-    MILLRACE_ASSIGN_OR_RETURN(const std::vector<std::string> names, storage->List());
+    MILLRACE_ASSIGN_OR_RETURN(std::vector<std::string> names, storage->List());
+    MILLRACE_ASSIGN_OR_RETURN(std::vector<UnfinishedFile> unfinished_files,
+                              storage->ListUnfinished());
     std::vector<std::string> referenced;
     for (const v1::EpochRecord& record : live) {
       MILLRACE_ASSIGN_OR_RETURN(
@@ -208,12 +210,25 @@ SweepResult SweepFiles(const std::string& uri, Disk& disk, const std::vector<v1:
       VisitSegments(manifest, /*outboxes=*/true,
                     [&](const v1::Segment& segment) { referenced.push_back(segment.name()); });
     }
-    for (const std::string& name :
-         FilesToRemove(names, referenced, live.back().epoch(), now, grace, unreferenced)) {
-      MILLRACE_FAILPOINT("sweep.before_remove");
-      MILLRACE_RETURN_IF_ERROR(storage->Remove(name));
+    std::map<std::string, UnfinishedFile> unfinished;
+    for (UnfinishedFile& file : unfinished_files) {
+      std::string name = absl::StrCat(file.id, "#", file.name);  // Its epoch at the end.
+      names.push_back(name);
+      unfinished.emplace(std::move(name), std::move(file));
+    }
+    std::vector<std::string> due =
+        FilesToRemove(names, referenced, live.back().epoch(), now, grace, unreferenced);
+    if (due.empty()) return absl::OkStatus();
+    MILLRACE_FAILPOINT("sweep.before_remove");
+    for (const std::string& name : due) {
+      const auto file = unfinished.find(name);
+      if (file == unfinished.end()) continue;
+      MILLRACE_RETURN_IF_ERROR(storage->RemoveUnfinished(file->second));
       ++result.removed;
     }
+    std::erase_if(due, [&](const std::string& name) { return unfinished.contains(name); });
+    MILLRACE_RETURN_IF_ERROR(storage->Remove(due));
+    result.removed += due.size();
     return absl::OkStatus();
   }();
   result.unreferenced = std::move(unreferenced);

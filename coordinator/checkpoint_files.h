@@ -13,38 +13,37 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "millrace/v1/checkpoint.pb.h"
-#include "runtime/base/env.h"
+#include "runtime/checkpoint/storage.h"
 
 namespace millrace {
 
-// "file:///data/checkpoints" and "hot-items-1" -> the job's own folder.
-std::string JobStorageUri(const std::string& base_uri, const std::string& job_id);
-
 // Writes the manifest under a name that no other attempt uses, and fills the epoch record's facts:
 // name, checksum, and the bytes of all segments that the manifest names.
-absl::StatusOr<v1::EpochRecord> StoreManifest(const std::string& uri, Disk& disk,
+absl::StatusOr<v1::EpochRecord> StoreManifest(const std::string& uri, const StoragePlaces& places,
                                               const v1::Manifest& manifest, uint64_t attempt);
 
-absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, Disk& disk,
+absl::StatusOr<v1::Manifest> LoadManifest(const std::string& uri, const StoragePlaces& places,
                                           const v1::EpochRecord& record);
 
 // Copies an epoch, with every segment of state, to "<directory>/<job>-e<epoch>" and returns that
-// folder's URI. Outboxes stay behind: the caller has seen every commit of the epoch acknowledged.
-// A folder that is complete already is left as it is.
-absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, Disk& disk,
+// folder's URI. Directories are paths or URIs. Outboxes stay behind: the caller has seen every
+// commit of the epoch acknowledged. A folder that is complete already is left as it is.
+absl::StatusOr<std::string> ExportSavepoint(const std::string& uri, const StoragePlaces& places,
                                             const v1::EpochRecord& record,
                                             const std::string& directory);
 
 // The manifest of a savepoint's folder. kNotFound, kDataLoss.
-absl::StatusOr<v1::Manifest> ReadSavepoint(const std::string& directory, Disk& disk);
+absl::StatusOr<v1::Manifest> ReadSavepoint(const std::string& directory,
+                                           const StoragePlaces& places);
 
 // Copies a savepoint's segments into a job's folder and stores its manifest as the job's own.
 // Repeatable. The job's generation must be higher than the savepoint's.
-absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory, Disk& disk,
-                                                const std::string& uri, const std::string& job_id,
-                                                uint64_t generation, int64_t now_unix_us);
+absl::StatusOr<v1::EpochRecord> ImportSavepoint(const std::string& directory,
+                                                const StoragePlaces& places, const std::string& uri,
+                                                const std::string& job_id, uint64_t generation,
+                                                int64_t now_unix_us);
 
-// When a file was first seen without a reference.
+// When a file was first seen without a reference, by its name; an unfinished one by id and name.
 using Unreferenced = std::map<std::string, absl::Time>;
 
 // Names to remove now: not referenced, of an epoch that is complete or passed over (segments of
@@ -60,8 +59,10 @@ struct SweepResult {
   size_t removed = 0;
 };
 
-// Marks over the manifests of `live` (ascending, not empty), then removes.
-SweepResult SweepFiles(const std::string& uri, Disk& disk, const std::vector<v1::EpochRecord>& live,
-                       absl::Time now, absl::Duration grace, Unreferenced unreferenced);
+// Marks over the manifests of `live` (ascending, not empty), then removes. Unfinished writes of
+// such epochs (processes that died) go by the same rule.
+SweepResult SweepFiles(const std::string& uri, const StoragePlaces& places,
+                       const std::vector<v1::EpochRecord>& live, absl::Time now,
+                       absl::Duration grace, Unreferenced unreferenced);
 
 }  // namespace millrace

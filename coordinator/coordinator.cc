@@ -94,7 +94,8 @@ absl::StatusOr<StoredJob> Coordinator::ParseJob(const std::vector<MetadataEntry>
 
 JobController& Coordinator::AddJob(StoredJob stored) {
   const std::string job_id = stored.spec.job_id();
-  JobOptions options{.checkpoint_uri = JobStorageUri(options_.checkpoint_uri, job_id),
+  JobOptions options{.checkpoint_uri = StorageUriBelow(options_.checkpoint_uri, job_id),
+                     .s3 = options_.s3,
                      .coordinator_id = options_.coordinator_id,
                      .registration_grace = options_.registration_grace,
                      .deploy_timeout = options_.deploy_timeout,

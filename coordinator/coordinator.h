@@ -46,10 +46,13 @@ struct CompiledJob {
 // Text or graph to a typed, checked graph. Called on io threads.
 using CompileFunction = std::function<CompiledJob(const v1::JobSource& source)>;
 
+class S3Access;
+
 struct CoordinatorOptions {
-  std::string coordinator_id;  // Names this incarnation.
-  uint64_t term = 0;           // Of its leadership.
-  std::string checkpoint_uri;  // Each job has a folder below.
+  std::string coordinator_id;    // Names this incarnation.
+  uint64_t term = 0;             // Of its leadership.
+  std::string checkpoint_uri;    // Each job has a folder below.
+  std::shared_ptr<S3Access> s3;  // Null: s3:// is refused.
   absl::Duration heartbeat_interval = absl::Seconds(1);
   absl::Duration heartbeat_timeout = absl::Seconds(5);
   // How long workers wait for an answer to heartbeats before they look for another coordinator;

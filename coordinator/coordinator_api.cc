@@ -120,17 +120,17 @@ absl::StatusOr<v1::RequestRecord> KeepRequest(MetadataStore& store, const std::s
 }
 
 // Every step may have happened already, by an earlier try of the same request.
-absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::string& request_id,
-                                   const v1::RequestRecord& record, const std::string& storage_base,
-                                   const std::string& writer, v1::JobSpec spec,
-                                   const v1::StateConsent& consent) {
+absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, const StoragePlaces& places,
+                                   const std::string& request_id, const v1::RequestRecord& record,
+                                   const std::string& storage_base, const std::string& writer,
+                                   v1::JobSpec spec, const v1::StateConsent& consent) {
   MILLRACE_ASSIGN_OR_RETURN(const v1::RequestRecord kept, KeepRequest(store, request_id, record));
   const std::string job_id = kept.job_id();
   spec.set_job_id(job_id);
   uint64_t generation = 1;
   v1::JobStatus status;
   if (!spec.savepoint().empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(const v1::Manifest manifest, ReadSavepoint(spec.savepoint(), disk));
+    MILLRACE_ASSIGN_OR_RETURN(const v1::Manifest manifest, ReadSavepoint(spec.savepoint(), places));
     generation = manifest.generation() + 1;
     const UpgradePlan plan = PlanUpgrade(manifest, spec.graph(), consent);
     if (!plan.possible()) return plan.status();
@@ -158,8 +158,8 @@ absl::StatusOr<StoredJob> StoreJob(MetadataStore& store, Disk& disk, const std::
   if (!stored.spec.savepoint().empty()) {
     MILLRACE_ASSIGN_OR_RETURN(
         const v1::EpochRecord epoch,
-        ImportSavepoint(stored.spec.savepoint(), disk, JobStorageUri(storage_base, job_id), job_id,
-                        generation, stored.spec.created_unix_us()));
+        ImportSavepoint(stored.spec.savepoint(), places, StorageUriBelow(storage_base, job_id),
+                        job_id, generation, stored.spec.created_unix_us()));
     created = store.CreateIfAbsent(EpochKey(job_id, epoch.epoch()), epoch.SerializeAsString(), {})
                   .status();
     if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
@@ -254,10 +254,10 @@ void Coordinator::OnCompiled(v1::SubmitJobRequest request, CompiledJob compiled,
   record.set_job_id(absl::StrFormat("%s-%08x", Slug(spec.graph().name()),
                                     static_cast<uint32_t>(loop_.env().random.Next())));
   loop_.RunBlocking(
-      [store = &store_, disk = &loop_.env().disk, request_id = request.request_id(), record,
-       base = options_.checkpoint_uri, writer = options_.coordinator_id, spec,
-       consent = request.consent()] {
-        return StoreJob(*store, *disk, request_id, record, base, writer, spec, consent);
+      [store = &store_, places = StoragePlaces{&loop_.env().disk, options_.s3},
+       request_id = request.request_id(), record, base = options_.checkpoint_uri,
+       writer = options_.coordinator_id, spec, consent = request.consent()] {
+        return StoreJob(*store, places, request_id, record, base, writer, spec, consent);
       },
       [this, warnings = std::move(compiled.diagnostics),
        reply = std::move(reply)](absl::StatusOr<StoredJob> stored) mutable {

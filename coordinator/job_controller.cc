@@ -259,9 +259,9 @@ void JobController::FinishStop() {
     return EndAs(end);
   }
   loop_.RunBlocking(
-      [uri = options_.checkpoint_uri, disk = &loop_.env().disk, record = *newest_epoch(),
+      [uri = options_.checkpoint_uri, places = places(), record = *newest_epoch(),
        directory = status_.stop_savepoint_directory()] {
-        return ExportSavepoint(uri, *disk, record, directory);
+        return ExportSavepoint(uri, places, record, directory);
       },
       [this, end, token = token_](absl::StatusOr<std::string> savepoint) {
         if (token != token_ || fenced_) return;

@@ -55,8 +55,9 @@ class JobHost {
 };
 
 struct JobOptions {
-  std::string checkpoint_uri;  // The job's own folder.
-  std::string coordinator_id;  // Names this incarnation.
+  std::string checkpoint_uri;    // The job's own folder.
+  std::shared_ptr<S3Access> s3;  // Null: s3:// is refused.
+  std::string coordinator_id;    // Names this incarnation.
   // How long a restarted coordinator waits for the workers of a running attempt.
   absl::Duration registration_grace = absl::Seconds(5);
   absl::Duration deploy_timeout = absl::Minutes(10);
@@ -263,6 +264,7 @@ class JobController {
   void SendEpochCompleted(uint64_t epoch);
   void ObservePhases(const v1::EpochAck& message, int64_t since_trigger_ns);
   void AbandonEpoch(const std::string& reason);
+  StoragePlaces places() const { return {&loop_.env().disk, options_.s3}; }
   void ExportSavepoints();
   void ForgetEpochs();
   void SweepFilesSometimes();

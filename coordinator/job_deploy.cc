@@ -55,8 +55,8 @@ void JobController::TryDeploy() {
   const v1::EpochRecord* newest = newest_epoch();
   attempt_.layouts = StateLayoutsOf(plan->graph);
   if (newest == nullptr) return OnManifest(token_, v1::Manifest());
-  loop_.RunBlocking([uri = options_.checkpoint_uri, disk = &loop_.env().disk,
-                     record = *newest] { return LoadManifest(uri, *disk, record); },
+  loop_.RunBlocking([uri = options_.checkpoint_uri, places = places(),
+                     record = *newest] { return LoadManifest(uri, places, record); },
                     [this, token = token_](absl::StatusOr<v1::Manifest> manifest) {
                       OnManifest(token, std::move(manifest));
                     });

@@ -205,8 +205,8 @@ void JobController::RecordEpoch() {
   const uint64_t duration_us =
       static_cast<uint64_t>(loop_.env().clock.MonotonicNanos() - epoch.begin_ns) / 1000;
   loop_.RunBlocking(
-      [uri = options_.checkpoint_uri, disk = &loop_.env().disk, manifest = std::move(manifest),
-       attempt = attempt_.id.attempt()] { return StoreManifest(uri, *disk, manifest, attempt); },
+      [uri = options_.checkpoint_uri, places = places(), manifest = std::move(manifest),
+       attempt = attempt_.id.attempt()] { return StoreManifest(uri, places, manifest, attempt); },
       [this, token = token_, last = epoch.last, duration_us,
        models = *std::move(models)](absl::StatusOr<v1::EpochRecord> record) {
         if (record.ok()) {
@@ -291,9 +291,9 @@ void JobController::ExportSavepoints() {
     }
     const auto pin = pinned_epochs_.insert(savepoint.epoch);
     loop_.RunBlocking(
-        [uri = options_.checkpoint_uri, disk = &loop_.env().disk, record = record->second,
+        [uri = options_.checkpoint_uri, places = places(), record = record->second,
          directory = savepoint.directory] {
-          return ExportSavepoint(uri, *disk, record, directory);
+          return ExportSavepoint(uri, places, record, directory);
         },
         [this, pin, epoch = savepoint.epoch,
          reply = std::move(savepoint.reply)](absl::StatusOr<std::string> uri) mutable {
@@ -329,9 +329,9 @@ void JobController::SweepFilesSometimes() {
   sweeping_ = true;
   last_sweep_ = now;
   loop_.RunBlocking(
-      [uri = options_.checkpoint_uri, disk = &loop_.env().disk, live = Checkpoints(), now,
+      [uri = options_.checkpoint_uri, places = places(), live = Checkpoints(), now,
        grace = options_.sweep_grace, unreferenced = std::move(unreferenced_)]() mutable {
-        return SweepFiles(uri, *disk, live, now, grace, std::move(unreferenced));
+        return SweepFiles(uri, places, live, now, grace, std::move(unreferenced));
       },
       [this](SweepResult result) {
         sweeping_ = false;

@@ -99,8 +99,8 @@ void JobController::PlanWithNewest(
     return then(
         absl::FailedPreconditionError("the job has no checkpoint yet; ask again when it has"), 0);
   }
-  loop_.RunBlocking([uri = options_.checkpoint_uri, disk = &loop_.env().disk,
-                     record = *newest] { return LoadManifest(uri, *disk, record); },
+  loop_.RunBlocking([uri = options_.checkpoint_uri, places = places(),
+                     record = *newest] { return LoadManifest(uri, places, record); },
                     [graph = std::move(graph), consent = std::move(consent),
                      then = std::move(then)](absl::StatusOr<v1::Manifest> manifest) mutable {
                       if (!manifest.ok()) return then(manifest.status(), 0);

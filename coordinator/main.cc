@@ -23,6 +23,8 @@
 #include "runtime/base/log.h"
 #include "runtime/base/mailbox.h"
 #include "runtime/base/real_env.h"
+#include "runtime/base/status.h"
+#include "runtime/checkpoint/s3/s3_storage.h"
 #include "runtime/metrics/http_server.h"
 #include "runtime/metrics/metrics.h"
 
@@ -47,6 +49,7 @@ struct Flags {
   TlsFiles etcd_tls;
   int leader_lease_ms = 5000;
   int stall_timeout_s = 60;
+  std::string secrets_dir;
   std::string advertise;
 };
 
@@ -71,6 +74,19 @@ absl::StatusOr<std::unique_ptr<MetadataStore>> OpenStore(const Flags& flags) {
   return OpenEtcdMetadataStore(flags.metadata_store, {.files = flags.etcd_tls});
 }
 
+// What is wrong with the storage of checkpoints shows now, not with the first one. A store that is
+// only away may come back.
+absl::Status TryCheckpointStorage(const Flags& flags, const StoragePlaces& places, Random& random) {
+  auto storage = OpenCheckpointStorage(CheckpointUri(flags), places);
+  if (!storage.ok()) return storage.status();
+  const absl::Status tried = TryStorage(**storage, random.Next());
+  if (RemedyFor(tried) == Remedy::kFailJob) return tried;
+  if (!tried.ok()) {
+    LogWarning("the storage of checkpoints does not answer", {{"error", tried.ToString()}});
+  }
+  return absl::OkStatus();
+}
+
 // Runs letters until `done` says so.
 template <typename Done>
 void RunUntil(Loop& loop, Waker& waker, Done done) {
@@ -89,13 +105,23 @@ int Run(const Flags& flags) {
   std::optional<LeaderMetadataStore> leader_store;
   RealEnv real_env({.io_threads = 4});  // After the stores: its work, to the last, uses them.
   Env env = real_env.env();
+  // Static: io work of the environment may use them to its end, after all that is made here.
+  static const std::unique_ptr<SecretStore> secrets = OpenSecretFolder(flags.secrets_dir, env.disk);
+  auto s3 = S3Access::Make({.environment = S3Environment::OfProcess(), .secrets = secrets.get()},
+                           flags.data_dir + "/s3-scratch", env);
+  if (!s3.ok()) return Fail(s3.status());
+  const auto stop_s3 = absl::MakeCleanup([&s3] { (*s3)->Stop(); });
   auto waker = std::make_shared<Waker>();
   const auto wake = [waker] { waker->Wake(); };
   const std::string coordinator_id = absl::StrCat("c-", absl::Hex(env.random.Next()));
   const std::string listen = absl::StrCat(flags.bind, ":", flags.grpc_port);
   std::atomic<bool> over{false};
 
+  if (absl::Status tried = TryCheckpointStorage(flags, {&env.disk, *s3}, env.random); !tried.ok()) {
+    return Fail(tried);
+  }
   MetricsRegistry registry;
+  ExportS3Metrics(**s3, registry);
   HttpServer http("millrace-coordinator", registry);
   auto http_address = http.Start(absl::StrCat(flags.bind, ":", flags.http_port));
   if (!http_address.ok()) return Fail(http_address.status());
@@ -130,6 +156,7 @@ int Run(const Flags& flags) {
       {.coordinator_id = coordinator_id,
        .term = elected->term,
        .checkpoint_uri = CheckpointUri(flags),
+       .s3 = *s3,
        .stall_timeout = absl::Seconds(flags.stall_timeout_s),
        .on_fenced =
            [&over](const absl::Status& status) {
@@ -190,7 +217,9 @@ int main(int argc, char** argv) {
       ->envname("MILLRACE_DATA_DIR")
       ->capture_default_str();
   app.add_option("--checkpoint-storage", flags.checkpoint_storage,
-                 "file:///FOLDER that all workers reach; default: checkpoints/ in --data-dir")
+                 "file:///FOLDER or s3://BUCKET/PREFIX?OPTIONS that all workers reach "
+                 "(docs/operations.md);\n"
+                 "default: checkpoints/ in --data-dir")
       ->envname("MILLRACE_CHECKPOINT_STORAGE");
   app.add_option(
          "--metadata-store", flags.metadata_store,
@@ -238,6 +267,9 @@ int main(int argc, char** argv) {
          "--access-file", flags.access_file,
          "who may call what, by tokens and certificates (docs/security.md); nobody else may")
       ->envname("MILLRACE_ACCESS_FILE");
+  app.add_option("--secrets-dir", flags.secrets_dir,
+                 "folder with a file per secret, for ${secret:NAME} in s3:// URIs")
+      ->envname("MILLRACE_SECRETS_DIR");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->envname("MILLRACE_LOG_FORMAT")
       ->check(CLI::IsMember({"text", "json"}))

@@ -85,8 +85,9 @@ absl::Status Attempt::Build() {
       return absl::InternalError(absl::StrCat("the plan has no chain for node ", node.uid()));
     }
   }
-  MILLRACE_ASSIGN_OR_RETURN(storage_,
-                            OpenCheckpointStorage(deploy_.checkpoint_uri(), parts_->env.disk));
+  MILLRACE_ASSIGN_OR_RETURN(
+      storage_,
+      OpenCheckpointStorage(deploy_.checkpoint_uri(), {&parts_->env.disk, parts_->options.s3}));
   for (const v1::Task& spec : deploy_.tasks()) {
     if (spec.worker_id() != parts_->options.worker_id) continue;
     MILLRACE_RETURN_IF_ERROR(MakeTask(spec));

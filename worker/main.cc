@@ -13,6 +13,7 @@
 #include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
 #include "runtime/base/real_env.h"
+#include "runtime/checkpoint/s3/s3_storage.h"
 #include "runtime/metrics/http_server.h"
 #include "runtime/metrics/metrics.h"
 #include "runtime/task/task_thread.h"
@@ -134,6 +135,13 @@ int Run(const Flags& flags) {
   // Static: io work of the environment may use them to its end, after all that is made here.
   static const std::unique_ptr<SecretStore> secrets = OpenSecretFolder(flags.secrets_dir, env.disk);
   static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
+  auto s3 = S3Access::Make({.environment = S3Environment::OfProcess(), .secrets = secrets.get()},
+                           flags.data_dir + "/s3-scratch", env);
+  if (!s3.ok()) {
+    std::fprintf(stderr, "error: %s\n", s3.status().ToString().c_str());
+    return 1;
+  }
+  ExportS3Metrics(**s3, registry);
   Worker worker(
       {.worker_id =
            absl::StrCat(flags.name.empty() ? "w" : flags.name, "-", absl::Hex(env.random.Next())),
@@ -141,7 +149,8 @@ int Run(const Flags& flags) {
        .data_address = absl::StrCat(flags.bind, ":", flags.data_port),
        .http_address = *http_address,
        .data_folder = flags.data_dir,
-       .state_memory_bytes = flags.memory_mb << 20},
+       .state_memory_bytes = flags.memory_mb << 20,
+       .s3 = *s3},
       env, *nodes, cores,
       [&] {
         const int core = flags.pin && next_core < cores ? next_core++ : -1;
@@ -173,6 +182,7 @@ int Run(const Flags& flags) {
   }
   Leave(worker, env.clock, *waker, absl::Seconds(flags.drain_timeout_s));
   SetLogObserver(nullptr);
+  (*s3)->Stop();
   LogInfo("worker stops");
   return 0;
 }

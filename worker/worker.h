@@ -27,6 +27,7 @@
 namespace millrace {
 
 class Attempt;
+class S3Access;
 class Task;
 
 struct WorkerOptions {
@@ -36,6 +37,7 @@ struct WorkerOptions {
   std::string http_address;  // Only reported.
   std::string data_folder;   // Cold state; wiped at start.
   uint64_t state_memory_bytes = uint64_t{1} << 30;
+  std::shared_ptr<S3Access> s3;  // Null: checkpoints in s3:// are refused.
   size_t channel_bytes_max = 1 << 20;
   bool interactive = false;
 };
@@ -98,6 +100,7 @@ class Worker {
 
  private:
   friend class Attempt;
+  class S3Access;
 
   void Handle(const v1::ConnectResponse& message);
   void Deploy(const v1::DeployAttempt& deploy);

@@ -33,6 +33,13 @@ const unsigned char* Unsigned(std::string_view bytes) {
 void Md5Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_md5(), bytes, out); }
 void Sha256Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha256(), bytes, out); }
 
+std::string Md5(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  MILLRACE_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_md5(), nullptr) == 1);
+  return {reinterpret_cast<const char*>(digest), size};
+}
+
 std::string Sha(ShaKind kind, std::string_view bytes) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;

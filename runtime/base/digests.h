@@ -11,6 +11,7 @@ void Md5Hex(std::string_view bytes, std::string& out);
 void Sha256Hex(std::string_view bytes, std::string& out);
 
 // As bytes.
+std::string Md5(std::string_view bytes);
 enum class ShaKind { kSha256, kSha512 };
 std::string Sha(ShaKind kind, std::string_view bytes);
 std::string Hmac(ShaKind kind, std::string_view key, std::string_view bytes);

@@ -58,6 +58,7 @@ constexpr std::string_view kFailpoints[] = {
     "restore.after_open",
     "restore.before_manifest",
     "restore.before_open",
+    "s3.before_complete",
     "savepoint.after_manifest",
     "savepoint.before_export",
     "savepoint.before_import",

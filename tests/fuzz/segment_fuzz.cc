@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto file = storage->Create("fuzz").value();
     MILLRACE_CHECK(file->Append(bytes).ok() && file->Publish().ok());
     (void)ReadSegment(*storage, identity, [](std::string_view) { return absl::OkStatus(); });
-    MILLRACE_CHECK(storage->Remove("fuzz").ok());
+    MILLRACE_CHECK(storage->Remove({"fuzz"}).ok());
   }
   auto writer = SegmentWriter::Create(*storage, identity).value();
   for (size_t at = 0; at < size;) {

@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "runtime/base": set(),
     "runtime/columns": {"runtime/base", "proto"},
     "runtime/expressions": {"runtime/base", "runtime/columns", "proto"},
-    "runtime/checkpoint": {"runtime/base", "proto"},
+    "runtime/checkpoint": {"runtime/base", "runtime/metrics", "proto"},
     "runtime/state": {"runtime/base", "runtime/columns", "runtime/checkpoint", "proto"},
     "runtime/exchange": {"runtime/base", "runtime/columns", "proto"},
     "runtime/metrics": {"runtime/base"},
@@ -63,6 +63,8 @@ LIBRARY_HOME = {
     "CLI/": ("cli/main.cc", "coordinator/main.cc", "worker/main.cc"),
     "arrow/": ("runtime/expressions",),
     "openssl/ssl.h": ("runtime/base",),
+    "curl/": ("runtime/checkpoint/s3",),
+    "pugixml": ("runtime/checkpoint/s3",),
 }
 GRPC_INCLUDE = re.compile(r"^(grpc|grpcpp)/|\.grpc\.pb\.h$")
 GRPC_FILE = re.compile(r"_rpc\.(h|cc)$")

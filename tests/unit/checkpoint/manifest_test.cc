@@ -19,7 +19,7 @@ v1::Manifest AManifest() {
 
 TEST(ManifestTest, IsReadBackAfterACrash) {
   MemoryDisk disk;
-  auto storage = OpenCheckpointStorage("file:///checkpoints", disk).value();
+  auto storage = OpenCheckpointStorage("file:///checkpoints", {.disk = &disk}).value();
   const WrittenManifest written = WriteManifest(*storage, "m", AManifest()).value();
   disk.Crash();
   const v1::Manifest manifest = ReadManifest(*storage, "m", written.crc32c).value();

@@ -40,7 +40,7 @@ class SegmentFileTest : public ::testing::Test {
 
   MemoryDisk disk_;
   std::unique_ptr<CheckpointStorage> storage_ =
-      OpenCheckpointStorage("file:///checkpoints", disk_).value();
+      OpenCheckpointStorage("file:///checkpoints", {.disk = &disk_}).value();
 };
 
 TEST(Crc32cTest, AgreesWithTheKnownValuesInBothForms) {
@@ -64,7 +64,7 @@ TEST(Crc32cTest, AgreesWithTheKnownValuesInBothForms) {
 
 TEST(SegmentNameTest, IsAValidNameForAnyUid) {
   MemoryDisk disk;
-  auto storage = OpenCheckpointStorage("file:///checkpoints", disk).value();
+  auto storage = OpenCheckpointStorage("file:///checkpoints", {.disk = &disk}).value();
   for (const std::string& uid :
        {std::string("a b/../c"), std::string(500, 'x'), std::string("\xff\0", 2)}) {
     const std::string name = SegmentName({.uid = uid, .prefix = "g1-a1-c0-t0"},

@@ -21,7 +21,7 @@ class SegmentOutboxTest : public ::testing::Test {
 
   MemoryDisk disk_;
   std::unique_ptr<CheckpointStorage> storage_ =
-      OpenCheckpointStorage("file:///checkpoints", disk_).value();
+      OpenCheckpointStorage("file:///checkpoints", {.disk = &disk_}).value();
   SegmentOutbox outbox_{{.storage = *storage_, .uid = "sink", .slot = 3, .name_prefix = "g1-a1"}};
 };
 

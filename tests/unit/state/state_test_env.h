@@ -127,7 +127,7 @@ inline MergedMap MergeAll(PaneTable& table, const std::vector<int64_t>& panes, s
 }
 
 inline std::unique_ptr<CheckpointStorage> OpenTestStorage(Disk& disk) {
-  auto storage = OpenCheckpointStorage("file:///checkpoints", disk);
+  auto storage = OpenCheckpointStorage("file:///checkpoints", {.disk = &disk});
   EXPECT_TRUE(storage.ok()) << storage.status();
   return *std::move(storage);
 }

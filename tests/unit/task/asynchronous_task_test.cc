@@ -200,7 +200,7 @@ class AsynchronousTaskTest : public ::testing::Test {
         absl::StrReplaceAll(kGraph, {{"%s", kFields}}), &graph_));
     for (const std::string& uid : uids) chain_.add_uids(uid);
     chain_.set_parallelism(1);
-    storage_ = *OpenCheckpointStorage("file:///checkpoints", env_.disk);
+    storage_ = *OpenCheckpointStorage("file:///checkpoints", {.disk = &env_.disk});
     const auto nothing = [] {};
     LocalChannel in = MakeLocalChannel({}, nothing, nothing);
     LocalChannel out = MakeLocalChannel({}, nothing, nothing);
