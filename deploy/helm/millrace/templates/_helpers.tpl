@@ -47,8 +47,23 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{- define "millrace.checkpointsVolume" -}}
+{{- if not .Values.checkpoints.uri }}
 - name: checkpoints
   persistentVolumeClaim: {claimName: {{ .Values.checkpoints.existingClaim | default (printf "%s-checkpoints" (include "millrace.name" .)) }}}
+{{- end }}
+{{- end -}}
+
+{{- define "millrace.checkpointsMount" -}}
+{{- if not .Values.checkpoints.uri }}
+- {name: checkpoints, mountPath: /checkpoints}
+{{- end }}
+{{- end -}}
+
+{{- define "millrace.checkpointsKeys" -}}
+{{- with .Values.checkpoints.credentialsSecret }}
+envFrom:
+  - secretRef: {name: {{ . }}}
+{{- end }}
 {{- end -}}
 
 {{- define "millrace.probes" -}}
