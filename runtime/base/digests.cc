@@ -31,7 +31,11 @@ const unsigned char* Unsigned(std::string_view bytes) {
 }  // namespace
 
 void Md5Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_md5(), bytes, out); }
+void Sha1Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha1(), bytes, out); }
+void Sha224Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha224(), bytes, out); }
 void Sha256Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha256(), bytes, out); }
+void Sha384Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha384(), bytes, out); }
+void Sha512Hex(std::string_view bytes, std::string& out) { HexDigest(EVP_sha512(), bytes, out); }
 
 std::string Md5(std::string_view bytes) {
   unsigned char digest[EVP_MAX_MD_SIZE];

@@ -6,9 +6,13 @@
 
 namespace millrace {
 
-// Lower-case hexadecimal; both replace the contents of `out`.
+// Lower-case hexadecimal; each replaces the contents of `out`.
 void Md5Hex(std::string_view bytes, std::string& out);
+void Sha1Hex(std::string_view bytes, std::string& out);
+void Sha224Hex(std::string_view bytes, std::string& out);
 void Sha256Hex(std::string_view bytes, std::string& out);
+void Sha384Hex(std::string_view bytes, std::string& out);
+void Sha512Hex(std::string_view bytes, std::string& out);
 
 // As bytes.
 std::string Md5(std::string_view bytes);

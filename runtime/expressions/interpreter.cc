@@ -235,7 +235,7 @@ class Interpreter {
       return one.type == TypeKind::kDecimal;
     });
     for (const auto find : {FindDecimalFunction, FindNumberFunction, FindTextFunction,
-                            FindJsonFunction, FindTimeFunction}) {
+                            FindEncodingFunction, FindJsonFunction, FindTimeFunction}) {
       if (find == FindDecimalFunction && !decimal) continue;
       const FunctionRow row = find(name);
       if (row.call == nullptr) continue;

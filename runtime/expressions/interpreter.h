@@ -30,6 +30,7 @@ struct FunctionRow {
 FunctionRow FindDecimalFunction(std::string_view name);
 FunctionRow FindNumberFunction(std::string_view name);
 FunctionRow FindTextFunction(std::string_view name);
+FunctionRow FindEncodingFunction(std::string_view name);
 FunctionRow FindJsonFunction(std::string_view name);
 FunctionRow FindTimeFunction(std::string_view name);
 
@@ -44,6 +45,8 @@ Datum Bool(bool value);
 Datum Int(DataType type, int64_t value);
 Datum Float(double value);
 Datum Text(DataType type, std::string value);
+// A STRING; of more than 16 MiB, an error of the row.
+absl::StatusOr<Datum> Str(std::string text);
 Datum DecimalOf(DataType type, Int128 unscaled);
 absl::Status RowError(std::string message);
 // As Int, or an error when `value` does not fit the type.

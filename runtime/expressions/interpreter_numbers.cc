@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numbers>
 
 #include "runtime/expressions/interpreter.h"
 
@@ -141,6 +142,8 @@ Result IsIn(const In& in) {
   return saw_null ? Null(TypeKind::kBool) : Bool(false);
 }
 
+Result Cotangent(const In& in) { return Float(1 / std::tan(in[0].float_value)); }
+
 Result Nullif(const In& in) {
   const bool equal = !in[0].is_null && !in[1].is_null && IsEqual(in[0], in[1]);
   return equal ? Null(in.result) : in[0];
@@ -217,6 +220,13 @@ const std::map<std::string_view, FunctionRow>& Functions() {
       {"sin", {Apply<std::sin>}},
       {"cos", {Apply<std::cos>}},
       {"tan", {Apply<std::tan>}},
+      {"cot", {Cotangent}},
+      {"degrees", {[](const In& in) -> Result {
+         return Float(in[0].float_value * (180 / std::numbers::pi));
+       }}},
+      {"radians", {[](const In& in) -> Result {
+         return Float(in[0].float_value * (std::numbers::pi / 180));
+       }}},
       {"asin", {Apply<std::asin>}},
       {"acos", {Apply<std::acos>}},
       {"atan", {Apply<std::atan>}},

@@ -7,7 +7,6 @@
 
 #include <re2/re2.h>
 
-#include "runtime/base/digests.h"
 #include "runtime/expressions/interpreter.h"
 #include "runtime/expressions/text.h"
 
@@ -19,6 +18,15 @@ using In = CallInput;
 using Characters = std::vector<std::string>;
 
 constexpr size_t kBytesMax = size_t{16} << 20;
+
+}  // namespace
+
+Result Str(std::string text) {
+  if (text.size() > kBytesMax) return RowError("the result is longer than 16 MiB");
+  return Text(TypeKind::kString, std::move(text));
+}
+
+namespace {
 
 Characters Split(std::string_view text) {
   Characters characters;
@@ -36,10 +44,6 @@ std::string Join(const Characters& characters, size_t begin, size_t end) {
   return text;
 }
 
-Result Str(std::string text) {
-  if (text.size() > kBytesMax) return RowError("the result is longer than 16 MiB");
-  return Text(TypeKind::kString, std::move(text));
-}
 Result Number(size_t value) { return Int(TypeKind::kInt32, static_cast<int64_t>(value)); }
 
 const std::string& S(const In& in, size_t i) { return in[i].string_value; }
@@ -134,6 +138,50 @@ Result Position(const In& in) {
     }
   }
   return Number(0);
+}
+
+Result Locate(const In& in) {
+  const Characters needle = Split(S(in, 0)), haystack = Split(S(in, 1));
+  const int64_t start = in.size() == 3 ? in[2].int_value : 1;
+  for (size_t at = 0; at + needle.size() <= haystack.size(); ++at) {
+    const bool here =
+        std::equal(needle.begin(), needle.end(), haystack.begin() + static_cast<long>(at));
+    if (start > 0 && static_cast<int64_t>(at) + 1 >= start && here) return Number(at + 1);
+  }
+  return Number(0);
+}
+
+Result Overlay(const In& in) {
+  const Characters text = Split(S(in, 0)), replacement = Split(S(in, 1));
+  const int64_t start = in[2].int_value;
+  const int64_t length =
+      in.size() == 4 ? in[3].int_value : static_cast<int64_t>(replacement.size());
+  if (start < 1 || start > static_cast<int64_t>(text.size())) return in[0];
+  std::string overlaid;
+  for (int64_t i = 0; i < static_cast<int64_t>(text.size()); ++i) {
+    if (i == start - 1) overlaid += S(in, 1);
+    if (i < start - 1 || i - (start - 1) >= length) overlaid += text[static_cast<size_t>(i)];
+  }
+  return Str(overlaid);
+}
+
+Result Translate(const In& in) {
+  const Characters from = Split(S(in, 1)), to = Split(S(in, 2));
+  std::map<std::string, std::string> map;
+  for (size_t i = 0; i < from.size(); ++i) map.insert({from[i], i < to.size() ? to[i] : ""});
+  std::string translated;
+  for (const std::string& character : Split(S(in, 0))) {
+    translated += map.contains(character) ? map[character] : character;
+  }
+  return Str(translated);
+}
+
+Result Elt(const In& in) {
+  const int64_t index = in[0].int_value;
+  if (in[0].is_null || index < 1 || index >= static_cast<int64_t>(in.size())) {
+    return Null(in.result);
+  }
+  return in[static_cast<size_t>(index)];
 }
 
 Result SplitIndex(const In& in) {
@@ -304,6 +352,31 @@ Result RegexpExtract(const In& in) {
   return Str(groups.back().as_string());
 }
 
+// All matches from the left, also empty ones, each behind the one before.
+Result RegexpCount(const In& in) {
+  const RE2 regex(S(in, 1), Quiet());
+  if (!regex.ok()) return RowError("malformed regular expression");
+  const std::string& text = S(in, 0);
+  size_t count = 0;
+  re2::StringPiece match;
+  for (size_t at = 0; regex.Match(text, at, text.size(), RE2::UNANCHORED, &match, 1); ++count) {
+    at = static_cast<size_t>(match.data() - text.data()) + match.size();
+    if (!match.empty()) continue;
+    if (at >= text.size()) return Number(count + 1);
+    at += Split(text.substr(at))[0].size();
+  }
+  return Number(count);
+}
+
+Result RegexpInstr(const In& in) {
+  const RE2 regex(S(in, 1), Quiet());
+  if (!regex.ok()) return RowError("malformed regular expression");
+  const std::string& text = S(in, 0);
+  re2::StringPiece match;
+  if (!regex.Match(text, 0, text.size(), RE2::UNANCHORED, &match, 1)) return Number(0);
+  return Number(Split(text.substr(0, static_cast<size_t>(match.data() - text.data()))).size() + 1);
+}
+
 Result RegexpReplace(const In& in) {
   const RE2 regex(S(in, 1), Quiet());
   if (!regex.ok()) return RowError("malformed regular expression");
@@ -346,6 +419,14 @@ const std::map<std::string_view, FunctionRow>& Functions() {
       {"left", {Left}},
       {"right", {Right}},
       {"position", {Position}},
+      {"instr", {[](const In& in) {
+         const std::vector<Datum> swapped = {in[1], in[0]};
+         return Position({swapped, in.result});
+       }}},
+      {"locate", {Locate}},
+      {"overlay", {Overlay}},
+      {"translate", {Translate}},
+      {"elt", {Elt, false}},
       {"trim", {[](const In& in) { return Trim(in, true, true); }}},
       {"btrim", {[](const In& in) { return Trim(in, true, true); }}},
       {"ltrim", {[](const In& in) { return Trim(in, true, false); }}},
@@ -370,21 +451,13 @@ const std::map<std::string_view, FunctionRow>& Functions() {
              std::string(text.rbegin(), text.rend()).find(std::string(end.rbegin(), end.rend())) ==
              0);
        }}},
-      {"md5", {[](const In& in) {
-         std::string digest;
-         Md5Hex(S(in, 0), digest);
-         return Str(digest);
-       }}},
-      {"sha256", {[](const In& in) {
-         std::string digest;
-         Sha256Hex(S(in, 0), digest);
-         return Str(digest);
-       }}},
       {"like", {[](const In& in) { return LikeResult(in, true); }}},
       {"not_like", {[](const In& in) { return LikeResult(in, false); }}},
       {"regexp", {Regexp}},
       {"regexp_extract", {RegexpExtract}},
       {"regexp_replace", {RegexpReplace}},
+      {"regexp_count", {RegexpCount}},
+      {"regexp_instr", {RegexpInstr}},
       {"similar", {Similar}},
   };
   return *functions;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "runtime/expressions/value.h"
 
@@ -30,6 +31,9 @@ double Exp(double x) { return std::exp(x); }
 double Ln(double x) { return std::log(x); }
 double Log10(double x) { return std::log10(x); }
 double Log2(double x) { return std::log2(x); }
+double Cotangent(double x) { return 1 / std::tan(x); }
+double Degrees(double x) { return x * (180 / std::numbers::pi); }
+double Radians(double x) { return x * (std::numbers::pi / 180); }
 
 BoundKernel Identity() {
   return {[](const KernelInput& in) { return in.arguments[0]; }};
@@ -142,6 +146,9 @@ absl::StatusOr<BoundKernel> MakeMathKernel(const KernelRequest& request) {
   if (name == "ln") return FloatFunction<Ln>();
   if (name == "log10") return FloatFunction<Log10>();
   if (name == "log2") return FloatFunction<Log2>();
+  if (name == "cot") return FloatFunction<Cotangent>();
+  if (name == "degrees") return FloatFunction<Degrees>();
+  if (name == "radians") return FloatFunction<Radians>();
   if (name == "power") return Power();
   if (name == "sign") {
     if (request.result == TypeKind::kFloat64) return FloatFunction<SignOf>();

@@ -6,6 +6,7 @@
 #include <re2/re2.h>
 
 #include "runtime/expressions/text.h"
+#include "runtime/expressions/text_kernels.h"
 #include "runtime/expressions/value.h"
 
 namespace millrace::expressions {
@@ -215,6 +216,51 @@ BoundKernel MakeRegexp() {
           true};
 }
 
+// To INT by f(regex, text).
+template <typename F>
+BoundKernel RegexToInt(F f) {
+  return {[f, cache = std::make_shared<RegexCache>()](const KernelInput& in) {
+            const Argument text(in.arguments[0]), pattern(in.arguments[1]);
+            return FixedLoop<int32_t>(in, TypeKind::kInt32,
+                                      [&](int64_t row, int32_t& out, std::string& error) {
+                                        const RE2* regex = cache->Get(pattern.Text(row), error);
+                                        if (regex == nullptr) return RowOutcome::kError;
+                                        out = f(*regex, text.Text(row));
+                                        return RowOutcome::kValue;
+                                      });
+          },
+          true};
+}
+
+// The first match from the byte `from` on, as offsets of its bytes.
+std::optional<std::pair<size_t, size_t>> MatchFrom(const RE2& regex, std::string_view text,
+                                                   size_t from) {
+  re2::StringPiece match;
+  if (!regex.Match(Piece(text), from, text.size(), RE2::UNANCHORED, &match, 1)) {
+    return std::nullopt;
+  }
+  const auto begin = static_cast<size_t>(match.data() - text.data());
+  return std::pair(begin, begin + match.size());
+}
+
+// Matches do not overlap; an empty one counts, and the next begins a character later.
+int32_t MatchCount(const RE2& regex, std::string_view text) {
+  int32_t count = 0;
+  for (size_t from = 0; from <= text.size();) {
+    const auto match = MatchFrom(regex, text, from);
+    if (!match) break;
+    ++count;
+    const auto [begin, end] = *match;
+    from = begin < end ? end : end + std::max<size_t>(1, OffsetOf(text.substr(end), 1));
+  }
+  return count;
+}
+
+int32_t MatchPlace(const RE2& regex, std::string_view text) {
+  const auto match = MatchFrom(regex, text, 0);
+  return match ? static_cast<int32_t>(CountCharacters(text.substr(0, match->first))) + 1 : 0;
+}
+
 BoundKernel MakeRegexpExtract() {
   return {[cache = std::make_shared<RegexCache>()](const KernelInput& in) {
             const Argument text(in.arguments[0]), pattern(in.arguments[1]);
@@ -330,6 +376,8 @@ absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request) {
   BoundKernel kernel;
   if (name == "regexp") kernel = MakeRegexp();
   if (name == "regexp_extract") kernel = MakeRegexpExtract();
+  if (name == "regexp_count") kernel = RegexToInt(MatchCount);
+  if (name == "regexp_instr") kernel = RegexToInt(MatchPlace);
   if (name == "regexp_replace") kernel = MakeRegexpReplace();
   if (name == "similar") kernel = MakeSimilar();
   if (kernel.run != nullptr) {

@@ -1,5 +1,4 @@
-// Text functions. A character is a code point; in text that is not UTF-8, every byte that is not a
-// continuation byte begins one.
+// Text functions.
 #include <locale.h>
 #include <wctype.h>
 
@@ -7,64 +6,12 @@
 #include <array>
 #include <cstring>
 
-#include "runtime/base/digests.h"
 #include "runtime/expressions/text.h"
+#include "runtime/expressions/text_kernels.h"
 #include "runtime/expressions/value.h"
 
 namespace millrace::expressions {
 namespace {
-
-bool IsContinuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
-
-int64_t CountCharacters(std::string_view text) {
-  int64_t count = 0;
-  for (const char c : text) count += IsContinuation(c) ? 0 : 1;
-  return count;
-}
-
-// Offset of the character with index `index`; the size of the text if it has fewer.
-size_t OffsetOf(std::string_view text, int64_t index) {
-  if (index <= 0) return 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (!IsContinuation(text[i]) && index-- == 0) return i;
-  }
-  return text.size();
-}
-
-// `count` characters from the character `start`.
-std::string_view Characters(std::string_view text, int64_t start, int64_t count) {
-  if (count <= 0) return {};
-  const std::string_view rest = text.substr(OffsetOf(text, start));
-  return rest.substr(0, OffsetOf(rest, count));
-}
-
-// --- Drivers -----------------------------------------------------------------------------------
-
-using Arguments = std::vector<Argument>;
-
-// Strict functions to STRING by f(arguments, row, writer).
-template <typename F>
-BoundKernel TextToText(F f) {
-  return {[f](const KernelInput& in) mutable {
-            const Arguments arguments(in.arguments.begin(), in.arguments.end());
-            return StringLoop(in, TypeKind::kString,
-                              [&](int64_t row, StringWriter& writer, std::string&) {
-                                return f(arguments, row, writer);
-                              });
-          },
-          true};  // The result may become too long.
-}
-
-template <typename F>
-BoundKernel TextToInt(F f) {
-  return {[f](const KernelInput& in) {
-    const Arguments arguments(in.arguments.begin(), in.arguments.end());
-    return FixedLoop<int32_t>(in, TypeKind::kInt32, [&](int64_t row, int32_t& out, std::string&) {
-      out = static_cast<int32_t>(f(arguments, row));
-      return RowOutcome::kValue;
-    });
-  }};
-}
 
 template <typename F>
 BoundKernel TextToBool(F f) {
@@ -75,11 +22,6 @@ BoundKernel TextToBool(F f) {
       return RowOutcome::kValue;
     });
   }};
-}
-
-RowOutcome Put(StringWriter& writer, std::string_view text) {
-  writer.Append(text);
-  return RowOutcome::kValue;
 }
 
 // --- Upper and lower case ----------------------------------------------------------------------
@@ -174,27 +116,28 @@ RowOutcome AppendInitcap(std::string_view text, StringWriter& writer) {
 
 // --- Trim --------------------------------------------------------------------------------------
 
-// `set` is short: it is searched anew for each character.
-bool IsIn(std::string_view character, std::string_view set) {
-  for (size_t i = 0; i < set.size();) {
-    const std::string_view next = Characters(set.substr(i), 0, 1);
-    if (next == character) return true;
-    i += std::max<size_t>(next.size(), 1);
+// The place of a character in `set`, from 0; -1 = it is not there. `set` is short: it is searched
+// anew for each character.
+int64_t IndexIn(std::string_view character, std::string_view set) {
+  for (int64_t index = 0; !set.empty(); ++index) {
+    const std::string_view next = set.substr(0, OffsetOf(set, 1));
+    if (next == character) return index;
+    set.remove_prefix(next.size());
   }
-  return false;
+  return -1;
 }
 
 template <bool kLeft, bool kRight>
 std::string_view Trimmed(std::string_view text, std::string_view set) {
   while (kLeft && !text.empty()) {
     const std::string_view first = Characters(text, 0, 1);
-    if (first.empty() || !IsIn(first, set)) break;
+    if (first.empty() || IndexIn(first, set) < 0) break;
     text.remove_prefix(first.size());
   }
   while (kRight && !text.empty()) {
     size_t begin = text.size() - 1;
     while (begin > 0 && IsContinuation(text[begin])) --begin;
-    if (!IsIn(text.substr(begin), set)) break;
+    if (IndexIn(text.substr(begin), set) < 0) break;
     text.remove_suffix(text.size() - begin);
   }
   return text;
@@ -281,6 +224,31 @@ RowOutcome Repeat(const Arguments& a, int64_t row, StringWriter& writer) {
   return RowOutcome::kValue;
 }
 
+// Replaces `length` characters from the one `start` (from 1).
+RowOutcome Overlay(const Arguments& a, int64_t row, StringWriter& writer) {
+  const std::string_view text = a[0].Text(row), replacement = a[1].Text(row);
+  const int64_t start = a[2].Int(row);
+  const int64_t length = a.size() == 4 ? a[3].Int(row) : CountCharacters(replacement);
+  const std::string_view rest = start < 1 ? "" : text.substr(OffsetOf(text, start - 1));
+  if (rest.empty()) return Put(writer, text);
+  writer.Append(text.substr(0, text.size() - rest.size()));
+  writer.Append(replacement);
+  return Put(writer, rest.substr(OffsetOf(rest, length)));
+}
+
+// Each character of `from` by that of `to` at the same place; without one, it is left out.
+RowOutcome Translate(const Arguments& a, int64_t row, StringWriter& writer) {
+  std::string_view text = a[0].Text(row);
+  const std::string_view from = a[1].Text(row), to = a[2].Text(row);
+  while (!text.empty()) {
+    const std::string_view character = text.substr(0, OffsetOf(text, 1));
+    text.remove_prefix(character.size());
+    const int64_t place = IndexIn(character, from);
+    writer.Append(place < 0 ? character : Characters(to, place, 1));
+  }
+  return RowOutcome::kValue;
+}
+
 RowOutcome Reverse(const Arguments& a, int64_t row, StringWriter& writer) {
   const std::string_view text = a[0].Text(row);
   for (size_t end = text.size(); end > 0;) {
@@ -295,6 +263,13 @@ RowOutcome Reverse(const Arguments& a, int64_t row, StringWriter& writer) {
 int64_t Position(std::string_view needle, std::string_view haystack) {
   const size_t at = haystack.find(needle);
   return at == std::string_view::npos ? 0 : CountCharacters(haystack.substr(0, at)) + 1;
+}
+
+// From the character `start` (from 1) on.
+int64_t Locate(std::string_view needle, std::string_view haystack, int64_t start) {
+  if (start < 1 || start - 1 > CountCharacters(haystack)) return 0;
+  const int64_t found = Position(needle, haystack.substr(OffsetOf(haystack, start - 1)));
+  return found == 0 ? 0 : found + start - 1;
 }
 
 int64_t FirstCode(std::string_view text) {
@@ -333,6 +308,22 @@ Value RunConcatWs(const KernelInput& in) {
                     });
 }
 
+// Not strict: NULLs count only where they are chosen.
+Value RunElt(const KernelInput& in) {
+  const Argument index(in.arguments[0]);
+  const Arguments choices(in.arguments.begin() + 1, in.arguments.end());
+  const KernelInput strict{in.arguments.first(1), in.rows, in.errors};
+  return StringLoop(strict, TypeKind::kString,
+                    [&](int64_t row, StringWriter& writer, std::string&) {
+                      const int64_t chosen = index.Int(row) - 1;
+                      if (chosen < 0 || chosen >= static_cast<int64_t>(choices.size())) {
+                        return RowOutcome::kNull;
+                      }
+                      const Argument& choice = choices[static_cast<size_t>(chosen)];
+                      return choice.IsNull(row) ? RowOutcome::kNull : Put(writer, choice.Text(row));
+                    });
+}
+
 BoundKernel MakeConcat(DataType type) {
   return {[type](const KernelInput& in) {
             const Arguments arguments(in.arguments.begin(), in.arguments.end());
@@ -341,15 +332,6 @@ BoundKernel MakeConcat(DataType type) {
             });
           },
           true};
-}
-
-template <void (*Digest)(std::string_view, std::string&)>
-BoundKernel HexDigest() {
-  return TextToText(
-      [digest = std::string()](const Arguments& a, int64_t row, StringWriter& writer) mutable {
-        Digest(a[0].Text(row), digest);
-        return Put(writer, digest);
-      });
 }
 
 absl::StatusOr<BoundKernel> MakeByteFunction(const KernelRequest& request) {
@@ -365,6 +347,15 @@ absl::StatusOr<BoundKernel> MakeByteFunction(const KernelRequest& request) {
     return TextToInt(
         [](const Arguments& a, int64_t row) { return Position(a[0].Text(row), a[1].Text(row)); });
   }
+  if (name == "instr") {
+    return TextToInt(
+        [](const Arguments& a, int64_t row) { return Position(a[1].Text(row), a[0].Text(row)); });
+  }
+  if (name == "locate") {
+    return TextToInt([](const Arguments& a, int64_t row) {
+      return Locate(a[0].Text(row), a[1].Text(row), a.size() == 3 ? a[2].Int(row) : 1);
+    });
+  }
   if (name == "ascii") {
     return TextToInt([](const Arguments& a, int64_t row) { return FirstCode(a[0].Text(row)); });
   }
@@ -376,8 +367,7 @@ absl::StatusOr<BoundKernel> MakeByteFunction(const KernelRequest& request) {
   }
   if (name == "concat") return MakeConcat(request.result);
   if (name == "concat_ws") return BoundKernel{RunConcatWs, true};
-  if (name == "md5") return HexDigest<Md5Hex>();
-  if (name == "sha256") return HexDigest<Sha256Hex>();
+  if (name == "elt") return BoundKernel{RunElt, true};
   return BoundKernel{};
 }
 
@@ -431,6 +421,8 @@ absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request) {
   if (name == "rpad") return TextToText(Pad<false>);
   if (name == "repeat") return TextToText(Repeat);
   if (name == "reverse") return TextToText(Reverse);
+  if (name == "overlay") return TextToText(Overlay);
+  if (name == "translate") return TextToText(Translate);
   return MakeByteFunction(request);
 }
 

@@ -129,9 +129,9 @@ Value StringWriter::Finish(DataType type, int64_t rows, Validity validity) {
 
 absl::StatusOr<BoundKernel> MakeKernel(const KernelRequest& request) {
   static constexpr absl::StatusOr<BoundKernel> (*kFamilies[])(const KernelRequest&) = {
-      MakeComparisonKernel, MakeDecimalKernel, MakeArithmeticKernel,
-      MakeMathKernel,       MakeStringKernel,  MakePatternKernel,
-      MakeJsonKernel,       MakeTimeKernel,    MakeArrowKernel};
+      MakeComparisonKernel, MakeDecimalKernel,  MakeArithmeticKernel, MakeMathKernel,
+      MakeStringKernel,     MakeEncodingKernel, MakePatternKernel,    MakeJsonKernel,
+      MakeTimeKernel,       MakeArrowKernel};
   for (const auto family : kFamilies) {
     absl::StatusOr<BoundKernel> made = family(request);
     if (!made.ok() || made->run != nullptr) return made;

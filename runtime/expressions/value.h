@@ -80,6 +80,7 @@ absl::StatusOr<BoundKernel> MakeArithmeticKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeMathKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeComparisonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request);
+absl::StatusOr<BoundKernel> MakeEncodingKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeJsonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request);

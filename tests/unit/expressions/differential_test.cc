@@ -165,6 +165,7 @@ class Generator {
                                                   ".", "\\s",      "(?i)HELLO", "[äö]+"};
     static constexpr std::string_view kSimilar[] = {"%l%", "(a|b)%", "_+", "[a-z]*", "%.%", ""};
     static constexpr int64_t kCounts[] = {-5, -1, 0, 1, 2, 3, 7, 20};
+    static constexpr int64_t kSha2[] = {224, 256, 384, 512};
     const std::string& name = call.name;
     if (i == 0 && (name == "extract" || name == "date_trunc")) return Str(Pick(kUnits));
     if (i == 1 && call.arguments[1] == TypeKind::kString && OneIn(20)) {
@@ -181,6 +182,9 @@ class Generator {
     if (i == 2 && (name == "like" || name == "not_like")) return Str(OneIn(9) ? "xy" : "!");
     if (i == 2 && name == "regexp_extract") return Int(static_cast<int64_t>(Below(4)) - 1);
     if (i == 1 && name == "to_timestamp_ltz") return Int(OneIn(9) ? 1 : OneIn(2) ? 3 : 0);
+    if (i == 0 && name == "elt") return Int(Pick(kCounts));
+    if (i == 1 && name == "sha2") return Int(OneIn(5) ? 1 : Pick(kSha2));
+    if (i >= 2 && (name == "locate" || name == "overlay") && !OneIn(5)) return Int(Pick(kCounts));
     if (i == 1 && (name == "repeat" || name.ends_with("pad"))) return Int(Pick(kCounts));
     v1::Expr argument = RandomExpr(call.arguments[i], depth - 1);
     // A malformed literal is refused when it is bound; a computed one fails its rows.
@@ -315,7 +319,10 @@ class Generator {
                                                  "9223372036854775808",
                                                  "NaN",
                                                  "😀é",
-                                                 "the quick brown fox"};
+                                                 "the quick brown fox",
+                                                 "SGVsbG8=",
+                                                 "a+%C3%A4%2",
+                                                 "C3A4"};
     return std::string(Pick(kPool));
   }
 

@@ -269,6 +269,65 @@ TEST(ExpressionTest, TextIsCountedInCharacters) {
           "'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'"}});
 }
 
+TEST(ExpressionTest, TextIsSearchedAndChangedInCharacters) {
+  const auto no = [] { return No(TypeKind::kString); };
+  Check({{Call("instr", {Str("日本語"), Str("語")}), "3"},
+         {Call("strpos", {Str("abc"), Str("")}), "1"},
+         {Call("locate", {Str("b"), Str("äbcb")}), "2"},
+         {Call("locate", {Str("b"), Str("äbcb"), Int(3)}), "4"},
+         {Call("locate", {Str("b"), Str("äbcb"), Int(5)}), "0"},
+         {Call("locate", {Str(""), Str("ab"), Int(3)}), "3"},
+         {Call("locate", {Str(""), Str("ab"), Int(4)}), "0"},
+         {Call("locate", {Str("a"), Str("ab"), Int(0)}), "0"},
+         {Call("overlay", {Str("häuser"), Str("ei"), Int(2), Int(2)}), "'heiser'"},
+         {Call("overlay", {Str("abcdef"), Str("XY"), Int(3)}), "'abXYef'"},
+         {Call("overlay", {Str("abc"), Str("XY"), Int(2), Int(0)}), "'aXYbc'"},
+         {Call("overlay", {Str("abc"), Str("XYZ"), Int(3)}), "'abXYZ'"},
+         {Call("overlay", {Str("abc"), Str("X"), Int(4)}), "'abc'"},
+         {Call("overlay", {Str("abc"), Str("X"), Int(0)}), "'abc'"},
+         {Call("overlay", {Str("abc"), Str("X"), Int(1), Int(kGreatest)}), "'X'"},
+         {Call("translate", {Str("12ä345"), Str("14ä3"), Str("aö")}), "'a2ö5'"},
+         {Call("translate", {Str("aab"), Str("aa"), Str("xy")}), "'xxb'"},
+         {Call("elt", {Int(2), no(), Str("b")}), "'b'"},
+         {Call("elt", {Int(1), no(), Str("b")}), "NULL"},
+         {Call("elt", {Int(3), Str("a"), Str("b")}), "NULL"},
+         {Call("regexp_count", {Str("äbcäb"), Str("äb")}), "2"},
+         {Call("regexp_count", {Str("äb"), Str("")}), "3"},
+         {Call("regexp_count", {Str("aab"), Str("a*")}), "3"},
+         {Call("regexp_instr", {Str("äöb1"), Str("[a-c]")}), "3"},
+         {Call("regexp_instr", {Str("äöb1"), Str("x")}), "0"},
+         {Call("regexp_substr", {Str("ab12c"), Str("[0-9]+")}), "'12'"}});
+}
+
+TEST(ExpressionTest, BytesAreEncodedAndDecoded) {
+  Check(
+      {{Call("sha1", {Str("abc")}), "'a9993e364706816aba3e25717850c26c9cd0d89d'"},
+       {Call("sha224", {Str("abc")}), "'23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7'"},
+       {Call("sha2", {Str("abc"), Int(256)}),
+        "'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'"},
+       {Call("sha2", {Str("abc"), Int(100)}), kErrorText},
+       {Call("hex", {Int(255)}), "'FF'"},
+       {Call("hex", {Int(0)}), "'0'"},
+       {Call("hex", {Int(-1)}), "'FFFFFFFFFFFFFFFF'"},
+       {Call("hex", {Str("ä!")}), "'C3A421'"},
+       {Call("unhex", {Str("c3A4")}), "x'c3a4'"},
+       {Call("unhex", {Str("c3A")}), "NULL"},
+       {Call("unhex", {Str("xx")}), "NULL"},
+       {Call("bin", {Int(6)}), "'110'"},
+       {Call("bin", {Int(0)}), "'0'"},
+       {Call("to_base64", {Str("Hello")}), "'SGVsbG8='"},
+       {Call("from_base64", {Str("SGVsbG8=")}), "'Hello'"},
+       {Call("from_base64", {Str("SGVsbG8")}), "NULL"},
+       {Call("from_base64", {Str("SGVs bG8")}), "NULL"},
+       {Call("from_base64", {Str("SGVsbG..")}), "NULL"},
+       {Call("from_base64", {Str("/w==")}), "NULL"},
+       {Call("from_base64", {Str("")}), "''"},
+       {Call("url_encode", {Str("a b&ä*")}), "'a+b%26%C3%A4*'"},
+       {Call("url_decode", {Str("a+b%26%C3%A4*")}), "'a b&ä*'"},
+       {Call("url_decode", {Str("100%")}), "NULL"},
+       {Call("url_decode", {Str("%FF")}), "NULL"}});
+}
+
 TEST(ExpressionTest, PatternsMatchWholeCharacters) {
   Check({{Call("like", {Str("abc"), Str("a%")}), "TRUE"},
          {Call("like", {Str("abc"), Str("%c")}), "TRUE"},
