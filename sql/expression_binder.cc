@@ -715,7 +715,34 @@ class Binder {
         return Fail(offset, "MR1202", "AT TIME ZONE is not supported", "timestamps are UTC");
       }
     }
+    if ((name == "timestampadd" || name == "timestampdiff") && nodes.size() == 3) {
+      return BindWithUnit(name, nodes, offset);
+    }
     return BindCall(name, nodes, offset);
+  }
+
+  // TIMESTAMPDIFF(DAY, a, b): its unit reads like a column.
+  Bound BindWithUnit(const std::string& name, const std::vector<const json*>& nodes,
+                     int64_t offset) {
+    Bound unit;
+    if (nodes[0]->contains("ColumnRef")) {
+      const std::vector<NamePart> parts = NamePartsOf(tree_, (*nodes[0])["ColumnRef"]);
+      if (parts.size() == 1) unit = StringLiteral(LowerAscii(parts[0].name));
+    } else {
+      unit = Bind(*nodes[0]);
+      if (!unit) return std::nullopt;
+    }
+    constexpr std::string_view kUnits[] = {"millisecond", "second", "minute",  "hour", "day",
+                                           "week",        "month",  "quarter", "year"};
+    if (!unit || !IsStringLiteral(*unit) ||
+        std::find(std::begin(kUnits), std::end(kUnits),
+                  LowerAscii(unit->literal().string_value())) == std::end(kUnits)) {
+      return Fail(offset, "MR1205", Concat(UpperText(name), " begins with a unit"),
+                  Concat("units: ", Join(kUnits, ", ")));
+    }
+    Bound first = Bind(*nodes[1]), second = first ? Bind(*nodes[2]) : std::nullopt;
+    if (!second) return std::nullopt;
+    return Call(name, {*std::move(unit), *std::move(first), *std::move(second)}, offset);
   }
 
   Bound BindDefined(const SqlFunction& function, const std::vector<const json*>& nodes,

@@ -49,8 +49,14 @@ absl::CivilDay MondayOf(absl::CivilDay day) {
 
 Result Extract(std::string_view unit, const Datum& time) {
   const auto [day, us] = PartsOf(time);
-  const auto value = [](int64_t number) { return Int(TypeKind::kInt64, number); };
+  const auto value = [](auto number) {
+    return Int(TypeKind::kInt64, static_cast<int64_t>(number));
+  };
   if (unit == "year") return value(day.year());
+  if (unit == "decade") return value(std::floor(static_cast<double>(day.year()) / 10));
+  if (unit == "century") return value(std::ceil(static_cast<double>(day.year()) / 100));
+  if (unit == "millennium") return value(std::ceil(static_cast<double>(day.year()) / 1000));
+  if (unit == "isoyear") return value((MondayOf(day) + 3).year());
   if (unit == "quarter") return value((day.month() - 1) / 3 + 1);
   if (unit == "month") return value(day.month());
   if (unit == "day") return value(day.day());
@@ -87,6 +93,59 @@ Result DateTrunc(const In& in) {
   }
   if (unit == "year") return MomentOf({absl::CivilDay(absl::CivilYear(day)), 0});
   return absl::InvalidArgumentError("unknown unit");
+}
+
+// Of a unit that has one length.
+const std::map<std::string, __int128>& UnitLengths() {
+  static const auto* lengths = new std::map<std::string, __int128>{
+      {"millisecond", 1'000},      {"second", kSecondUs}, {"minute", 60 * kSecondUs},
+      {"hour", 3'600 * kSecondUs}, {"day", kDayUs},       {"week", 7 * kDayUs}};
+  return *lengths;
+}
+
+int64_t MonthsIn(const std::string& unit) {
+  return unit == "year" ? 12 : unit == "quarter" ? 3 : unit == "month" ? 1 : 0;
+}
+
+// A day that its month lacks is the month's last.
+Result AddMonths(const Datum& time, __int128 months) {
+  if (months > 12 * 600'000 * 12 || months < -12 * 600'000 * 12) {
+    return RowError("timestamp out of range");
+  }
+  const Parts parts = PartsOf(time);
+  const absl::CivilMonth month = absl::CivilMonth(parts.day) + static_cast<int64_t>(months);
+  const absl::CivilDay last = absl::CivilDay(month + 1) - 1;
+  const absl::CivilDay day = absl::CivilDay(month) + (parts.day.day() - 1);
+  return MomentOf({std::min(day, last), parts.us_of_day});
+}
+
+Result TimestampAdd(const In& in) {
+  const std::string unit = LowerAscii(in[0].string_value);
+  const auto length = UnitLengths().find(unit);
+  if (length == UnitLengths().end()) {
+    return AddMonths(in[2], __int128{in[1].int_value} * MonthsIn(unit));
+  }
+  return Checked(in.result, in[2].int_value + in[1].int_value * length->second);
+}
+
+// How many can be added to the earlier one without passing the later one.
+Result TimestampDiff(const In& in) {
+  const std::string unit = LowerAscii(in[0].string_value);
+  const auto length = UnitLengths().find(unit);
+  if (length != UnitLengths().end()) {
+    return Checked(in.result, (__int128{in[2].int_value} - in[1].int_value) / length->second);
+  }
+  const bool forward = in[1].int_value <= in[2].int_value;
+  const Datum &early = in[forward ? 1 : 2], &late = in[forward ? 2 : 1];
+  const auto passes = [&](int64_t count) {
+    const Result later = AddMonths(early, __int128{count} * MonthsIn(unit));
+    return !later.ok() || later->int_value > late.int_value;
+  };
+  int64_t count = 0;
+  for (int64_t step = int64_t{1} << 23; step > 0; step /= 2) {
+    if (!passes(count + step)) count += step;
+  }
+  return Int(in.result, forward ? count : -count);
 }
 
 std::string Padded(int64_t value, int width) {
@@ -232,6 +291,26 @@ Result ToTimestampLtz(const In& in) {
   const int64_t precision = in[1].int_value;
   if (precision != 0 && precision != 3) return RowError("precision is neither 0 nor 3");
   return Checked(in.result, __int128{in[0].int_value} * (precision == 0 ? 1'000'000 : 1'000));
+}
+
+Result FromUnixtime(const In& in) {
+  const Result moment = Checked(TypeKind::kTimestamp, in[0].int_value * kSecondUs);
+  if (!moment.ok()) return moment;
+  const Datum pattern = in.size() == 2 ? in[1] : Text(TypeKind::kString, "yyyy-MM-dd HH:mm:ss");
+  const std::vector<Datum> arguments = {*moment, pattern};
+  return DateFormat({arguments, in.result});
+}
+
+Result ToDate(const In& in) {
+  const Result moment = ToTimestamp(in);
+  if (!moment.ok()) return moment;
+  return moment->is_null ? Null(in.result) : Int(in.result, PartsOf(*moment).day - kEpochDay);
+}
+
+Result UnixTimestamp(const In& in) {
+  const Result moment = ToTimestamp(in);
+  if (!moment.ok()) return moment;
+  return moment->is_null ? Null(in.result) : Extract("epoch", *moment);
 }
 
 // --- Casts -------------------------------------------------------------------------------------
@@ -394,6 +473,15 @@ const std::map<std::string_view, FunctionRow>& Functions() {
       {"extract_second", {[](const In& in) { return Extract("second", in[0]); }}},
       {"extract_millisecond", {[](const In& in) { return Extract("millisecond", in[0]); }}},
       {"extract_epoch", {[](const In& in) { return Extract("epoch", in[0]); }}},
+      {"extract_century", {[](const In& in) { return Extract("century", in[0]); }}},
+      {"extract_decade", {[](const In& in) { return Extract("decade", in[0]); }}},
+      {"extract_isoyear", {[](const In& in) { return Extract("isoyear", in[0]); }}},
+      {"extract_millennium", {[](const In& in) { return Extract("millennium", in[0]); }}},
+      {"timestampadd", {TimestampAdd}},
+      {"timestampdiff", {TimestampDiff}},
+      {"from_unixtime", {FromUnixtime}},
+      {"to_date", {ToDate}},
+      {"unix_timestamp", {UnixTimestamp}},
       {"date_trunc", {DateTrunc}},
       {"date_format", {DateFormat}},
       {"to_timestamp", {ToTimestamp}},

@@ -1,6 +1,7 @@
 // Fields of dates and timestamps, truncation, formatting and parsing by pattern.
 #include <limits>
 #include <memory>
+#include <span>
 
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/text.h"
@@ -25,6 +26,10 @@ int64_t IsoWeek(int64_t days) {
 
 // Fields of day `day` and `time` microseconds into it.
 int64_t Year(int64_t day, int64_t) { return CivilFromDays(day).year; }
+int64_t Decade(int64_t day, int64_t) { return FloorDiv(CivilFromDays(day).year, 10); }
+int64_t Century(int64_t day, int64_t) { return FloorDiv(CivilFromDays(day).year - 1, 100) + 1; }
+int64_t Millennium(int64_t day, int64_t) { return FloorDiv(CivilFromDays(day).year - 1, 1000) + 1; }
+int64_t Isoyear(int64_t day, int64_t) { return CivilFromDays(day - IsoWeekday(day) + 4).year; }
 int64_t Quarter(int64_t day, int64_t) { return (CivilFromDays(day).month + 2) / 3; }
 int64_t Month(int64_t day, int64_t) { return CivilFromDays(day).month; }
 int64_t Week(int64_t day, int64_t) { return IsoWeek(day); }
@@ -57,17 +62,21 @@ Value RunExtract(const KernelInput& in) {
   return writer.Finish(TypeKind::kInt64, in.rows, IntersectValidity({&from, 1}, in.rows));
 }
 
-struct ExtractEntry {
+struct UnitEntry {
   std::string_view unit;
   Value (*run)(const KernelInput&);
 };
-constexpr ExtractEntry kExtract[] = {
+constexpr UnitEntry kExtract[] = {
+    {"century", RunExtract<Century>},
     {"day", RunExtract<Day>},
+    {"decade", RunExtract<Decade>},
     {"dow", RunExtract<Dow>},
     {"doy", RunExtract<Doy>},
     {"epoch", RunExtract<Epoch>},
     {"hour", RunExtract<Hour>},
     {"isodow", RunExtract<Isodow>},
+    {"isoyear", RunExtract<Isoyear>},
+    {"millennium", RunExtract<Millennium>},
     {"millisecond", RunExtract<Millisecond>},
     {"minute", RunExtract<Minute>},
     {"month", RunExtract<Month>},
@@ -115,11 +124,7 @@ Value RunTruncate(const KernelInput& in) {
                             });
 }
 
-struct TruncateEntry {
-  std::string_view unit;
-  Value (*run)(const KernelInput&);
-};
-constexpr TruncateEntry kTruncate[] = {
+constexpr UnitEntry kTruncate[] = {
     {"millisecond", RunTruncate<TruncateToStep<1000>>},
     {"second", RunTruncate<TruncateToStep<kSecondUs>>},
     {"minute", RunTruncate<TruncateToStep<kMinuteUs>>},
@@ -131,9 +136,97 @@ constexpr TruncateEntry kTruncate[] = {
     {"year", RunTruncate<TruncateToMonths<12>>},
 };
 
-// The unit of extract and date_trunc must be known when the expression is bound.
-template <typename Entries>
-absl::StatusOr<BoundKernel> ByUnit(const KernelRequest& request, const Entries& entries,
+// --- timestampadd, timestampdiff ----------------------------------------------------------------
+
+// Timestamps have no more months.
+constexpr int64_t kMonthsMax = int64_t{12} * 600'000;
+
+// The day so many months later; in a month that has no such day, its last one.
+int64_t AddMonths(int64_t day, int64_t months) {
+  const CivilDate date = CivilFromDays(day);
+  const int64_t month = date.year * 12 + date.month - 1 + months;
+  const int64_t year = FloorDiv(month, 12);
+  const int month_of_year = static_cast<int>(FloorMod(month, 12)) + 1;
+  int day_of_month = date.day;
+  while (!IsCivilDate(year, month_of_year, day_of_month)) --day_of_month;
+  return DaysFromCivil(year, month_of_year, day_of_month);
+}
+
+// Whole months from `from` to `to`, which is not before it.
+int64_t MonthsBetween(int64_t from, int64_t to) {
+  const CivilDate begin = CivilFromDays(DayOf(from)), end = CivilFromDays(DayOf(to));
+  const int64_t months = (end.year - begin.year) * 12 + end.month - begin.month;
+  const int64_t day = AddMonths(DayOf(from), months);
+  const bool is_past =
+      day > DayOf(to) || (day == DayOf(to) && FloorMod(from, kDayUs) > FloorMod(to, kDayUs));
+  return is_past ? months - 1 : months;
+}
+
+template <int64_t kStepUs>
+struct Steps {
+  static bool Add(int64_t us, int64_t count, int64_t& out) {
+    int64_t length;
+    return !__builtin_mul_overflow(count, kStepUs, &length) &&
+           !__builtin_add_overflow(us, length, &out);
+  }
+  static int64_t Between(int64_t from, int64_t to) {
+    return static_cast<int64_t>((static_cast<Int128>(to) - from) / kStepUs);
+  }
+};
+
+template <int kMonths>
+struct Months {
+  static bool Add(int64_t us, int64_t count, int64_t& out) {
+    if (count > kMonthsMax || count < -kMonthsMax) return false;
+    const int64_t day = AddMonths(DayOf(us), count * kMonths);
+    return !__builtin_mul_overflow(day, kDayUs, &out) &&
+           !__builtin_add_overflow(out, FloorMod(us, kDayUs), &out);
+  }
+  static int64_t Between(int64_t from, int64_t to) {
+    return (from <= to ? MonthsBetween(from, to) : -MonthsBetween(to, from)) / kMonths;
+  }
+};
+
+template <typename Unit>
+Value RunAdd(const KernelInput& in) {
+  const Argument count(in.arguments[1]), time(in.arguments[2]);
+  return FixedLoop<int64_t>(in, TypeKind::kTimestamp,
+                            [&](int64_t row, int64_t& out, std::string& error) {
+                              if (Unit::Add(time.Int(row), count.Int(row), out)) {
+                                return RowOutcome::kValue;
+                              }
+                              out = 0;
+                              error = "timestamp out of range";
+                              return RowOutcome::kError;
+                            });
+}
+
+template <typename Unit>
+Value RunBetween(const KernelInput& in) {
+  const Argument from(in.arguments[1]), to(in.arguments[2]);
+  return FixedLoop<int64_t>(in, TypeKind::kInt64, [&](int64_t row, int64_t& out, std::string&) {
+    out = Unit::Between(from.Int(row), to.Int(row));
+    return RowOutcome::kValue;
+  });
+}
+
+constexpr UnitEntry kAdd[] = {
+    {"millisecond", RunAdd<Steps<1000>>}, {"second", RunAdd<Steps<kSecondUs>>},
+    {"minute", RunAdd<Steps<kMinuteUs>>}, {"hour", RunAdd<Steps<kHourUs>>},
+    {"day", RunAdd<Steps<kDayUs>>},       {"week", RunAdd<Steps<7 * kDayUs>>},
+    {"month", RunAdd<Months<1>>},         {"quarter", RunAdd<Months<3>>},
+    {"year", RunAdd<Months<12>>},
+};
+constexpr UnitEntry kBetween[] = {
+    {"millisecond", RunBetween<Steps<1000>>}, {"second", RunBetween<Steps<kSecondUs>>},
+    {"minute", RunBetween<Steps<kMinuteUs>>}, {"hour", RunBetween<Steps<kHourUs>>},
+    {"day", RunBetween<Steps<kDayUs>>},       {"week", RunBetween<Steps<7 * kDayUs>>},
+    {"month", RunBetween<Months<1>>},         {"quarter", RunBetween<Months<3>>},
+    {"year", RunBetween<Months<12>>},
+};
+
+// The unit, the first argument, must be known when the expression is bound.
+absl::StatusOr<BoundKernel> ByUnit(const KernelRequest& request, std::span<const UnitEntry> entries,
                                    bool can_fail) {
   const Value* literal = request.literals[0];
   if (literal == nullptr || literal->column.IsNull(0)) {
@@ -141,7 +234,7 @@ absl::StatusOr<BoundKernel> ByUnit(const KernelRequest& request, const Entries& 
   }
   const std::string unit = LowerAscii(literal->column.StringAt(0));
   std::string known;
-  for (const auto& entry : entries) {
+  for (const UnitEntry& entry : entries) {
     if (entry.unit == unit) return BoundKernel{entry.run, can_fail};
     known += Text(known.empty() ? "" : ", ", entry.unit);
   }
@@ -175,49 +268,103 @@ absl::Status CheckPatternLiteral(const KernelRequest& request) {
   return TimePattern::Compile(literal->column.StringAt(0)).status();
 }
 
+RowOutcome Print(int64_t us, const absl::StatusOr<TimePattern>& pattern, StringWriter& writer,
+                 std::string& error) {
+  if (!pattern.ok()) {
+    error = MessageOf(pattern.status());
+    return RowOutcome::kError;
+  }
+  char* out = writer.Room(pattern->size_max());
+  if (out != nullptr) writer.GiveBack(out + pattern->size_max(), pattern->Print(us, out));
+  return RowOutcome::kValue;
+}
+
 BoundKernel MakeDateFormat() {
   return {[cache = std::make_shared<PatternCache>()](const KernelInput& in) {
             const Argument time(in.arguments[0]), pattern(in.arguments[1]);
             return StringLoop(
                 in, TypeKind::kString, [&](int64_t row, StringWriter& writer, std::string& error) {
+                  return Print(time.Int(row), cache->Get(pattern.Text(row)), writer, error);
+                });
+          },
+          true};
+}
+
+BoundKernel MakeFromUnixtime() {
+  return {[cache = std::make_shared<PatternCache>()](const KernelInput& in) {
+            const Argument seconds(in.arguments[0]), pattern(in.arguments.back());
+            const bool has_pattern = in.arguments.size() == 2;
+            return StringLoop(
+                in, TypeKind::kString, [&](int64_t row, StringWriter& writer, std::string& error) {
+                  int64_t us = 0;
+                  if (__builtin_mul_overflow(seconds.Int(row), kSecondUs, &us)) {
+                    error = "timestamp out of range";
+                    return RowOutcome::kError;
+                  }
+                  const auto& compiled =
+                      cache->Get(has_pattern ? pattern.Text(row) : "yyyy-MM-dd HH:mm:ss");
+                  return Print(us, compiled, writer, error);
+                });
+          },
+          true};
+}
+
+// What becomes of a moment that text says.
+struct AsMoment {
+  using Type = int64_t;
+  static constexpr TypeKind kKind = TypeKind::kTimestamp;
+  static Type Of(int64_t us) { return us; }
+};
+struct AsDate {
+  using Type = int32_t;
+  static constexpr TypeKind kKind = TypeKind::kDate;
+  static Type Of(int64_t us) { return static_cast<int32_t>(DayOf(us)); }
+};
+struct AsEpoch {
+  using Type = int64_t;
+  static constexpr TypeKind kKind = TypeKind::kInt64;
+  static Type Of(int64_t us) { return FloorDiv(us, kSecondUs); }
+};
+
+// By the pattern of the second argument.
+template <typename As>
+BoundKernel MakeParse() {
+  return {[cache = std::make_shared<PatternCache>()](const KernelInput& in) {
+            const Argument text(in.arguments[0]), pattern(in.arguments[1]);
+            return FixedLoop<typename As::Type>(
+                in, As::kKind, [&](int64_t row, typename As::Type& out, std::string& error) {
                   const auto& compiled = cache->Get(pattern.Text(row));
                   if (!compiled.ok()) {
                     error = MessageOf(compiled.status());
                     return RowOutcome::kError;
                   }
-                  char* out = writer.Room(compiled->size_max());
-                  if (out == nullptr) return RowOutcome::kValue;
-                  writer.GiveBack(out + compiled->size_max(), compiled->Print(time.Int(row), out));
+                  int64_t us = 0;
+                  if (!compiled->Parse(text.Text(row), us)) return RowOutcome::kNull;
+                  out = As::Of(us);
                   return RowOutcome::kValue;
                 });
           },
           true};
 }
 
-BoundKernel MakeToTimestamp() {
-  return {[cache = std::make_shared<PatternCache>()](const KernelInput& in) {
-            const Argument text(in.arguments[0]), pattern(in.arguments[1]);
-            return FixedLoop<int64_t>(
-                in, TypeKind::kTimestamp, [&](int64_t row, int64_t& out, std::string& error) {
-                  const auto& compiled = cache->Get(pattern.Text(row));
-                  if (!compiled.ok()) {
-                    error = MessageOf(compiled.status());
-                    return RowOutcome::kError;
-                  }
-                  return compiled->Parse(text.Text(row), out) ? RowOutcome::kValue
-                                                              : RowOutcome::kNull;
-                });
-          },
-          true};
+template <typename As>
+Value RunParse(const KernelInput& in) {
+  const Argument text(in.arguments[0]);
+  return FixedLoop<typename As::Type>(in, As::kKind,
+                                      [&](int64_t row, typename As::Type& out, std::string&) {
+                                        int64_t us = 0;
+                                        if (!ParseTimestamp(text.Text(row), us))
+                                          return RowOutcome::kNull;
+                                        out = As::Of(us);
+                                        return RowOutcome::kValue;
+                                      });
 }
 
-Value RunToTimestamp(const KernelInput& in) {
-  const Argument text(in.arguments[0]);
-  return FixedLoop<int64_t>(in, TypeKind::kTimestamp, [&](int64_t row, int64_t& out, std::string&) {
-    if (ParseTimestamp(text.Text(row), out)) return RowOutcome::kValue;
-    out = 0;
-    return RowOutcome::kNull;
-  });
+template <typename As>
+absl::StatusOr<BoundKernel> MakeParse(const KernelRequest& request) {
+  if (request.types.size() == 1) return BoundKernel{RunParse<As>};
+  MILLRACE_RETURN_IF_ERROR(CheckPatternLiteral(request));
+  return MakeParse<As>();
 }
 
 Value RunToTimestampLtz(const KernelInput& in) {
@@ -243,8 +390,10 @@ absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request) {
   std::string_view name = request.name;
   if (name == "extract") return ByUnit(request, kExtract, false);
   if (name == "date_trunc") return ByUnit(request, kTruncate, true);
+  if (name == "timestampadd") return ByUnit(request, kAdd, true);
+  if (name == "timestampdiff") return ByUnit(request, kBetween, false);
   if (TakePrefix(name, "extract_")) {
-    for (const ExtractEntry& entry : kExtract) {
+    for (const UnitEntry& entry : kExtract) {
       if (entry.unit == name) return BoundKernel{entry.run};
     }
     return BoundKernel{};
@@ -253,11 +402,13 @@ absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request) {
     MILLRACE_RETURN_IF_ERROR(CheckPatternLiteral(request));
     return MakeDateFormat();
   }
-  if (name == "to_timestamp" && request.types.size() == 2) {
-    MILLRACE_RETURN_IF_ERROR(CheckPatternLiteral(request));
-    return MakeToTimestamp();
+  if (name == "from_unixtime") {
+    if (request.types.size() == 2) MILLRACE_RETURN_IF_ERROR(CheckPatternLiteral(request));
+    return MakeFromUnixtime();
   }
-  if (name == "to_timestamp") return BoundKernel{RunToTimestamp};
+  if (name == "to_timestamp") return MakeParse<AsMoment>(request);
+  if (name == "to_date") return MakeParse<AsDate>(request);
+  if (name == "unix_timestamp") return MakeParse<AsEpoch>(request);
   if (name == "to_timestamp_ltz") return BoundKernel{RunToTimestampLtz, true};
   return BoundKernel{};
 }

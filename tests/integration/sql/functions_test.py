@@ -100,6 +100,22 @@ TEXTS = [
 TIMES = [
     *[f"EXTRACT({unit} FROM t)" for unit in
       ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "ISODOW", "HOUR", "MINUTE")],
+    *[f"EXTRACT({unit} FROM t)" for unit in ("DECADE", "CENTURY", "MILLENNIUM", "ISOYEAR")],
+    *[(f"TIMESTAMPADD({unit}, MOD(a, 100), t)", f"t + MOD(a, 100) * INTERVAL '{length}'") for unit, length in
+      [("SECOND", "1 second"), ("MINUTE", "1 minute"), ("HOUR", "1 hour"), ("DAY", "1 day"),
+       ("WEEK", "7 days"), ("MONTH", "1 month"), ("QUARTER", "3 months"), ("YEAR", "1 year")]],
+    *[(f"TIMESTAMPDIFF({unit}, TIMESTAMP '2020-01-15 06:00:00', t)",
+       f"trunc(EXTRACT(EPOCH FROM t - TIMESTAMP '2020-01-15 06:00:00') / {length})")
+      for unit, length in [("SECOND", 1), ("MINUTE", 60), ("HOUR", 3600), ("DAY", 86400),
+                           ("WEEK", 604800)]],
+    *[(f"TIMESTAMPDIFF({unit}, TIMESTAMP '2020-01-15 06:00:00', t)",
+       "trunc((EXTRACT(YEAR FROM age(t, TIMESTAMP '2020-01-15 06:00:00')) * 12 + "
+       f"EXTRACT(MONTH FROM age(t, TIMESTAMP '2020-01-15 06:00:00'))) / {months})")
+      for unit, months in [("MONTH", 1), ("QUARTER", 3), ("YEAR", 12)]],
+    ("FROM_UNIXTIME(n / 1000)",
+     "to_char(to_timestamp(n / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"),
+    ("UNIX_TIMESTAMP(CAST(t AS STRING))", "floor(EXTRACT(EPOCH FROM t))"),
+    ("CAST(TO_DATE(DATE_FORMAT(t, 'dd.MM.yyyy'), 'dd.MM.yyyy') AS STRING)", "t::date::text"),
     ("EXTRACT(SECOND FROM t)", "floor(EXTRACT(SECOND FROM t))"),
     ("EXTRACT(DOW FROM t)", "EXTRACT(DOW FROM t) + 1"),
     ("EXTRACT(EPOCH FROM t)", "floor(EXTRACT(EPOCH FROM t))"),

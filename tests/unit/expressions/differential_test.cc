@@ -165,12 +165,19 @@ class Generator {
                                                   ".", "\\s",      "(?i)HELLO", "[äö]+"};
     static constexpr std::string_view kSimilar[] = {"%l%", "(a|b)%", "_+", "[a-z]*", "%.%", ""};
     static constexpr int64_t kCounts[] = {-5, -1, 0, 1, 2, 3, 7, 20};
+    static constexpr int64_t kSeconds[] = {0, -1, 1'709'210'096, -62'135'596'800, 5'000'000'000};
     static constexpr int64_t kSha2[] = {224, 256, 384, 512};
     const std::string& name = call.name;
-    if (i == 0 && (name == "extract" || name == "date_trunc")) return Str(Pick(kUnits));
+    const bool is_parsed = name == "to_timestamp" || name == "to_date" || name == "unix_timestamp";
+    const bool has_time_pattern = is_parsed || name == "date_format" || name == "from_unixtime";
+    const bool has_unit =
+        name == "extract" || name == "date_trunc" || name.starts_with("timestamp");
+    if (i == 0 && has_unit) return Str(Pick(kUnits));
+    if (i == 1 && name == "timestampadd" && !OneIn(4)) return Int(Pick(kCounts));
+    if (i == 0 && name == "from_unixtime" && !OneIn(4)) return Int(Pick(kSeconds));
     if (i == 1 && call.arguments[1] == TypeKind::kString && OneIn(20)) {
       // Rarely anything at all, even as a pattern.
-    } else if (i == 1 && (name == "date_format" || name == "to_timestamp")) {
+    } else if (i == 1 && has_time_pattern) {
       return Str(Pick(kFormats));
     } else if (i == 1 && (name == "like" || name == "not_like")) {
       return Str(Pick(kLike));
@@ -188,8 +195,8 @@ class Generator {
     if (i == 1 && (name == "repeat" || name.ends_with("pad"))) return Int(Pick(kCounts));
     v1::Expr argument = RandomExpr(call.arguments[i], depth - 1);
     // A malformed literal is refused when it is bound; a computed one fails its rows.
-    const bool is_pattern = i == 1 && (name.starts_with("regexp") || name == "similar" ||
-                                       name == "date_format" || name == "to_timestamp");
+    const bool is_pattern =
+        i == 1 && (name.starts_with("regexp") || name == "similar" || has_time_pattern);
     return is_pattern && argument.has_literal()
                ? Ref(ColumnId(TypeKind::kString), TypeKind::kString)
                : argument;

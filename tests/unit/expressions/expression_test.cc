@@ -58,8 +58,9 @@ class Columns {
     }
     if (expr.has_call()) {
       // Units must stay literals.
-      const bool unit =
-          expr.call().function() == "extract" || expr.call().function() == "date_trunc";
+      const std::string& function = expr.call().function();
+      const bool unit = function == "extract" || function == "date_trunc" ||
+                        function == "timestampadd" || function == "timestampdiff";
       for (int i = unit ? 1 : 0; i < expr.call().arguments_size(); ++i) {
         *lifted.mutable_call()->mutable_arguments(i) = Lift(expr.call().arguments(i));
       }
@@ -426,6 +427,44 @@ TEST(ExpressionTest, TimesFollowTheCivilCalendar) {
           kErrorText}});
 }
 
+TEST(ExpressionTest, TimesAreApartInWholeUnits) {
+  const auto add = [](std::string_view unit, int64_t n, std::string_view time) {
+    return Call("timestampadd", {Str(unit), Int(n), Timestamp(time)});
+  };
+  const auto diff = [](std::string_view unit, std::string_view a, std::string_view b) {
+    return Call("timestampdiff", {Str(unit), Timestamp(a), Timestamp(b)});
+  };
+  Check({{add("MONTH", 1, "2024-01-31 10:00:00"), "TIMESTAMP '2024-02-29 10:00:00.000000'"},
+         {add("year", -1, "2024-02-29 00:00:00"), "TIMESTAMP '2023-02-28 00:00:00.000000'"},
+         {add("quarter", 2, "2023-08-31 00:00:00"), "TIMESTAMP '2024-02-29 00:00:00.000000'"},
+         {add("week", -1, "2024-01-03 00:00:01"), "TIMESTAMP '2023-12-27 00:00:01.000000'"},
+         {add("second", kGreatest, "2024-01-01"), kErrorText},
+         {add("year", 300'000, "2024-01-01"), kErrorText},
+         {diff("month", "2024-01-31 10:00:00", "2024-02-29 10:00:00"), "1"},
+         {diff("month", "2024-01-31 10:00:00", "2024-02-29 09:59:59"), "0"},
+         {diff("month", "2024-02-15 10:00:00", "2024-01-15 12:00:00"), "0"},
+         {diff("month", "2024-02-15 12:00:00", "2024-01-15 12:00:00"), "-1"},
+         {diff("year", "2020-02-29", "2024-02-28"), "3"},
+         {diff("day", "2024-02-28 12:00:00", "2024-03-01 11:00:00"), "1"},
+         {diff("hour", "2024-01-01 02:00:00", "2024-01-01 00:30:00"), "-1"},
+         {diff("second", "1969-12-31 23:59:59.5", "1970-01-01 00:00:00.4"), "0"},
+         {Call("extract_century", {Date("2000-12-31")}), "20"},
+         {Call("extract_century", {Date("2001-01-01")}), "21"},
+         {Call("extract_millennium", {Date("2001-01-01")}), "3"},
+         {Call("extract_decade", {Date("2019-06-01")}), "201"},
+         {Call("extract_isoyear", {Date("2021-01-03")}), "2020"},
+         {Call("from_unixtime", {Int(1'709'210'096)}), "'2024-02-29 12:34:56'"},
+         {Call("from_unixtime", {Int(-1), Str("yyyy/MM/dd")}), "'1969/12/31'"},
+         {Call("from_unixtime", {Int(kGreatest)}), kErrorText},
+         {Call("unix_timestamp", {Str("2024-02-29 12:34:56.9")}), "1709210096"},
+         {Call("unix_timestamp", {Str("1969-12-31 23:59:59.5")}), "-1"},
+         {Call("unix_timestamp", {Str("29.2.2024"), Str("d.M.yyyy")}), "1709164800"},
+         {Call("unix_timestamp", {Str("30.2.2024"), Str("d.M.yyyy")}), "NULL"},
+         {Call("to_date", {Str("2024-02-29")}), "DATE '2024-02-29'"},
+         {Call("to_date", {Str("29.02.24"), Str("dd.MM.yy")}), "DATE '2024-02-29'"},
+         {Call("to_date", {Str("2023-02-29")}), "NULL"}});
+}
+
 TEST(ExpressionTest, CastsAreStrict) {
   const DataType i64 = TypeKind::kInt64, i32 = TypeKind::kInt32, f64 = TypeKind::kFloat64;
   const DataType str = TypeKind::kString, ts = TypeKind::kTimestamp;
@@ -493,8 +532,9 @@ TEST(ExpressionTest, BindingRefusesWhatDoesNotFit) {
   v1::Expr mixed = Call("add", {Int(1), Int(2)});
   *mixed.mutable_call()->mutable_arguments(0) = Int32(1);
   EXPECT_EQ(message(mixed), "argument 1 of add is INT, not BIGINT");
-  EXPECT_NE(message(Call("extract", {Str("hourz"), Timestamp("2024-01-01")})).find("known are day"),
-            std::string::npos);
+  EXPECT_NE(
+      message(Call("extract", {Str("hourz"), Timestamp("2024-01-01")})).find("known are century"),
+      std::string::npos);
   EXPECT_NE(message(Call("regexp", {Str("a"), Str("(")})).find("malformed"), std::string::npos);
   EXPECT_EQ(message(Cast(Date("2024-01-01"), TypeKind::kInt64)), "cannot cast DATE to BIGINT");
   v1::Expr deep = Int(1);
