@@ -4,9 +4,11 @@
 #include <set>
 #include <utility>
 
+#include "runtime/base/check.h"
 #include "runtime/base/text.h"
 #include "sql/node_compiler.h"
 #include "sql/query/query_planner.h"
+#include "sql/type_names.h"
 
 namespace millrace {
 namespace {
@@ -85,6 +87,12 @@ void NoteBounds(const v1::Expr& condition, const std::set<uint32_t>& left_times,
   if (equal || at_least == turned) bounds->Bound(false, apart);
 }
 
+// Of two columns that have a common type.
+v1::Expr Equality(v1::Expr a, v1::Expr b) {
+  MILLRACE_CHECK(MakeSameType(a, b));
+  return TestExpr("eq", {std::move(a), std::move(b)});
+}
+
 }  // namespace
 
 std::optional<std::pair<v1::Expr, v1::Expr>> SidesOfEquality(
@@ -139,11 +147,16 @@ void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationC
 
 QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json* where,
                                              const Json& select, const Block& block, Outer* outer) {
-  std::vector<Relation> items;
-  std::vector<const Json*> texts;
+  FromList list;
+  Star star;
   for (const Json& node : from_clause) {
-    if (!Flatten(node, block, {&select, where}, &items, &texts)) return std::nullopt;
+    const auto more = Flatten(node, block, {&select, where}, &list);
+    if (!more) return std::nullopt;
+    star.insert(star.end(), more->begin(), more->end());
   }
+  std::vector<Relation>& items = list.items;
+  std::vector<const Json*>& texts = list.conditions;
+  if (!list.equals.empty()) PlaceColumns(star, items);
   std::vector<SubqueryTest> tests;
   if (where != nullptr) SplitWhere(*where, &texts, &tests);
   const auto with_scalars = std::stable_partition(
@@ -178,6 +191,12 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   }
   std::vector<v1::Expr> conditions;
   if (!BindConditions(texts, columns, block, &conditions, outer)) return std::nullopt;
+  for (const auto& [left, right] : list.equals) {
+    const auto column_of = [&](const ColumnPlace& at) {
+      return MoveIds(ColumnExpr(items[at.item].columns[at.column]), offsets[at.item]);
+    };
+    conditions.push_back(Equality(column_of(left), column_of(right)));
+  }
   std::set<uint32_t> read;
   if (outer != nullptr) read = ColumnIdsOf(outer->conditions);
   for (const auto& [key, value] : select.items()) {
@@ -297,34 +316,107 @@ QueryPlanner::Planned QueryPlanner::Narrow(const Relation& item, const std::set<
 }
 
 // Inner joins and commas become one list; other joins are items of it.
-bool QueryPlanner::Flatten(const Json& node, const Block& block, std::vector<const Json*> readers,
-                           std::vector<Relation>* items, std::vector<const Json*>* conditions) {
-  if (node.contains("JoinExpr") &&
-      node["JoinExpr"].value("jointype", "JOIN_INNER") == "JOIN_INNER") {
+std::optional<QueryPlanner::Star> QueryPlanner::Flatten(const Json& node, const Block& block,
+                                                        std::vector<const Json*> readers,
+                                                        FromList* list) {
+  const bool is_join = node.contains("JoinExpr");
+  const bool is_as_of = is_join && IsAsOf(node["JoinExpr"]["rarg"], block);
+  if (is_join && !is_as_of && node["JoinExpr"].value("jointype", "JOIN_INNER") == "JOIN_INNER") {
     const Json& join = node["JoinExpr"];
-    if (join.contains("usingClause") || join.value("isNatural", false)) {
-      Problem("MR1202", "USING and NATURAL are not supported", "write ON a.id = b.id",
-              static_cast<int64_t>(PlaceOf(block, node)));
-      return false;
-    }
-    if (IsAsOf(join["rarg"], block)) {
-      Planned item = PlanAsOf(join, block, readers);
-      if (item) items->push_back(*std::move(item));
-      return item.has_value();
-    }
     if (join.contains("quals")) readers.push_back(&join["quals"]);
-    if (!Flatten(join["larg"], block, readers, items, conditions) ||
-        !Flatten(join["rarg"], block, readers, items, conditions)) {
-      return false;
+    const auto left = Flatten(join["larg"], block, readers, list);
+    const auto right = left ? Flatten(join["rarg"], block, readers, list) : std::nullopt;
+    if (!right) return std::nullopt;
+    if (join.contains("quals")) list->conditions.push_back(&join["quals"]);
+    const auto columns_of = [list](const Star& star) {
+      std::vector<RelationColumn> columns;
+      for (const ColumnPlace& at : star) columns.push_back(list->items[at.item].columns[at.column]);
+      return columns;
+    };
+    const auto merged = MergedColumns(join, columns_of(*left), columns_of(*right), block);
+    if (!merged) return std::nullopt;
+    // First what both have, then the rest of each side.
+    Star star, rest = *left, others = *right;
+    for (const auto& [l, r] : *merged) {
+      star.push_back((*left)[l]);
+      list->equals.emplace_back((*left)[l], (*right)[r]);
     }
-    if (join.contains("quals")) conditions->push_back(&join["quals"]);
-    return true;
+    const auto is_merged = [&](const ColumnPlace& at) {
+      return std::any_of(list->equals.begin(), list->equals.end(),
+                         [&](const auto& one) { return one.first == at || one.second == at; });
+    };
+    if (!merged->empty()) {
+      std::erase_if(rest, is_merged);
+      std::erase_if(others, is_merged);
+    }
+    star.insert(star.end(), rest.begin(), rest.end());
+    star.insert(star.end(), others.begin(), others.end());
+    return star;
   }
-  const bool is_as_of = node.contains("JoinExpr") && IsAsOf(node["JoinExpr"]["rarg"], block);
   Planned item = is_as_of ? PlanAsOf(node["JoinExpr"], block, readers) : PlanItem(node, block);
-  if (!item) return false;
-  items->push_back(*std::move(item));
-  return true;
+  if (!item) return std::nullopt;
+  Star star;
+  for (const size_t column : StarOf(item->columns)) star.push_back({list->items.size(), column});
+  list->items.push_back(*std::move(item));
+  return star;
+}
+
+void QueryPlanner::PlaceColumns(const Star& star, std::vector<Relation>& items) {
+  for (Relation& item : items) {
+    for (RelationColumn& column : item.columns) column.place = RelationColumn::kHidden;
+  }
+  for (size_t i = 0; i < star.size(); ++i) {
+    items[star[i].item].columns[star[i].column].place = static_cast<int>(i);
+  }
+}
+
+std::optional<QueryPlanner::Merged> QueryPlanner::MergedColumns(
+    const Json& join, const std::vector<RelationColumn>& left,
+    const std::vector<RelationColumn>& right, const Block& block) {
+  const auto place = static_cast<int64_t>(PlaceOf(block, join));
+  // The index of the column of that name; nothing: reported.
+  const auto find = [&](const std::string& name, std::vector<RelationColumn> side,
+                        const char* of_side) -> std::optional<size_t> {
+    for (size_t i = 0; i < side.size(); ++i) side[i].id = static_cast<uint32_t>(i);
+    const NamePart part{.name = name};
+    SqlProblem problem;
+    v1::Expr found;
+    if (RelationScope(side).FindColumn({&part, 1}, &found, &problem)) return found.field_id();
+    return Problem(problem.code, Concat(problem.message, " on the ", of_side, " of USING"),
+                   problem.hint, place);
+  };
+  std::vector<std::string> names;
+  if (join.contains("usingClause")) {
+    for (const Json& name : join["usingClause"]) names.push_back(name["String"].value("sval", ""));
+  } else if (join.value("isNatural", false)) {
+    for (const RelationColumn& one : left) {
+      const auto same = [&](const RelationColumn& other) {
+        return other.place != RelationColumn::kHidden && other.names == one.names;
+      };
+      const bool both = one.place != RelationColumn::kHidden && one.names.size() == 1 &&
+                        std::any_of(right.begin(), right.end(), same);
+      if (both) names.push_back(one.names[0]);
+    }
+    if (names.empty()) {
+      return Problem("MR1203", "the sides of NATURAL JOIN have no column in common",
+                     "write ON a.id = b.id, or CROSS JOIN", place);
+    }
+  }
+  Merged merged;
+  for (const std::string& name : names) {
+    const auto l = find(name, left, "left");
+    const auto r = l ? find(name, right, "right") : std::nullopt;
+    if (!r) return std::nullopt;
+    v1::Expr a = ColumnExpr(left[*l]), b = ColumnExpr(right[*r]);
+    if (!MakeSameType(a, b)) {
+      return Problem("MR1216",
+                     Concat("column '", name, "' of USING is ", TypeText(left[*l].type),
+                            " on the left and ", TypeText(right[*r].type), " on the right"),
+                     "CAST one side in a subquery", place);
+    }
+    merged.emplace_back(*l, *r);
+  }
+  return merged;
 }
 
 QueryPlanner::Planned QueryPlanner::PlanItem(const Json& node, const Block& block) {
@@ -385,30 +477,59 @@ QueryPlanner::Planned QueryPlanner::PlanOuterJoin(const Json& body, const Block&
                               : type == "JOIN_RIGHT" ? v1::Join::KIND_RIGHT
                                                      : v1::Join::KIND_FULL;
   const size_t place = PlaceOf(block, body);
-  if (!body.contains("quals")) {
-    return Problem("MR1202", "an outer join needs ON", "write ON a.id = b.id",
-                   static_cast<int64_t>(place));
-  }
+  const bool merges = body.contains("usingClause") || body.value("isNatural", false);
   Planned left = PlanFrom(Json::array({body["larg"]}), nullptr, Json::object(), block);
   Planned right = PlanFrom(Json::array({body["rarg"]}), nullptr, Json::object(), block);
   if (left && left->window) left = AssignWindows(*std::move(left), block, place);
   if (right && right->window) right = AssignWindows(*std::move(right), block, place);
   if (!left || !right) return std::nullopt;
   const uint32_t offset = OffsetAfter(left->facts.schema);
+  const size_t lefts = left->columns.size();
   std::vector<RelationColumn> columns = left->columns;
   for (RelationColumn column : right->columns) {
     column.id += offset;
     columns.push_back(std::move(column));
   }
-  SqlProblem problem;
-  v1::Expr bound;
-  if (!BindTree(block.tree, body["quals"], RelationScope(columns), &bound, &problem)) {
-    return Report(problem);
-  }
   std::vector<v1::Expr> conditions;
-  AddConjuncts(bound, &conditions);
-  return PlanJoin(kind, *std::move(left), *std::move(right), offset, std::move(conditions), block,
-                  place);
+  const auto merged = MergedColumns(body, left->columns, right->columns, block);
+  if (!merged) return std::nullopt;
+  for (const auto& [l, r] : *merged) {
+    conditions.push_back(Equality(ColumnExpr(columns[l]), ColumnExpr(columns[lefts + r])));
+  }
+  if (body.contains("quals") &&
+      !BindConditions({&body["quals"]}, columns, block, &conditions, nullptr)) {
+    return std::nullopt;
+  }
+  const std::vector<size_t> left_star = StarOf(left->columns), right_star = StarOf(right->columns);
+  Planned joined = PlanJoin(kind, *std::move(left), *std::move(right), offset,
+                            std::move(conditions), block, place);
+  if (!joined || !merges) return joined;
+  // First what both have, from the side that is always there; FULL: from that which is.
+  std::vector<size_t> star, hidden;
+  for (const auto& [l, r] : *merged) {
+    star.push_back(kind == v1::Join::KIND_RIGHT ? lefts + r : l);
+    hidden.push_back(kind == v1::Join::KIND_RIGHT ? l : lefts + r);
+    if (kind != v1::Join::KIND_FULL) continue;
+    hidden.push_back(l);
+    v1::Expr a = ColumnExpr(columns[l]), b = ColumnExpr(columns[lefts + r]);
+    MILLRACE_CHECK(MakeSameType(a, b));
+    RelationColumn both{.table = "", .names = columns[l].names, .type = a.type()};
+    joined = KeyColumn(*std::move(joined), CallExpr("coalesce", both.type, {a, b}), &both.id, block,
+                       place);
+    if (!joined) return std::nullopt;
+    star.back() = joined->columns.size();
+    joined->columns.push_back(std::move(both));
+  }
+  const auto add = [&](size_t column) {
+    const bool there = std::find(star.begin(), star.end(), column) != star.end() ||
+                       std::find(hidden.begin(), hidden.end(), column) != hidden.end();
+    if (!there) star.push_back(column);
+  };
+  for (const size_t column : left_star) add(column);
+  for (const size_t column : right_star) add(lefts + column);
+  for (RelationColumn& column : joined->columns) column.place = RelationColumn::kHidden;
+  for (size_t i = 0; i < star.size(); ++i) joined->columns[star[i]].place = static_cast<int>(i);
+  return joined;
 }
 
 // The column with the value of `key`: one that is there, or a new one. Nothing: reported.

@@ -54,13 +54,7 @@ void AddConjuncts(const v1::Expr& expr, std::vector<v1::Expr>* out) {
 v1::Expr Conjunction(const std::vector<v1::Expr>& conditions) {
   v1::Expr all = conditions.front();
   for (size_t i = 1; i < conditions.size(); ++i) {
-    v1::Expr both;
-    both.mutable_type()->set_kind(v1::Type::KIND_BOOL);
-    both.mutable_call()->set_function("and");
-    both.mutable_call()->set_function_version(1);
-    *both.mutable_call()->add_arguments() = std::move(all);
-    *both.mutable_call()->add_arguments() = conditions[i];
-    all = std::move(both);
+    all = TestExpr("and", {std::move(all), conditions[i]});
   }
   return all;
 }
@@ -130,10 +124,37 @@ bool ContainsAggregate(const json& node) {
 }
 
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type) {
+  if (SameType(expr.type(), type)) return expr;
   v1::Expr cast;
   *cast.mutable_type() = type;
   *cast.mutable_cast()->mutable_input() = std::move(expr);
   return cast;
+}
+
+v1::Expr CallExpr(const char* function, const v1::Type& type, std::vector<v1::Expr> arguments) {
+  v1::Expr call;
+  *call.mutable_type() = type;
+  call.mutable_call()->set_function(function);
+  call.mutable_call()->set_function_version(1);
+  for (v1::Expr& argument : arguments) *call.mutable_call()->add_arguments() = std::move(argument);
+  return call;
+}
+
+v1::Expr TestExpr(const char* function, std::vector<v1::Expr> arguments) {
+  v1::Type boolean;
+  boolean.set_kind(v1::Type::KIND_BOOL);
+  return CallExpr(function, boolean, std::move(arguments));
+}
+
+bool MakeSameType(v1::Expr& a, v1::Expr& b) {
+  if (SameType(a.type(), b.type())) return true;
+  const auto common = CommonType(DataType::FromProto(a.type()), DataType::FromProto(b.type()));
+  if (!common.ok()) return false;
+  v1::Type type;
+  common->ToProto(&type);
+  a = CastExpr(std::move(a), type);
+  b = CastExpr(std::move(b), type);
+  return true;
 }
 
 // ---- problems and places ----
@@ -321,19 +342,14 @@ QueryPlanner::Planned QueryPlanner::UniteRows(Relation left_rows, Relation right
   for (size_t i = 0; i < left->columns.size(); ++i) {
     const std::string name = Join(left->columns[i].names, ".");
     const v1::Type &a = left->columns[i].type, &b = right->columns[i].type;
-    const auto common = CommonType(DataType::FromProto(a), DataType::FromProto(b));
     Target one{.name = name, .expr = ColumnExpr(left->columns[i])};
     Target other{.name = name, .expr = ColumnExpr(right->columns[i])};
-    if (!common.ok()) {
+    if (!MakeSameType(one.expr, other.expr)) {
       return Problem("MR1216",
                      Concat("column '", name, "' has two types in the UNION: ", TypeText(a),
                             " and ", TypeText(b)),
                      "CAST one side", static_cast<int64_t>(place));
     }
-    v1::Type type = a;
-    if (!SameType(a, b)) common->ToProto(&type);
-    if (!SameType(a, type)) one.expr = CastExpr(std::move(one.expr), type);
-    if (!SameType(b, type)) other.expr = CastExpr(std::move(other.expr), type);
     lefts.push_back(std::move(one));
     rights.push_back(std::move(other));
   }
@@ -443,13 +459,18 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
       const Json& fields = value["ColumnRef"]["fields"];
       const std::string table =
           fields.size() > 1 ? fields[0]["String"].value("sval", "") : std::string();
-      bool any = false;
-      for (const RelationColumn& column : input.columns) {
-        if (!table.empty() && !EqualsIgnoringCase(table, column.table)) continue;
-        any = true;
+      std::vector<size_t> star = StarOf(input.columns);
+      if (!table.empty()) {
+        star.clear();
+        for (size_t i = 0; i < input.columns.size(); ++i) {
+          if (EqualsIgnoringCase(table, input.columns[i].table)) star.push_back(i);
+        }
+      }
+      for (const size_t i : star) {
+        const RelationColumn& column = input.columns[i];
         targets.push_back({.name = Join(column.names, "."), .expr = ColumnExpr(column)});
       }
-      if (any) continue;
+      if (!star.empty()) continue;
       return Problem("MR1212", Concat("table '", table, "' is unknown"), "",
                      OffsetOf(block, value["ColumnRef"]));
     }

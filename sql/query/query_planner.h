@@ -158,9 +158,27 @@ class QueryPlanner {
   // `outer`: of a subquery, or null.
   Planned PlanFrom(const Json& from_clause, const Json* where, const Json& select,
                    const Block& block, Outer* outer = nullptr);
-  // `readers`: what reads the columns, beside the joins in `node`.
-  bool Flatten(const Json& node, const Block& block, std::vector<const Json*> readers,
-               std::vector<Relation>* items, std::vector<const Json*>* conditions);
+  // Tables that are joined, by what; the columns of `*`, in its order, as places in `items`.
+  struct ColumnPlace {
+    size_t item = 0, column = 0;
+    bool operator==(const ColumnPlace&) const = default;
+  };
+  struct FromList {
+    std::vector<Relation> items;
+    std::vector<const Json*> conditions;
+    std::vector<std::pair<ColumnPlace, ColumnPlace>> equals;  // Of USING.
+  };
+  using Star = std::vector<ColumnPlace>;
+  // `readers`: what reads the columns, beside the joins in `node`. Nothing: reported.
+  std::optional<Star> Flatten(const Json& node, const Block& block,
+                              std::vector<const Json*> readers, FromList* list);
+  // Notes the order of `star`, and hides the columns that are not in it.
+  static void PlaceColumns(const Star& star, std::vector<Relation>& items);
+  // The columns that USING or NATURAL of a join names, of the left and of the right, by their
+  // indices; none: the join has neither. Nothing: reported.
+  using Merged = std::vector<std::pair<size_t, size_t>>;
+  std::optional<Merged> MergedColumns(const Json& join, const std::vector<RelationColumn>& left,
+                                      const std::vector<RelationColumn>& right, const Block& block);
   bool BindConditions(const std::vector<const Json*>& texts,
                       const std::vector<RelationColumn>& columns, const Block& block,
                       std::vector<v1::Expr>* conditions, Outer* outer);
@@ -303,6 +321,12 @@ bool ContainsOver(const nlohmann::json& node);
 // A subquery that is a value: (SELECT …).
 bool IsScalarSubquery(const nlohmann::json& node);
 bool ContainsScalarSubquery(const nlohmann::json& node);
+// As it is where it has the type.
 v1::Expr CastExpr(v1::Expr expr, const v1::Type& type);
+v1::Expr CallExpr(const char* function, const v1::Type& type, std::vector<v1::Expr> arguments);
+// A call that is true or not.
+v1::Expr TestExpr(const char* function, std::vector<v1::Expr> arguments);
+// Casts both to their common type; false: there is none.
+bool MakeSameType(v1::Expr& a, v1::Expr& b);
 
 }  // namespace millrace

@@ -17,6 +17,7 @@ bool Names(std::span<const NamePart> parts, const RelationColumn& column, bool e
   const size_t own = column.names.size();
   if (parts.size() != own && parts.size() != own + 1) return false;
   const size_t skip = parts.size() - own;
+  if (skip == 0 && column.place == RelationColumn::kHidden) return false;
   if (skip == 1 && (column.table.empty() || !Fits(parts[0], column.table, false))) return false;
   for (size_t i = 0; i < own; ++i) {
     if (!Fits(parts[skip + i], column.names[i], exactly)) return false;
@@ -93,6 +94,16 @@ bool SubqueryScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
       });
   if (names_outer_table) *problem = of_outer;
   return false;
+}
+
+std::vector<size_t> StarOf(const std::vector<RelationColumn>& columns) {
+  std::vector<size_t> star;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].place != RelationColumn::kHidden) star.push_back(i);
+  }
+  std::stable_sort(star.begin(), star.end(),
+                   [&](size_t a, size_t b) { return columns[a].place < columns[b].place; });
+  return star;
 }
 
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table) {

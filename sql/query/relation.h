@@ -21,6 +21,10 @@ struct RelationColumn {
   std::vector<std::string> names;  // {"price"}, or {"bid", "price"} of a nested value.
   uint32_t id = 0;
   v1::Type type;
+  // Among the columns of `*`, once USING has moved one; kHidden: USING shows another in its place,
+  // and it is seen behind the name of its table only.
+  static constexpr int kHidden = -1;
+  int place = 0;
 };
 
 // Columns that exist only until the node that makes them is known.
@@ -72,6 +76,8 @@ class SubqueryScope : public ExpressionScope {
   const std::vector<RelationColumn>& outer_columns_;
 };
 
+// The indices of the columns of `*`, in its order.
+std::vector<size_t> StarOf(const std::vector<RelationColumn>& columns);
 // The columns of a schema, as a table `name`.
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table);
 v1::Expr ColumnExpr(const RelationColumn& column);

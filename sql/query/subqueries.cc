@@ -11,15 +11,6 @@
 namespace millrace {
 namespace {
 
-v1::Expr CallOf(const char* function, std::vector<v1::Expr> arguments) {
-  v1::Expr call;
-  call.mutable_type()->set_kind(v1::Type::KIND_BOOL);
-  call.mutable_call()->set_function(function);
-  call.mutable_call()->set_function_version(1);
-  for (v1::Expr& argument : arguments) *call.mutable_call()->add_arguments() = std::move(argument);
-  return call;
-}
-
 bool IsCount(const nlohmann::json& node) {
   return IsAggregateCall(node) &&
          node["FuncCall"]["funcname"].back()["String"].value("sval", "") == "count";
@@ -98,10 +89,10 @@ QueryPlanner::Planned QueryPlanner::PlanMembership(Relation relation, const Subq
   if (!SameType(value.type(), of_members)) common->ToProto(&type);
   if (!SameType(value.type(), type)) value = CastExpr(std::move(value), type);
   if (!SameType(of_members, type)) member = CastExpr(std::move(member), type);
-  v1::Expr matches = CallOf("eq", {value, member});
+  v1::Expr matches = TestExpr("eq", {value, member});
   // Unknown is not true, with NOT either: a NULL on one side counts as a partner of every row.
   if (test.negated && nulls) {
-    matches = CallOf("or", {matches, CallOf("is_null", {value}), CallOf("is_null", {member})});
+    matches = TestExpr("or", {matches, TestExpr("is_null", {value}), TestExpr("is_null", {member})});
   }
   return PlanJoin(test.negated ? v1::Join::KIND_ANTI : v1::Join::KIND_SEMI, std::move(relation),
                   *std::move(members), offset, {std::move(matches)}, block,
@@ -214,7 +205,7 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
   std::vector<v1::Expr> conditions;
   for (size_t i = 0; i < keys.size(); ++i) {
     conditions.push_back(
-        CallOf("eq", {outers[i], MoveIds(ColumnExpr(row->columns[i + 1]), offset)}));
+        TestExpr("eq", {outers[i], MoveIds(ColumnExpr(row->columns[i + 1]), offset)}));
   }
   *value = MoveIds(ColumnExpr(row->columns[0]), offset);
   if (IsCount(body["targetList"][0]["ResTarget"]["val"])) {
@@ -222,9 +213,7 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
     v1::Expr zero;
     *zero.mutable_type() = value->type();
     zero.mutable_literal()->set_int_value(0);
-    v1::Expr count = CallOf("coalesce", {*value, zero});
-    *count.mutable_type() = value->type();
-    *value = std::move(count);
+    *value = CallExpr("coalesce", zero.type(), {*value, zero});
   }
   const std::vector<RelationColumn> seen = relation.columns;
   Planned joined = PlanJoin(v1::Join::KIND_LEFT, std::move(relation), *std::move(row), offset,
