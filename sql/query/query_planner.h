@@ -222,6 +222,11 @@ class QueryPlanner {
   Planned PlanSubqueryTests(Relation relation, const std::vector<SubqueryTest>& tests,
                             const Block& block);
   Planned PlanMembership(Relation relation, const SubqueryTest& test, const Block& block);
+  Planned PlanCorrelatedMembers(const Json& body, const Block& block, Outer* outer,
+                                v1::Expr* member);
+  static Outer OuterOf(const Relation& relation, uint32_t offset);
+  // SELECT, FROM and WHERE alone.
+  static bool IsPlainSubquery(const Json& body);
   Planned PlanExists(Relation relation, const SubqueryTest& test, const Block& block);
   // What stands for subqueries that are values, by their place in the tree.
   using ScalarValues = std::map<const Json*, v1::Expr>;

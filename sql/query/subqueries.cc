@@ -64,39 +64,97 @@ QueryPlanner::Planned QueryPlanner::PlanMembership(Relation relation, const Subq
   if (!BindTree(block.tree, link["testexpr"], RelationScope(relation.columns), &value, &problem)) {
     return Report(problem);
   }
-  Planned members = PlanQuery(link["subselect"]["SelectStmt"], block);
-  if (!members) return std::nullopt;
-  if (members->columns.size() != 1) {
-    return Problem("MR1216", "IN needs a query with one column", "", place);
-  }
-  const v1::Type of_members = members->columns[0].type;
-  const auto common =
-      CommonType(DataType::FromProto(value.type()), DataType::FromProto(of_members));
-  if (!common.ok()) {
-    return Problem("MR1216",
-                   Concat("IN compares ", TypeText(value.type()), " with ", TypeText(of_members)),
-                   "CAST one side", place);
-  }
+  const Json& body = link["subselect"]["SelectStmt"];
   const uint32_t offset = OffsetAfter(relation.facts.schema);
+  Outer outer = OuterOf(relation, offset);
+  v1::Expr member;
+  Planned members;
+  if (IsPlainSubquery(body) && !body.contains("limitCount") && !ContainsOver(body) &&
+      body.value("targetList", Json()).size() == 1) {
+    members = PlanCorrelatedMembers(body, block, &outer, &member);
+    if (!members) return std::nullopt;
+  }
+  if (outer.conditions.empty()) {
+    members = PlanQuery(body, block);
+    if (!members) return std::nullopt;
+    if (members->columns.size() != 1) {
+      return Problem("MR1216", "IN needs a query with one column", "", place);
+    }
+    member = ColumnExpr(members->columns[0]);
+  }
   const auto is_nullable = [](const v1::Schema& schema, uint32_t id) {
     const v1::Field* field = FieldById(schema, id);
     return field == nullptr || !field->not_null();
   };
   const bool nulls = is_nullable(relation.facts.schema, value.field_id()) ||
-                     is_nullable(members->facts.schema, members->columns[0].id);
-  v1::Expr member = MoveIds(ColumnExpr(members->columns[0]), offset);
-  v1::Type type = value.type();
-  if (!SameType(value.type(), of_members)) common->ToProto(&type);
-  if (!SameType(value.type(), type)) value = CastExpr(std::move(value), type);
-  if (!SameType(of_members, type)) member = CastExpr(std::move(member), type);
+                     is_nullable(members->facts.schema, member.field_id());
+  const v1::Type of_value = value.type(), of_member = member.type();
+  member = MoveIds(std::move(member), offset);
+  if (!MakeSameType(value, member)) {
+    return Problem("MR1216",
+                   Concat("IN compares ", TypeText(of_value), " with ", TypeText(of_member)),
+                   "CAST one side", place);
+  }
   v1::Expr matches = TestExpr("eq", {value, member});
   // Unknown is not true, with NOT either: a NULL on one side counts as a partner of every row.
   if (test.negated && nulls) {
-    matches = TestExpr("or", {matches, TestExpr("is_null", {value}), TestExpr("is_null", {member})});
+    matches =
+        TestExpr("or", {matches, TestExpr("is_null", {value}), TestExpr("is_null", {member})});
+  }
+  std::vector<v1::Expr> conditions = {std::move(matches)};
+  for (const v1::Expr& condition : outer.conditions) {
+    conditions.push_back(MoveIds(condition, offset));
   }
   return PlanJoin(test.negated ? v1::Join::KIND_ANTI : v1::Join::KIND_SEMI, std::move(relation),
-                  *std::move(members), offset, {std::move(matches)}, block,
+                  *std::move(members), offset, std::move(conditions), block,
                   static_cast<size_t>(place));
+}
+
+// The rows of x IN (SELECT …), with what their conditions compare with the query around it, if
+// there are any.
+QueryPlanner::Planned QueryPlanner::PlanCorrelatedMembers(const Json& body, const Block& block,
+                                                          Outer* outer, v1::Expr* member) {
+  const size_t place = PlaceOf(block, body);
+  const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
+  Planned rows = PlanFrom(body["fromClause"], where, body, block, outer);
+  if (!rows || outer->conditions.empty()) return rows;
+  if (rows->window) rows = AssignWindows(*std::move(rows), block, place);
+  if (!rows) return std::nullopt;
+  const Json& selected = body["targetList"][0]["ResTarget"]["val"];
+  SqlProblem problem;
+  if (!BindTree(block.tree, selected, RelationScope(rows->columns), member, &problem)) {
+    return Report(problem);
+  }
+  std::set<uint32_t> read = ColumnIdsOf(outer->conditions);
+  if (!member->has_field_id()) {
+    const v1::Type type = member->type();
+    RelationColumn computed{.table = "", .names = {"member"}, .type = type};
+    rows = KeyColumn(*std::move(rows), *member, &computed.id, block, place);
+    if (!rows) return std::nullopt;
+    *member = ColumnExpr(computed);
+    rows->columns.push_back(std::move(computed));
+  }
+  read.insert(member->field_id());
+  return Narrow(*rows, read, 0, block, place);
+}
+
+// What a subquery sees of the query around it: under ids that are right again when those of the
+// subquery are moved behind these.
+QueryPlanner::Outer QueryPlanner::OuterOf(const Relation& relation, uint32_t offset) {
+  Outer outer{.columns = relation.columns, .conditions = {}};
+  for (RelationColumn& column : outer.columns) column.id -= offset;
+  return outer;
+}
+
+bool QueryPlanner::IsPlainSubquery(const Json& body) {
+  // Any limit but 0 changes nothing.
+  const bool limits_to_none =
+      body.contains("limitCount") &&
+      body["limitCount"].value(Json::json_pointer("/A_Const/ival/ival"), int64_t{0}) <= 0;
+  return body.contains("fromClause") && !limits_to_none && !body.contains("groupClause") &&
+         !body.contains("havingClause") && !body.contains("withClause") &&
+         !body.contains("limitOffset") && body.value("op", "") == "SETOP_NONE" &&
+         !ContainsAggregate(body.value("targetList", Json()));
 }
 
 // EXISTS (SELECT … FROM … WHERE …), whose WHERE may name columns of `relation`.
@@ -105,23 +163,12 @@ QueryPlanner::Planned QueryPlanner::PlanExists(Relation relation, const Subquery
   const Json& link = *test.link;
   const size_t place = PlaceOf(block, link);
   const Json& body = link["subselect"]["SelectStmt"];
-  // Any limit but 0 changes nothing.
-  const bool limits_to_none =
-      body.contains("limitCount") &&
-      body["limitCount"].value(Json::json_pointer("/A_Const/ival/ival"), int64_t{0}) <= 0;
-  const bool is_plain = body.contains("fromClause") && !limits_to_none &&
-                        !body.contains("groupClause") && !body.contains("havingClause") &&
-                        !body.contains("withClause") && !body.contains("limitOffset") &&
-                        body.value("op", "") == "SETOP_NONE" &&
-                        !ContainsAggregate(body.value("targetList", Json()));
-  if (!is_plain) {
+  if (!IsPlainSubquery(body)) {
     return Problem("MR1202", "EXISTS needs a query of SELECT, FROM and WHERE alone",
                    "write a join with a subquery in FROM", static_cast<int64_t>(place));
   }
   const uint32_t offset = OffsetAfter(relation.facts.schema);
-  // Under ids that are right again when those of the subquery are moved behind these.
-  Outer outer{.columns = relation.columns, .conditions = {}};
-  for (RelationColumn& column : outer.columns) column.id -= offset;
+  Outer outer = OuterOf(relation, offset);
   const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
   const Json reads_nothing = {{"exists", true}};
   Planned partners = PlanFrom(body["fromClause"], where, reads_nothing, block, &outer);
@@ -175,9 +222,7 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
                    "write a join with a subquery in FROM", static_cast<int64_t>(place));
   }
   const uint32_t offset = OffsetAfter(relation.facts.schema);
-  // Under ids that are right again when those of the subquery are moved behind these.
-  Outer outer{.columns = relation.columns, .conditions = {}};
-  for (RelationColumn& column : outer.columns) column.id -= offset;
+  Outer outer = OuterOf(relation, offset);
   const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
   Planned inner = PlanFrom(body["fromClause"], where, body, block, &outer);
   if (!inner) return std::nullopt;
