@@ -137,7 +137,15 @@ void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationC
     }
     v1::Expr expr;
     SqlProblem ignored;  // Told when the reference is bound.
-    if (RelationScope(columns).FindColumn(parts, &expr, &ignored)) out->insert(expr.field_id());
+    if (RelationScope(columns).FindColumn(parts, &expr, &ignored)) {
+      out->insert(expr.field_id());
+      return;
+    }
+    // It may be one of several: all of them have to be there to be told.
+    for (const RelationColumn& column : columns) {
+      const std::vector<RelationColumn> alone = {column};
+      if (RelationScope(alone).FindColumn(parts, &expr, &ignored)) out->insert(column.id);
+    }
     return;
   }
   for (const auto& [key, value] : node.items()) {
