@@ -13,9 +13,20 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/base/ids.h"
 #include "runtime/state/state_store.h"
 
 namespace millrace {
+
+// The least watermark that is past a time, and `more_us` behind it; the greatest there is, where
+// it would be greater.
+constexpr int64_t WatermarkPast(int64_t time_us, int64_t more_us = 0) {
+  int64_t past = 0;
+  if (__builtin_add_overflow(time_us, more_us, &past) || __builtin_add_overflow(past, 1, &past)) {
+    return EventTime::Max().us;
+  }
+  return past;
+}
 
 class DeadlineIndex {
  public:

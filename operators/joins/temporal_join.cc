@@ -124,11 +124,6 @@ class TemporalJoin : public Operator {
     return KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], context_->max_parallelism);
   }
 
-  // A watermark that is past a time is greater than it.
-  static int64_t After(int64_t time_us) {
-    return time_us == EventTime::Max().us ? time_us : time_us + 1;
-  }
-
   absl::Status KeepRow(const Batch& batch, int32_t row, int64_t time_us) {
     Side& side = sides_[0];
     std::string state_key(keys_.key(row));
@@ -142,7 +137,8 @@ class TemporalJoin : public Operator {
     MILLRACE_RETURN_IF_ERROR(side.table->Put(GroupOf(row), state_key, bytes));
     if (found) return absl::OkStatus();
     // The key is as long as it says itself: where the time begins is kept in front.
-    return side.ends->Add(GroupOf(row), Prefixed(keys_.key(row).size(), state_key), After(time_us));
+    return side.ends->Add(GroupOf(row), Prefixed(keys_.key(row).size(), state_key),
+                          WatermarkPast(time_us));
   }
 
   absl::Status KeepVersion(const Batch& batch, int32_t row, int64_t time_us) {
@@ -155,7 +151,7 @@ class TemporalJoin : public Operator {
       side.codec->Append(batch, side.columns, row, version);
     }
     MILLRACE_RETURN_IF_ERROR(side.table->Put(GroupOf(row), state_key, version));
-    return side.ends->Add(GroupOf(row), key, After(time_us));
+    return side.ends->Add(GroupOf(row), key, WatermarkPast(time_us));
   }
 
   static std::string Prefixed(size_t key_bytes, std::string_view state_key) {

@@ -103,16 +103,6 @@ class OverAggregate : public Operator {
   }
 
  private:
-  // A watermark that is past a time is greater than it.
-  static int64_t After(int64_t time_us, int64_t more_us = 0) {
-    int64_t after = 0;
-    if (__builtin_add_overflow(time_us, more_us, &after) ||
-        __builtin_add_overflow(after, 1, &after)) {
-      return EventTime::Max().us;
-    }
-    return after;
-  }
-
   absl::Status Keep(const Batch& batch, int32_t row, int64_t time_us) {
     const std::string_view partition = keys_.key(row);
     const uint32_t group =
@@ -127,9 +117,10 @@ class OverAggregate : public Operator {
     AppendOrderedInt64(count + 1, bytes);
     MILLRACE_RETURN_IF_ERROR(rows_->Put(group, key, bytes));
     if (found) return absl::OkStatus();
-    MILLRACE_RETURN_IF_ERROR(ends_->Add(group, partition, After(time_us)));
+    MILLRACE_RETURN_IF_ERROR(ends_->Add(group, partition, WatermarkPast(time_us)));
     if (!is_bounded_ || by_rows_) return absl::OkStatus();
-    return ends_->Add(group, partition, After(time_us, preceding_));  // It is in no frame any more.
+    return ends_->Add(group, partition,
+                      WatermarkPast(time_us, preceding_));  // It is in no frame any more.
   }
 
   // Rows of a partition before the watermark, in order.
@@ -174,7 +165,7 @@ class OverAggregate : public Operator {
     if (is_bounded_ && by_rows_) {
       kept_from = size - std::min(size, static_cast<size_t>(preceding_));
     } else if (is_bounded_) {
-      while (kept_from > 0 && After(rows.times[kept_from - 1], preceding_) > watermark.us) {
+      while (kept_from > 0 && WatermarkPast(rows.times[kept_from - 1], preceding_) > watermark.us) {
         --kept_from;
       }
     }
@@ -227,7 +218,7 @@ class OverAggregate : public Operator {
 
   bool IsBeforeFrame(const Rows& rows, size_t oldest, size_t current) const {
     if (by_rows_) return current - oldest > static_cast<size_t>(preceding_);
-    return After(rows.times[oldest], preceding_) <= rows.times[current];
+    return WatermarkPast(rows.times[oldest], preceding_) <= rows.times[current];
   }
 
   SchemaPtr ResultSchema() const {
