@@ -17,15 +17,6 @@ v1::Expr TextLiteral(const std::string& text) {
   return expr;
 }
 
-v1::Expr TextCall(const char* function, std::vector<v1::Expr> arguments) {
-  v1::Expr call;
-  call.mutable_type()->set_kind(v1::Type::KIND_STRING);
-  call.mutable_call()->set_function(function);
-  call.mutable_call()->set_function_version(1);
-  for (v1::Expr& argument : arguments) *call.mutable_call()->add_arguments() = std::move(argument);
-  return call;
-}
-
 // "auction=1, price=NULL"
 v1::Expr RowText(const v1::Schema& schema) {
   std::vector<v1::Expr> parts = {TextLiteral("the row came behind the watermark: ")};
@@ -37,10 +28,10 @@ v1::Expr RowText(const v1::Schema& schema) {
     v1::Expr value;
     *value.mutable_type() = field.type();
     value.set_field_id(field.id());
-    if (field.type().kind() != v1::Type::KIND_STRING) value = CastExpr(std::move(value), text);
-    parts.push_back(TextCall("coalesce", {std::move(value), TextLiteral("NULL")}));
+    value = CastExpr(std::move(value), text);
+    parts.push_back(CallExpr("coalesce", text, {std::move(value), TextLiteral("NULL")}));
   }
-  return TextCall("concat", std::move(parts));
+  return CallExpr("concat", text, std::move(parts));
 }
 
 }  // namespace

@@ -12,17 +12,12 @@ namespace {
 constexpr size_t kRowsMax = 1000;
 
 v1::Expr NumberIs(uint32_t column, int64_t number) {
-  v1::Expr equals;
-  equals.mutable_type()->set_kind(v1::Type::KIND_BOOL);
-  equals.mutable_call()->set_function("eq");
-  equals.mutable_call()->set_function_version(1);
-  v1::Expr& left = *equals.mutable_call()->add_arguments();
+  v1::Expr left, right;
   left.mutable_type()->set_kind(v1::Type::KIND_INT64);
   left.set_field_id(column);
-  v1::Expr& right = *equals.mutable_call()->add_arguments();
-  right.mutable_type()->set_kind(v1::Type::KIND_INT64);
+  *right.mutable_type() = left.type();
   right.mutable_literal()->set_int_value(number);
-  return equals;
+  return TestExpr("eq", {std::move(left), std::move(right)});
 }
 
 bool IsNull(const v1::Expr& expr) { return expr.has_literal() && expr.literal().is_null(); }
