@@ -87,9 +87,8 @@ class GroupScope : public ExpressionScope {
   // Of GROUPING(…) and GROUPING_ID(…); null: it is neither.
   static const json* GroupingArguments(const json& node) {
     if (node.contains("GroupingFunc")) return &node["GroupingFunc"]["args"];
-    if (!node.contains("FuncCall") || !node["FuncCall"].contains("args")) return nullptr;
-    const std::string name = node["FuncCall"]["funcname"].back()["String"].value("sval", "");
-    return name == "grouping_id" ? &node["FuncCall"]["args"] : nullptr;
+    const bool has_arguments = CallName(node) == "grouping_id" && node["FuncCall"].contains("args");
+    return has_arguments ? &node["FuncCall"]["args"] : nullptr;
   }
 
   // One bit per argument, the last one lowest: 1, the rows are not grouped by it.

@@ -34,12 +34,7 @@ json WithoutPlaces(json node) {
 }  // namespace
 
 bool IsOverAggregate(const json& node) {
-  if (!node.is_object() || !node.contains("FuncCall") || !node["FuncCall"].contains("over")) {
-    return false;
-  }
-  json call = node;
-  call["FuncCall"].erase("over");
-  return IsAggregateCall(call);
+  return IsAggregateName(CallName(node)) && node["FuncCall"].contains("over");
 }
 
 bool ContainsOver(const json& node) {

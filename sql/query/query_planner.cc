@@ -19,15 +19,11 @@ using nlohmann::json;
 constexpr int kQueryDepthMax = 40;
 
 bool IsProcessingTime(const json& node) {
-  if (!node.contains("FuncCall") || node["FuncCall"].contains("args")) return false;
-  const json& names = node["FuncCall"]["funcname"];
-  return !names.empty() && names.back()["String"].value("sval", "") == "proctime";
+  return CallName(node) == "proctime" && !node["FuncCall"].contains("args");
 }
 
 bool IsRowNumber(const json& node) {
-  if (!node.contains("FuncCall") || !node["FuncCall"].contains("over")) return false;
-  const json& names = node["FuncCall"]["funcname"];
-  return !names.empty() && names.back()["String"].value("sval", "") == "row_number";
+  return CallName(node) == "row_number" && node["FuncCall"].contains("over");
 }
 
 // Names differ: the second "id" becomes "id0", as in Flink.
@@ -113,6 +109,12 @@ bool IsProcessingTime(std::string_view text) {
   std::string plain = UpperText(std::string(text));
   std::erase_if(plain, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
   return plain == "PROCTIME()";
+}
+
+std::string CallName(const json& node) {
+  if (!node.is_object() || !node.contains("FuncCall")) return "";
+  const json& names = node["FuncCall"]["funcname"];
+  return names.empty() ? "" : names.back()["String"].value("sval", "");
 }
 
 bool ContainsAggregate(const json& node) {

@@ -318,6 +318,8 @@ std::string RightPrefix(const v1::Schema& left, const v1::Schema& right, const s
 uint32_t OffsetAfter(const v1::Schema& schema);
 // "PROCTIME()", however it is written.
 bool IsProcessingTime(std::string_view text);
+// The name of the function that a node of a parse tree calls; empty: it calls none.
+std::string CallName(const nlohmann::json& node);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
 // An aggregate with OVER; a tree that has one, subqueries aside.

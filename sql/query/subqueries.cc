@@ -12,8 +12,7 @@ namespace millrace {
 namespace {
 
 bool IsCount(const nlohmann::json& node) {
-  return IsAggregateCall(node) &&
-         node["FuncCall"]["funcname"].back()["String"].value("sval", "") == "count";
+  return IsAggregateCall(node) && CallName(node) == "count";
 }
 
 }  // namespace
