@@ -53,11 +53,14 @@ class ObjectStoreTest(NumbersTest):
         self.cluster.start_coordinator()
         for index in range(2):
             self.cluster.start_worker(index)
-        self.await_epoch_after(self.epoch())
-        self.assertGreater(self.metric(self.cluster.worker_http_ports[0],
-                                       "millrace_s3_requests_total", operation="put"), 0)
-        self.assertGreater(self.metric(self.cluster.http_ports[0],
-                                       "millrace_s3_sent_bytes_total", operation="put"), 0)
+        self.cluster.wait_for_workers(2)
+        # The job is on the workers that were there first: perhaps on one of them.
+        self.await_that(lambda: sum(self.metric(port, "millrace_s3_requests_total", operation="put")
+                                    for port in self.cluster.worker_http_ports) > 0,
+                        "no worker writes into the store")
+        self.await_that(lambda: self.metric(self.cluster.http_ports[0],
+                                            "millrace_s3_sent_bytes_total", operation="put") > 0,
+                        "the coordinator does not write into the store")
         self.drain_and_check()
         # Nothing of it is on a disk.
         self.assertEqual(list(self.folder.glob("cluster/*/checkpoints")), [])
