@@ -33,6 +33,20 @@ def peak_rss_mb(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
+def end_processes(processes):
+    """Asks all of them to end, in this order; one that has not after 20 s is killed."""
+    processes = list(processes)
+    for process in processes:
+        process.send_signal(signal.SIGCONT)  # In case that a test has stopped it.
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class Service:
     """A server of dev/services: the one that MILLRACE_TEST_<KIND> names, or one of its own. A
     private one is never that of others, and leaves no data behind."""
@@ -118,17 +132,8 @@ class Cluster:
         return self
 
     def __exit__(self, *unused):
-        for process in [*self.workers, *self.coordinators]:
-            if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGCONT)  # In case that a test has stopped it.
-                process.terminate()
-        for process in [*self.workers, *self.coordinators]:
-            if process is not None:
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+        end_processes(process for process in [*self.workers, *self.coordinators]
+                      if process is not None)
 
     def _start(self, name, arguments, failpoints=None):
         environment = {**self.environment, **({"MILLRACE_FAILPOINTS": failpoints} if failpoints

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 
-from cluster import ROOT, cpu_seconds, free_port, peak_rss_mb
+from cluster import ROOT, cpu_seconds, end_processes, free_port, peak_rss_mb
 
 LIBS = ROOT / ".dev/flink/libs"
 # As in the configuration that Flink's distribution comes with, for Java 17.
@@ -100,14 +100,7 @@ class Flink:
         return self
 
     def __exit__(self, *unused):
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_processes(self.processes.values())
 
     def _start(self, name, main, heap_mb, *flags):
         command = ["java", f"-Xmx{heap_mb}m", "-XX:+UseG1GC", *flags, *OPENS, "-cp", f"{LIBS}/*",

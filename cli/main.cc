@@ -204,8 +204,7 @@ class Command {
 
   int Submit() {
     SubmitOptions options;
-    if (!ReadJob(flags_.file, options.job_text) ||
-        !ParseSettings(flags_.settings, options.variables) ||
+    if (!ReadSource(options.source) ||
         !ParseInterval(flags_.checkpoint_interval, options.checkpoint_interval_ms)) {
       return kExitUsage;
     }
@@ -265,8 +264,7 @@ class Command {
     std::map<std::string, std::string> variables;
     std::string text;
     if (!ReadJob(flags_.file, text) || !ParseSettings(flags_.settings, variables)) return false;
-    SetJobText(text, source);
-    source.mutable_variables()->insert(variables.begin(), variables.end());
+    source = MakeJobSource(text, variables);
     return true;
   }
 

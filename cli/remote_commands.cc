@@ -60,10 +60,7 @@ int PrintJobs(const v1::ListJobsResponse& response, OutputFormat format) {
 int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat format) {
   v1::SubmitJobRequest request;
   request.set_request_id(options.request_id);
-  SetJobText(options.job_text, *request.mutable_job());
-  for (const auto& [name, value] : options.variables) {
-    (*request.mutable_job()->mutable_variables())[name] = value;
-  }
+  *request.mutable_job() = options.source;
   request.set_parallelism(options.parallelism);
   request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
   request.set_savepoint(options.savepoint);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 
 #include "cli/job_client_rpc.h"
@@ -12,9 +11,8 @@ namespace millrace {
 enum class OutputFormat { kTable, kWide, kJson, kName };
 
 struct SubmitOptions {
-  std::string job_text;
+  v1::JobSource source;
   std::string file;
-  std::map<std::string, std::string> variables;
   uint32_t parallelism = 0;
   uint32_t checkpoint_interval_ms = 0;
   std::string savepoint;

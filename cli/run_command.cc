@@ -202,17 +202,12 @@ class Embedded {
   std::unique_ptr<HttpServer> http_;  // Last: its threads read all of the above.
 };
 
-void SetJob(const RunOptions& options, v1::JobSource& source) {
-  SetJobText(options.job_text, source);
-  for (const auto& [name, value] : options.variables) (*source.mutable_variables())[name] = value;
-}
-
 absl::Status Upgrade(Embedded& embedded, const std::string& job_id, const RunOptions& options,
                      Env env) {
   v1::UpgradeJobRequest request;
   request.set_request_id(absl::StrCat("run-", absl::Hex(env.random.Next())));
   request.set_job(job_id);
-  SetJob(options, *request.mutable_source());
+  *request.mutable_source() = MakeJobSource(options.job_text, options.variables);
   *request.mutable_consent() = options.consent;
   MILLRACE_ASSIGN_OR_RETURN(const v1::UpgradeJobResponse response,
                             (embedded.Call<v1::UpgradeJobRequest, v1::UpgradeJobResponse>(
@@ -255,7 +250,7 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   v1::SubmitJobRequest request;
   request.set_request_id("run");
   request.set_parallelism(options.parallelism);
-  SetJob(options, *request.mutable_job());
+  *request.mutable_job() = MakeJobSource(options.job_text, options.variables);
   if (options.checkpoint_interval_ms > 0) {
     request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
   }

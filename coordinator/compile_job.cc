@@ -27,12 +27,16 @@ CompiledJob CompileJob(const v1::JobSource& source, Disk& disk) {
   return job;
 }
 
-void SetJobText(const std::string& text, v1::JobSource& source) {
+v1::JobSource MakeJobSource(const std::string& text,
+                            const std::map<std::string, std::string>& variables) {
+  v1::JobSource source;
   if (LooksLikeSql(text)) {
     source.set_sql(text);
   } else {
     source.set_yaml(text);
   }
+  source.mutable_variables()->insert(variables.begin(), variables.end());
+  return source;
 }
 
 }  // namespace millrace

@@ -16,6 +16,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "sql/diagnostics.h"
 #include "sql/models.h"
 
@@ -78,9 +79,7 @@ uint64_t Fingerprint(const Request& request) {
     output.SetSerializationDeterministic(true);
     request.SerializeWithCachedSizes(&output);
   }
-  uint64_t hash = 14695981039346656037ull;
-  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-  return hash;
+  return Fnv1a(bytes);
 }
 
 template <typename Request>

@@ -20,16 +20,9 @@ namespace {
 constexpr size_t kOriginBytesMax = 200;
 constexpr size_t kOriginBytesKept = 120;
 
-// FNV-1a: the same in every process.
-uint64_t HashOf(std::string_view text) {
-  uint64_t hash = 14695981039346656037ull;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-  return hash;
-}
-
 std::string Shortened(std::string text) {
   if (text.size() <= kOriginBytesMax) return text;
-  return Concat(text.substr(0, kOriginBytesKept), "...#", HashOf(text));
+  return Concat(text.substr(0, kOriginBytesKept), "...#", Fnv1a(text));
 }
 
 // A node that was renamed has its first name here, so that a new name is no other origin.
@@ -66,7 +59,6 @@ class Origins {
   const std::vector<v1::Schema>& inputs(int node) const {
     return inputs_[static_cast<size_t>(node)];
   }
-  const v1::Schema& output(int node) const { return outputs_[static_cast<size_t>(node)]; }
 
  private:
   v1::Schema InputOf(int node, uint32_t input) const {

@@ -100,7 +100,6 @@ class Worker {
 
  private:
   friend class Attempt;
-  class S3Access;
 
   void Handle(const v1::ConnectResponse& message);
   void Deploy(const v1::DeployAttempt& deploy);

@@ -76,13 +76,10 @@ class Normalize : public Operator {
 
  private:
   absl::Status ConvertRows(const RowConverter& converter) {
-    return RewriteTable(
-        *rows_, context_->key_groups,
-        [&](std::string&, std::string& row) {
-          const std::string former = std::exchange(row, "");
-          return converter.Convert(former, row);
-        },
-        [](std::string&, std::string_view) { return absl::OkStatus(); });
+    return RewriteTable(*rows_, context_->key_groups, [&](std::string&, std::string& row) {
+      const std::string former = std::exchange(row, "");
+      return converter.Convert(former, row);
+    });
   }
 
   absl::Status ProcessRow(const Batch& batch, int64_t row, ChangeBuilder& changes,

@@ -34,15 +34,12 @@ absl::StatusOr<DeadlineIndex> DeadlineIndex::Open(KeyedTable* table, KeyGroupRan
 absl::Status DeadlineIndex::ConvertKeys(
     KeyedTable& table, KeyGroupRange key_groups,
     const std::function<absl::Status(std::string& key)>& convert) {
-  return RewriteTable(
-      table, key_groups,
-      [&](std::string& bytes, std::string&) -> absl::Status {
-        std::string key = bytes.substr(kDeadlineBytes);
-        MILLRACE_RETURN_IF_ERROR(convert(key));
-        bytes.replace(kDeadlineBytes, std::string::npos, key);
-        return absl::OkStatus();
-      },
-      [](std::string&, std::string_view) { return absl::OkStatus(); });
+  return RewriteTable(table, key_groups, [&](std::string& bytes, std::string&) -> absl::Status {
+    std::string key = bytes.substr(kDeadlineBytes);
+    MILLRACE_RETURN_IF_ERROR(convert(key));
+    bytes.replace(kDeadlineBytes, std::string::npos, key);
+    return absl::OkStatus();
+  });
 }
 
 absl::Status DeadlineIndex::Add(uint32_t key_group, std::string_view key, int64_t deadline_us) {

@@ -76,6 +76,14 @@ inline std::vector<std::string> SplitList(std::string_view text) {
   }
 }
 
+// FNV-1a of 64 bits: the same in every process and on every machine, so it may be stored. Not for
+// text that somebody may choose in order to collide.
+constexpr uint64_t Fnv1a(std::string_view text) {
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
+  return hash;
+}
+
 // The whole of `text` as a number, without spaces or a plus sign.
 template <typename Number>
 bool ParseNumber(std::string_view text, Number& out) {

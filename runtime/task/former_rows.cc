@@ -39,7 +39,7 @@ absl::Status RewriteTable(KeyedTable& table, KeyGroupRange key_groups, const Con
       MILLRACE_RETURN_IF_ERROR(table.Delete(group, key));
       MILLRACE_RETURN_IF_ERROR(convert(key, value));
       const auto [there, added] = rewritten.try_emplace(std::move(key), value);
-      if (!added) MILLRACE_RETURN_IF_ERROR(merge(there->second, value));
+      if (!added && merge != nullptr) MILLRACE_RETURN_IF_ERROR(merge(there->second, value));
     }
     for (const auto& [key, value] : rewritten) {
       MILLRACE_RETURN_IF_ERROR(table.Put(group, key, value));

@@ -20,11 +20,11 @@ namespace millrace {
 std::optional<RowConverter> FormerRowsOf(const OperatorContext& context, const std::string& table);
 
 // Rewrites every row of a table: `convert` changes key and value. Rows that get the same key become
-// one, by `merge` of the value there and the further one. Holds the rows of one key group in
-// memory; all of them are part of the next epoch.
+// one, by `merge` of the value there and the further one; without it the first stays. Holds the
+// rows of one key group in memory; all of them are part of the next epoch.
 using ConvertRowFn = std::function<absl::Status(std::string& key, std::string& value)>;
 using MergeRowsFn = std::function<absl::Status(std::string& value, std::string_view further)>;
 absl::Status RewriteTable(KeyedTable& table, KeyGroupRange key_groups, const ConvertRowFn& convert,
-                          const MergeRowsFn& merge);
+                          const MergeRowsFn& merge = nullptr);
 
 }  // namespace millrace

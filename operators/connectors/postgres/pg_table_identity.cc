@@ -13,13 +13,10 @@ bool HasPrecision(uint32_t type_oid) {
   return std::find(std::begin(kRounded), std::end(kRounded), type_oid) != std::end(kRounded);
 }
 
-// FNV-1a: kept in checkpoints, so it must stay what it is.
+// Kept in checkpoints, so it must stay what it is.
 std::string HashOf(const PgTableColumn& column) {
-  uint64_t hash = 0xcbf29ce484222325;
-  const std::string text = Concat(column.name, "\n", column.type_oid, "\n",
-                                  HasPrecision(column.type_oid) ? column.type_modifier : -1);
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return std::to_string(hash);
+  return std::to_string(Fnv1a(Concat(column.name, "\n", column.type_oid, "\n",
+                                     HasPrecision(column.type_oid) ? column.type_modifier : -1)));
 }
 
 }  // namespace

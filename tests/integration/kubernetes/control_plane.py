@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from certificates import Ca  # noqa: E402
-from cluster import free_port  # noqa: E402
+from cluster import end_processes, free_port  # noqa: E402
 
 FOLDER = ROOT / ".dev" / "kubernetes"
 TOOLS = pathlib.Path(sys.executable).parent
@@ -40,14 +40,7 @@ class ControlPlane:
         return self
 
     def __exit__(self, *unused):
-        for process in reversed(self.processes.values()):
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_processes(reversed(self.processes.values()))
 
     def _start(self):
         ca = Ca(self.folder / "ca")
