@@ -180,6 +180,11 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
         job->OnModelPrepared(message.model_prepared());
       }
       return;
+    case v1::ConnectRequest::kStatePrepared:
+      if (const auto job = jobs_.find(message.state_prepared().job_id()); job != jobs_.end()) {
+        job->second->OnStatePrepared(worker_id, message.state_prepared());
+      }
+      return;
     case v1::ConnectRequest::kLogLines:
       if (JobController* job = FindAttempt(message.log_lines().attempt())) {
         job->OnLogLines(worker_id, message.log_lines());

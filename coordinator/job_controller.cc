@@ -127,6 +127,7 @@ void JobController::PutStatus(JobMetadata::Done done) {
 void JobController::OnLost(const absl::Status& status) {
   fenced_ = true;
   attempt_ = {};
+  preparation_.reset();
   ++token_;
   LogError("another coordinator controls the job",
            {{"job", job_id()}, {"error", status.ToString()}});
@@ -187,6 +188,7 @@ void JobController::LeaveAttempt() {
   DropUpdate(absl::AbortedError(
       "the job restarts; ask again: when the switch was complete, the answer comes at once"));
   if (attempt_.epoch.phase == EpochPhase::kCollecting) AbandonEpoch("the attempt is over");
+  preparation_.reset();
   v1::ConnectResponse stop;
   *stop.mutable_stop()->mutable_attempt() = attempt_.id;
   std::set<std::string> workers = std::move(attempt_.workers);
@@ -235,6 +237,7 @@ void JobController::RestartAfter(absl::Duration delay) {
 
 void JobController::EndAs(v1::JobState state) {
   DropUpdate(absl::AbortedError("the job ends"));
+  ForgetPrepared(/*deployed=*/{});
   SetState(state);
   // Behind the write of SetState: the state is durable when this one is.
   PutStatus([this, state] { OnStoredEnd(state); });

@@ -119,6 +119,7 @@ class JobController {
   void OnEpochAck(const std::string& worker_id, const v1::EpochAck& message);
   void OnCommitAck(const v1::CommitAck& message);
   void OnModelPrepared(const v1::ModelPrepared& message);
+  void OnStatePrepared(const std::string& worker_id, const v1::StatePrepared& message);
   void OnProgress(const v1::TaskProgress& progress);
   void OnCondition(const v1::TaskCondition& condition);
   void OnLogLines(const std::string& worker_id, const v1::LogLines& lines);
@@ -216,6 +217,16 @@ class JobController {
     Reply<v1::CreateSavepointResponse> reply;
   };
 
+  // See job_preparation.cc.
+  struct Preparation {
+    uint64_t number = 0;  // Of the round; answers to others are dropped.
+    uint64_t epoch = 0;   // That it restores.
+    int rounds = 0;
+    int64_t begin_ns = 0;
+    std::set<std::string> waits_for;
+    bool done = false;  // Or done without.
+  };
+
   // A new version of a model on its way.
   struct ModelUpdate {
     v1::Model model;
@@ -290,6 +301,15 @@ class JobController {
   // False: the job has ended.
   bool RollBack();
 
+  // job_preparation.cc: state that is restored before the attempt ends.
+  bool WantsToMove() const;
+  bool MayMove() const;
+  void PrepareToMove();
+  void BeginRound();
+  absl::Status SendPreparation(v1::Manifest manifest);
+  void EndPreparation(const absl::Status& status);
+  void ForgetPrepared(const std::set<std::string>& deployed);
+
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
   void FinishUpdate(const v1::EpochRecord& record);
@@ -309,6 +329,11 @@ class JobController {
   bool end_stored_;  // The terminal state is durable.
 
   Attempt attempt_;
+  std::optional<Preparation> preparation_;  // Of what follows it.
+  std::set<std::string> prepared_workers_;  // They hold state that nobody uses yet.
+  uint64_t preparations_ = 0;
+  // Since the trigger of an attempt's last epoch, until the next attempt runs; 0 = rows flow.
+  int64_t paused_since_ns_ = 0;
   // Of the newest attempt; kept when it is over, so that an ended job still tells what it did.
   std::map<std::pair<TaskId, std::string>, v1::TaskProgress> progress_;
   struct Told {

@@ -16,12 +16,6 @@ namespace {
 // Epoch numbers that may be used before the status is written again.
 constexpr uint64_t kEpochsReserved = 1000;
 
-uint32_t CoresOf(const std::vector<PlacementWorker>& workers) {
-  uint64_t cores = 0;
-  for (const PlacementWorker& worker : workers) cores += std::max(worker.cores, 1u);
-  return static_cast<uint32_t>(std::min<uint64_t>(cores, kMaxParallelismLimit));
-}
-
 }  // namespace
 
 void JobController::TryDeploy() {
@@ -143,6 +137,7 @@ void JobController::SendDeploys(const v1::Manifest& manifest) {
              manifest.epoch() == 0 ? "a fresh start"
                                    : absl::StrCat("restored from epoch ", manifest.epoch())));
   SendToAttempt(message);
+  ForgetPrepared(attempt_.workers);
   loop_.After(options_.deploy_timeout, [this, token = token_] {
     if (token != token_ || attempt_.phase != AttemptPhase::kOpening) return;
     Fail(absl::DeadlineExceededError("tasks did not become ready in time"), "deploy_timeout");
@@ -204,6 +199,9 @@ void JobController::OnWorkerRegistered(const std::string& worker_id,
 }
 
 void JobController::OnWorkerLost(const std::string& worker_id, const absl::Status& reason) {
+  if (preparation_ && !preparation_->done && preparation_->waits_for.contains(worker_id)) {
+    EndPreparation(absl::UnavailableError(absl::StrCat("lost worker ", worker_id)));
+  }
   if (!attempt_.workers.contains(worker_id)) return;
   if (attempt_.phase == AttemptPhase::kAdopting) {
     for (auto& [id, run] : attempt_.tasks) {
@@ -259,6 +257,12 @@ void JobController::StartWhenReady() {
   SendToAttempt(message);  // A worker that has started ignores it.
   attempt_.phase = AttemptPhase::kRunning;
   if (adopted) AddLog(LogLevel::kInfo, "all tasks of the running attempt were found; goes on");
+  if (paused_since_ns_ != 0) {
+    const int64_t now = loop_.env().clock.MonotonicNanos();
+    const absl::Duration paused = absl::Nanoseconds(now - std::exchange(paused_since_ns_, 0));
+    AddLog(LogLevel::kInfo, absl::StrCat("rows waited for ", absl::FormatDuration(absl::Trunc(
+                                                                 paused, absl::Milliseconds(1)))));
+  }
   if (state() == v1::JOB_STATE_DEPLOYING) SetState(v1::JOB_STATE_RUNNING);
   AnswerRescale();
   if (state() == v1::JOB_STATE_RUNNING && status_.stop_requested()) {

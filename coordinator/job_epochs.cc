@@ -67,7 +67,7 @@ EndView JobController::ViewOfEnd() const {
   }
   return {.exhausted = has_source && exhausted,
           .stop_requested = status_.stop_requested(),
-          .moves = MustMove() || status_.has_upgrade(),
+          .moves = MayMove(),
           .final_recorded = attempt_.final_epoch != 0,
           .all_committed = attempt_.final_epoch != 0 && CommittedEpoch() >= attempt_.final_epoch};
 }
@@ -81,6 +81,7 @@ uint64_t JobController::CommittedEpoch() const {
 // Does what is due now, and arms the timer for what comes by itself.
 void JobController::Advance() {
   if (fenced_ || attempt_.phase != AttemptPhase::kRunning) return;
+  if (WantsToMove() && !preparation_ && !status_.stop_requested()) PrepareToMove();
   if (NextEndStep(ViewOfEnd()) == EndStep::kEnd) return FinishStop();
   const absl::Duration interval = CheckpointInterval(graph().settings());
   const absl::Duration timeout = CheckpointTimeout(graph().settings());
@@ -130,6 +131,8 @@ void JobController::TriggerEpoch() {
   epoch.drain = epoch.last && (end.exhausted || status_.stop_drain());
   trigger.set_drain(epoch.drain);
   trigger.set_hold(epoch.last && !epoch.drain);
+  trigger.set_keep_segments(preparation_.has_value());
+  if (trigger.hold()) paused_since_ns_ = epoch.begin_ns;
   SendToAttempt(message);
   ArmTimer(CheckpointTimeout(graph().settings()));
 }
@@ -317,7 +320,9 @@ void JobController::ForgetEpochs() {
     const bool awaited =
         std::any_of(savepoints_.begin(), savepoints_.end(),
                     [&](const Savepoint& savepoint) { return savepoint.epoch == number; });
-    if (pinned_epochs_.contains(number) || awaited) continue;
+    const bool being_prepared =
+        preparation_ && !preparation_->done && preparation_->epoch == number;
+    if (pinned_epochs_.contains(number) || awaited || being_prepared) continue;
     epochs_.erase(number);
     metadata_.DeleteEpoch(number, [] {});
   }

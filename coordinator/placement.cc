@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "coordinator/chain_planner.h"
 #include "runtime/base/check.h"
 #include "runtime/base/ids.h"
 
@@ -77,6 +78,12 @@ std::vector<const PlacementWorker*> PlaceChain(const v1::Chain& chain,
 }
 
 }  // namespace
+
+uint32_t CoresOf(const std::vector<PlacementWorker>& workers) {
+  uint64_t cores = 0;
+  for (const PlacementWorker& worker : workers) cores += std::max(worker.cores, 1u);
+  return static_cast<uint32_t>(std::min<uint64_t>(cores, kMaxParallelismLimit));
+}
 
 std::vector<v1::Task> PlaceTasks(const std::vector<v1::Chain>& chains, uint32_t max_parallelism,
                                  std::vector<PlacementWorker> workers,

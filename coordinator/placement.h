@@ -16,6 +16,9 @@ struct PlacementWorker {
   uint32_t tasks = 0;  // Of other jobs, already there.
 };
 
+// Of all of them, within the limit of a graph's parallelism.
+uint32_t CoresOf(const std::vector<PlacementWorker>& workers);
+
 // Tasks by chain, then index, with their key groups. Every chain alone is spread evenly by cores; a
 // tie goes to the worker with fewer tasks of all. Within these numbers a task stays where
 // `previous` had it, else tasks of one index come together, so that channels stay within a worker.

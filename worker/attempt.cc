@@ -8,6 +8,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/task/graph_view.h"
+#include "worker/state_preparation.h"
 #include "worker/worker.h"
 
 namespace millrace {
@@ -79,7 +80,7 @@ Attempt::Hosted* Attempt::FindHosted(TaskId id) {
   return it == tasks_.end() ? nullptr : &it->second;
 }
 
-absl::Status Attempt::Build() {
+absl::Status Attempt::Build(StatePreparation* prepared) {
   for (const v1::Node& node : deploy_.graph().nodes()) {
     if (ChainOf(node.uid()) == nullptr) {
       return absl::InternalError(absl::StrCat("the plan has no chain for node ", node.uid()));
@@ -92,7 +93,11 @@ absl::Status Attempt::Build() {
     if (spec.worker_id() != parts_->options.worker_id) continue;
     MILLRACE_RETURN_IF_ERROR(MakeTask(spec));
   }
-  for (auto& [id, hosted] : tasks_) Open(hosted);
+  for (auto& [id, hosted] : tasks_) {
+    const TaskOptions& options = hosted.task->options();
+    Open(hosted,
+         prepared == nullptr ? PreparedState() : prepared->Take(options.chain, options.key_groups));
+  }
   return absl::OkStatus();
 }
 
@@ -234,18 +239,19 @@ std::vector<TaskOutput> Attempt::MakeOutputs(const Hosted& hosted) {
   return outputs;
 }
 
-void Attempt::Open(Hosted& hosted) {
-  parts_->env.executor.RunBlocking([self = shared_from_this(), task = hosted.task] {
-    const absl::Status status = task->Open();
-    const TaskId id = task->options().id;
-    if (!status.ok()) {
-      self->OnFailed(id, "", status);
-      return;
-    }
-    self->Post([id](Attempt& attempt) {
-      attempt.SetState(*attempt.FindHosted(id), v1::TaskStateChanged::STATE_READY);
-    });
-  });
+void Attempt::Open(Hosted& hosted, PreparedState prepared) {
+  parts_->env.executor.RunBlocking(
+      [self = shared_from_this(), task = hosted.task, prepared = std::move(prepared)]() mutable {
+        const absl::Status status = task->Open(std::move(prepared));
+        const TaskId id = task->options().id;
+        if (!status.ok()) {
+          self->OnFailed(id, "", status);
+          return;
+        }
+        self->Post([id](Attempt& attempt) {
+          attempt.SetState(*attempt.FindHosted(id), v1::TaskStateChanged::STATE_READY);
+        });
+      });
 }
 
 void Attempt::Start() {
@@ -274,6 +280,7 @@ void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {
                                  : trigger.hold() ? Task::AfterEpoch::kHold
                                                   : Task::AfterEpoch::kGoOn;
   for (auto& [id, hosted] : tasks_) {
+    hosted.task->KeepSegments(trigger.keep_segments());
     if (hosted.task->has_source()) hosted.task->TriggerEpoch(Epoch{trigger.epoch()}, after);
   }
 }

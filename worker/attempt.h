@@ -21,6 +21,7 @@
 
 namespace millrace {
 
+class StatePreparation;
 class Worker;
 struct WorkerParts;
 
@@ -29,8 +30,9 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   Attempt(Worker& worker, std::shared_ptr<WorkerParts> parts, v1::DeployAttempt deploy);
   ~Attempt() override;
 
-  // Makes the tasks and opens them on io threads; each reports READY or FAILED.
-  absl::Status Build();
+  // Makes the tasks and opens them on io threads; each reports READY or FAILED. Takes what it can
+  // use of `prepared`; null: nothing is prepared.
+  absl::Status Build(StatePreparation* prepared);
   // Connects the outputs and hands the tasks to their runners.
   void Start();
   // Takes the tasks off their runners. Blocks until none of them runs; io work may go on. Any
@@ -71,7 +73,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   std::vector<std::unique_ptr<ChannelSender>> MakeSenders(const Hosted& hosted, int edge);
   const v1::Chain* ChainOf(std::string_view uid) const;
   const v1::Task* FindTask(uint32_t chain, uint32_t index) const;
-  void Open(Hosted& hosted);
+  void Open(Hosted& hosted, PreparedState prepared);
   void WakeTask(TaskId id);
   void AddCondition(const Hosted& hosted, v1::TaskCondition& out) const;
   void AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 #include "worker/attempt.h"
+#include "worker/state_preparation.h"
 
 namespace millrace {
 namespace {
@@ -63,7 +65,11 @@ void Worker::Leave() {
 }
 
 void Worker::OnDisconnected() {
-  parts_->mailbox.Post([this] { link_.reset(); });
+  parts_->mailbox.Post([this] {
+    link_.reset();
+    // Nobody may know of it any more.
+    while (!prepared_.empty()) ForgetPrepared(std::string(prepared_.begin()->first));
+  });
 }
 
 void Worker::OnMessage(v1::ConnectResponse message) {
@@ -151,6 +157,8 @@ void Worker::Handle(const v1::ConnectResponse& message) {
                               message.prepare_model().model());
       }
       return;
+    case v1::ConnectResponse::kPrepareState:
+      return PrepareState(message.prepare_state());
     case v1::ConnectResponse::MESSAGE_NOT_SET:
       LogWarning("the coordinator sent a message that this version does not know");
       return;
@@ -169,13 +177,18 @@ void Worker::Deploy(const v1::DeployAttempt& deploy) {
     }
   }
   StopAttemptsOlderThan(id);
+  const auto prepared = prepared_.find(key.job_id);
+  // What is under way is not waited for.
+  const bool usable = prepared != prepared_.end() && prepared->second.under_way == 0;
   auto attempt = std::make_shared<Attempt>(*this, parts_, deploy);
   attempts_[key] = attempt;
   LogInfo("deploying", {{"job", key.job_id},
                         {"generation", key.generation},
                         {"attempt", key.attempt},
                         {"restore_epoch", deploy.restore_epoch()}});
-  if (absl::Status status = attempt->Build(); !status.ok()) {
+  const absl::Status status = attempt->Build(usable ? prepared->second.state.get() : nullptr);
+  ForgetPrepared(key.job_id);
+  if (!status.ok()) {
     v1::ConnectRequest message;
     v1::TaskStateChanged& changed = *message.mutable_task_state_changed();
     *changed.mutable_attempt() = id;
@@ -188,6 +201,41 @@ void Worker::Deploy(const v1::DeployAttempt& deploy) {
     Report(std::move(message));
     StopOne(key);
   }
+}
+
+void Worker::PrepareState(const v1::PrepareState& message) {
+  if (message.tasks().empty()) return ForgetPrepared(message.job_id());
+  if (prepared_[message.job_id()].under_way != 0) ForgetPrepared(message.job_id());
+  Prepared& prepared = prepared_[message.job_id()];
+  if (prepared.state == nullptr) {
+    prepared.state = std::make_shared<StatePreparation>(
+        parts_, absl::StrCat(parts_->options.data_folder, "/state/", message.job_id(), "/prepared-",
+                             ++preparations_));
+  }
+  prepared.under_way = message.number();
+  parts_->env.executor.RunBlocking([this, parts = parts_, state = prepared.state, message] {
+    const absl::Status status = state->Advance(message);
+    parts->mailbox.Post([this, status, job_id = message.job_id(), number = message.number()] {
+      const auto found = prepared_.find(job_id);
+      if (found == prepared_.end() || found->second.under_way != number) return;
+      found->second.under_way = 0;
+      v1::ConnectRequest answer;
+      v1::StatePrepared& prepared = *answer.mutable_state_prepared();
+      prepared.set_job_id(job_id);
+      prepared.set_number(number);
+      prepared.set_status_code(static_cast<uint32_t>(status.code()));
+      prepared.set_status_message(std::string(status.message()));
+      Report(std::move(answer));
+    });
+  });
+}
+
+void Worker::ForgetPrepared(const std::string& job_id) {
+  const auto found = prepared_.find(job_id);
+  if (found == prepared_.end()) return;
+  std::shared_ptr<StatePreparation> state = std::move(found->second.state);
+  prepared_.erase(found);
+  parts_->env.executor.RunBlocking([state = std::move(state)] {});
 }
 
 void Worker::StopAttemptsOlderThan(const v1::AttemptId& id) {

@@ -28,6 +28,7 @@ namespace millrace {
 
 class Attempt;
 class S3Access;
+class StatePreparation;
 class Task;
 
 struct WorkerOptions {
@@ -103,6 +104,9 @@ class Worker {
 
   void Handle(const v1::ConnectResponse& message);
   void Deploy(const v1::DeployAttempt& deploy);
+  void PrepareState(const v1::PrepareState& message);
+  // Forgets it; what it holds is freed on an io thread.
+  void ForgetPrepared(const std::string& job_id);
   void StopAttemptsOlderThan(const v1::AttemptId& id);
   void StopOne(const AttemptKey& key);
   Attempt* Find(const v1::AttemptId& id);
@@ -119,6 +123,12 @@ class Worker {
   size_t next_runner_ = 0;
   std::map<AttemptKey, std::shared_ptr<Attempt>> attempts_;
   std::vector<std::weak_ptr<Attempt>> stopping_;  // On the io pool.
+  struct Prepared {
+    std::shared_ptr<StatePreparation> state;
+    uint64_t under_way = 0;  // The number of the round; 0 = none is.
+  };
+  std::map<std::string, Prepared> prepared_;  // By job.
+  uint64_t preparations_ = 0;
   std::optional<Link> link_;
   bool registered_ = false;  // By this link.
   absl::Duration heartbeat_interval_ = absl::Seconds(1);

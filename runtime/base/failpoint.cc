@@ -54,6 +54,8 @@ constexpr std::string_view kFailpoints[] = {
     "postgres.before_commit",
     "postgres.before_marker",
     "postgres.before_slot",
+    "prepare.after_restore",
+    "prepare.before_restore",
     "restore.after_manifest",
     "restore.after_open",
     "restore.before_manifest",

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "millrace/v1/checkpoint.pb.h"
 #include "runtime/base/failpoint.h"
+#include "runtime/base/log.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -28,15 +30,19 @@ constexpr uint64_t kColdMemoryPart = 10;
 constexpr uint64_t kScratchPart = 4;
 constexpr uint64_t kScratchBytesMin = 1 << 20;
 
-class SegmentedStateStore final : public StateStore, public StoreContext {
+std::string ReferenceOf(const v1::Segment& segment) {
+  return Concat(segment.name(), " ", segment.key_group_first(), "-", segment.key_group_last());
+}
+
+bool Overlap(const v1::Segment& a, const v1::Segment& b) {
+  return KeyGroupRange{a.key_group_first(), a.key_group_last()}.Overlaps(
+      {b.key_group_first(), b.key_group_last()});
+}
+
+class SegmentedStateStore final : public StateStore, public StateRestore, public StoreContext {
  public:
   explicit SegmentedStateStore(StateStoreOptions options)
-      : options_(std::move(options)),
-        storage_(options_.storage),
-        disk_(options_.env.disk),
-        budget_(options_.budget),
-        chain_(storage_, {.uid = options_.uid, .prefix = options_.name_prefix}, options_.key_groups,
-               options_.limits) {
+      : options_(std::move(options)), disk_(options_.env.disk), budget_(options_.budget) {
     budget_.AddStore();
   }
 
@@ -45,20 +51,18 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     budget_.RemoveStore();
   }
 
-  absl::Status Restore() {
-    for (const v1::Segment& segment : options_.restore) {
-      if (segment.kind() != v1::Segment::KIND_STATE_DELTA &&
-          segment.kind() != v1::Segment::KIND_STATE_BASE) {
-        return absl::InvalidArgumentError(Concat("segment ", segment.name(), " holds no state"));
-      }
-      v1::Segment mine = segment;
-      mine.set_key_group_first(
-          std::max(segment.key_group_first(), uint32_t{options_.key_groups.first}));
-      mine.set_key_group_last(
-          std::min(segment.key_group_last(), uint32_t{options_.key_groups.last}));
-      if (mine.key_group_first() > mine.key_group_last()) continue;
-      MILLRACE_RETURN_IF_ERROR(RestoreSegment(mine));
-      chain_.AddRestored(mine);
+  // The same state, so that what is restored is of use to it.
+  bool Fits(const StateStoreOptions& options) const {
+    return options.uid == options_.uid && options.key_groups == options_.key_groups &&
+           options.max_parallelism == options_.max_parallelism;
+  }
+
+  absl::Status Advance(CheckpointStorage& storage,
+                       const std::vector<v1::Segment>& restore) override {
+    MILLRACE_ASSIGN_OR_RETURN(const std::vector<v1::Segment> missing, NotApplied(restore));
+    for (const v1::Segment& segment : missing) {
+      MILLRACE_RETURN_IF_ERROR(RestoreSegment(storage, segment));
+      applied_.push_back(segment);
       epoch_ = std::max(epoch_, Epoch{segment.epoch()});
     }
     for (auto& [id, table] : pane_tables_) {
@@ -69,8 +73,16 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
       }
       MILLRACE_RETURN_IF_ERROR(table->FinishRestore(horizon));
     }
-    restored_drops_.clear();
     return absl::OkStatus();
+  }
+
+  // Ends the restore.
+  void Open(const StateStoreOptions& options) {
+    chain_.emplace(options.storage, SegmentOwner{.uid = options.uid, .prefix = options.name_prefix},
+                   options.key_groups, options.limits);
+    for (const v1::Segment& segment : applied_) chain_->AddRestored(segment);
+    applied_.clear();
+    restored_drops_.clear();
   }
 
   absl::StatusOr<PaneTable*> OpenPaneTable(
@@ -101,14 +113,15 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     for (auto& [id, table] : pane_tables_) table->Freeze(*delta);
     for (auto& [id, table] : keyed_tables_) table->Freeze(*delta);
     delta->ChargeAll();
-    if (!delta->empty()) chain_.AddDelta(epoch, std::move(delta));
+    if (!delta->empty()) chain_->AddDelta(epoch, std::move(delta));
     epoch_ = epoch;
-    return chain_.TakeWork(epoch);
+    return chain_->TakeWork(epoch, !keep_segments_);
   }
 
   // What the epoch froze stays in the chain of segments: the next work makes durable what this one
   // has not, and returns all.
   void AbandonEpoch(Epoch) override {}
+  void KeepSegments(bool keep) override { keep_segments_ = keep; }
 
   uint64_t memory_bytes() const override { return memory_bytes_; }
   uint64_t cold_bytes() const override { return cold_ == nullptr ? 0 : cold_->bytes(); }
@@ -137,7 +150,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
       if (!to_segment) return absl::OkStatus();
       if (segment_ == nullptr) {
         MILLRACE_ASSIGN_OR_RETURN(segment_,
-                                  store_.chain_.BeginRun(Epoch{store_.epoch_.number + 1}));
+                                  store_.chain_->BeginRun(Epoch{store_.epoch_.number + 1}));
         EncodeTable(table_, record_);
         MILLRACE_RETURN_IF_ERROR(segment_->Append(record_));
       }
@@ -147,7 +160,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
 
     absl::Status Finish() override {
       MILLRACE_RETURN_IF_ERROR(cold_->Finish());
-      return segment_ == nullptr ? absl::OkStatus() : store_.chain_.AddRun(std::move(segment_));
+      return segment_ == nullptr ? absl::OkStatus() : store_.chain_->AddRun(std::move(segment_));
     }
 
    private:
@@ -255,9 +268,53 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     return identity;
   }
 
-  absl::Status RestoreSegment(const v1::Segment& segment) {
+  // What of `restore` concerns this store's key groups and was not applied. kAborted: the rest is
+  // not what was applied, or cannot be applied behind it: segments that overlap have an order.
+  absl::StatusOr<std::vector<v1::Segment>> NotApplied(
+      const std::vector<v1::Segment>& restore) const {
+    std::vector<v1::Segment> mine;
+    for (const v1::Segment& segment : restore) {
+      if (segment.kind() != v1::Segment::KIND_STATE_DELTA &&
+          segment.kind() != v1::Segment::KIND_STATE_BASE) {
+        return absl::InvalidArgumentError(Concat("segment ", segment.name(), " holds no state"));
+      }
+      const uint32_t first = std::max(segment.key_group_first(), options_.key_groups.first);
+      const uint32_t last = std::min(segment.key_group_last(), options_.key_groups.last);
+      if (first > last) continue;
+      v1::Segment& narrowed = mine.emplace_back(segment);
+      narrowed.set_key_group_first(first);
+      narrowed.set_key_group_last(last);
+    }
+    std::map<std::string, size_t> position;
+    for (size_t i = 0; i < applied_.size(); ++i) position[ReferenceOf(applied_[i])] = i;
+    std::vector<v1::Segment> missing;
+    std::vector<size_t> found;
+    for (const v1::Segment& segment : mine) {
+      const auto at = position.find(ReferenceOf(segment));
+      if (at == position.end()) {
+        missing.push_back(segment);
+        continue;
+      }
+      const bool behind_missing =
+          std::any_of(missing.begin(), missing.end(),
+                      [&](const v1::Segment& other) { return Overlap(other, segment); });
+      const bool behind_later = std::any_of(found.begin(), found.end(), [&](size_t other) {
+        return other >= at->second && Overlap(applied_[other], segment);
+      });
+      if (behind_missing || behind_later) {
+        return absl::AbortedError("segments that were applied come in another order");
+      }
+      found.push_back(at->second);
+    }
+    if (found.size() != applied_.size()) {
+      return absl::AbortedError("segments that were applied are no longer part of the state");
+    }
+    return missing;
+  }
+
+  absl::Status RestoreSegment(CheckpointStorage& storage, const v1::Segment& segment) {
     std::string value;
-    return ReadSegment(storage_, segment, [&](std::string_view bytes) {
+    return ReadSegment(storage, segment, [&](std::string_view bytes) {
       return Annotate(RestoreRecord(segment, bytes, value),
                       Concat("cannot restore segment ", segment.name()));
     });
@@ -300,8 +357,7 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
     }
   }
 
-  const StateStoreOptions options_;
-  CheckpointStorage& storage_;
+  const StateStoreOptions options_;  // Its storage is not touched: it may be gone.
   Disk& disk_;
   MemoryBudget& budget_;
   uint64_t memory_bytes_ = 0;
@@ -309,21 +365,46 @@ class SegmentedStateStore final : public StateStore, public StoreContext {
   std::map<uint32_t, TableIdentity> identities_;
   std::map<uint32_t, std::unique_ptr<MemoryPaneTable>> pane_tables_;
   std::map<uint32_t, std::unique_ptr<MemoryKeyedTable>> keyed_tables_;
-  std::map<uint32_t, std::vector<int64_t>> restored_drops_;  // By key group; only while restoring.
-  SegmentChain chain_;
+  // Only while restoring: what was applied, narrowed to the key groups here, and drops by key
+  // group.
+  std::vector<v1::Segment> applied_;
+  std::map<uint32_t, std::vector<int64_t>> restored_drops_;
+  std::optional<SegmentChain> chain_;  // Since Open.
+  bool keep_segments_ = false;
   Epoch epoch_;  // Frozen last.
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions options) {
+std::unique_ptr<StateRestore> BeginStateRestore(StateStoreOptions options) {
+  return std::make_unique<SegmentedStateStore>(std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions options,
+                                                           std::unique_ptr<StateRestore> prepared) {
   if (options.key_groups.first > options.key_groups.last ||
       options.key_groups.last >= options.max_parallelism || options.max_parallelism > 65536) {
     return absl::InvalidArgumentError(
         Concat("the key groups of ", options.uid, " are out of range"));
   }
-  auto store = std::make_unique<SegmentedStateStore>(std::move(options));
-  MILLRACE_RETURN_IF_ERROR(store->Restore());
+  // There is no other kind.
+  std::unique_ptr<SegmentedStateStore> store(static_cast<SegmentedStateStore*>(prepared.release()));
+  if (store != nullptr) {
+    const absl::Status status = store->Fits(options)
+                                    ? store->Advance(options.storage, options.restore)
+                                    : absl::AbortedError("it is of another state");
+    if (absl::IsAborted(status)) {
+      LogInfo("prepared state is not used", {{"uid", options.uid}, {"why", status.ToString()}});
+      store.reset();
+    } else if (!status.ok()) {
+      return status;
+    }
+  }
+  if (store == nullptr) {
+    store = std::make_unique<SegmentedStateStore>(options);
+    MILLRACE_RETURN_IF_ERROR(store->Advance(options.storage, options.restore));
+  }
+  store->Open(options);
   return store;
 }
 

@@ -37,8 +37,25 @@ struct StateStoreOptions {
   SegmentChain::Limits limits;
 };
 
-// Restores before it returns: blocks as long as reading all segments takes. Errors: kDataLoss names
-// the damaged segment.
-absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions options);
+// State that is restored before it is used, while an earlier owner still changes it.
+// Threading: any, one at a time. Ownership: what the options refer to outlives it.
+class StateRestore {
+ public:
+  virtual ~StateRestore() = default;
+  // Applies those segments of `restore` (see StateStoreOptions) that have not been applied yet.
+  // Blocks. kAborted: they are not what was applied and more; nothing was changed, begin anew.
+  // After another error it is of no use any more.
+  virtual absl::Status Advance(CheckpointStorage& storage,
+                               const std::vector<v1::Segment>& restore) = 0;
+};
+
+// Of `options`, those of the state itself are used: neither storage nor prefix nor segments.
+std::unique_ptr<StateRestore> BeginStateRestore(StateStoreOptions options);
+
+// Restores before it returns: blocks as long as reading all segments takes, or those that
+// `prepared` has not applied; null: nothing is prepared. What does not fit is not used. Errors:
+// kDataLoss names the damaged segment.
+absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(
+    StateStoreOptions options, std::unique_ptr<StateRestore> prepared = nullptr);
 
 }  // namespace millrace

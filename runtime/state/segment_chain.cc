@@ -218,9 +218,9 @@ struct SegmentChain::State {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<v1::Segment>> Run(Epoch epoch) {
+  absl::StatusOr<std::vector<v1::Segment>> Run(Epoch epoch, bool may_merge) {
     for (Entry& entry : entries) MILLRACE_RETURN_IF_ERROR(WriteEntry(entry));
-    if (WantsBase()) MILLRACE_RETURN_IF_ERROR(WriteBase(epoch));
+    if (may_merge && WantsBase()) MILLRACE_RETURN_IF_ERROR(WriteBase(epoch));
     return Segments();
   }
 };
@@ -260,8 +260,8 @@ void SegmentChain::AddDelta(Epoch epoch, std::unique_ptr<FrozenDelta> delta) {
   state_->entries.push_back(std::move(entry));
 }
 
-SegmentWork SegmentChain::TakeWork(Epoch epoch) {
-  return [state = state_, epoch]() mutable { return state->Run(epoch); };
+SegmentWork SegmentChain::TakeWork(Epoch epoch, bool may_merge) {
+  return [state = state_, epoch, may_merge] { return state->Run(epoch, may_merge); };
 }
 
 }  // namespace millrace

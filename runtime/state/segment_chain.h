@@ -41,8 +41,8 @@ class SegmentChain {
   void AddDelta(Epoch epoch, std::unique_ptr<FrozenDelta> delta);
 
   // Makes everything added so far durable; returns all references. It may be dropped: the next work
-  // does what it has not done.
-  SegmentWork TakeWork(Epoch epoch);
+  // does what it has not done. Without `may_merge` no base is written.
+  SegmentWork TakeWork(Epoch epoch, bool may_merge);
 
  private:
   struct State;

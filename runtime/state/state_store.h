@@ -118,6 +118,8 @@ class StateStore {
   virtual absl::StatusOr<SegmentWork> FreezeEpoch(Epoch epoch) = 0;
   // The epoch did not complete: its changes belong to the next one.
   virtual void AbandonEpoch(Epoch epoch) = 0;
+  // While `keep`, epochs only add segments to those that there are: no new base.
+  virtual void KeepSegments(bool keep) = 0;
 
   // Bytes in memory, as charged to the worker's budget.
   virtual uint64_t memory_bytes() const = 0;

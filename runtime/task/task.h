@@ -11,6 +11,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@
 #include "runtime/base/ids.h"
 #include "runtime/base/mailbox.h"
 #include "runtime/exchange/router.h"
+#include "runtime/state/open_state_store.h"
 #include "runtime/task/counters.h"
 #include "runtime/task/emitter.h"
 #include "runtime/task/node_factory.h"
@@ -111,6 +113,9 @@ struct TaskCondition {
   int64_t commit_ns = 0;    // The commit that is under way; 0 = none.
 };
 
+// State that was restored ahead, by the uid of its node.
+using PreparedState = std::map<std::string, std::unique_ptr<StateRestore>>;
+
 class Task : public std::enable_shared_from_this<Task> {
  public:
   static std::shared_ptr<Task> Make(TaskOptions options, std::vector<TaskInput> inputs);
@@ -118,9 +123,9 @@ class Task : public std::enable_shared_from_this<Task> {
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
-  // Makes the nodes, restores their state, finishes the pending commits of the restored epoch.
-  // Blocks.
-  absl::Status Open();
+  // Makes the nodes, restores their state (what is `prepared` of it, the less), finishes the
+  // pending commits of the restored epoch. Blocks.
+  absl::Status Open(PreparedState prepared = {});
   // Called once, after Open and before the first RunOnce, when every task of the attempt is open.
   void Start(std::vector<TaskOutput> outputs);
 
@@ -143,6 +148,8 @@ class Task : public std::enable_shared_from_this<Task> {
   };
   // Sources: begin `epoch` with a barrier. Any thread.
   void TriggerEpoch(Epoch epoch, AfterEpoch after);
+  // See StateStore::KeepSegments; of all nodes. Any thread.
+  void KeepSegments(bool keep);
   // Loads `model` on an io thread for every operator that has one of its name, to be used from the
   // cut of `epoch` on; the listener is told. Any thread.
   void PrepareModel(Epoch epoch, const v1::Model& model);
@@ -189,7 +196,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
   void Post(Mailbox::Letter letter);
   absl::Status MakeNodes();
-  absl::Status OpenNode(Node& node);
+  absl::Status OpenNode(Node& node, PreparedState& prepared);
   absl::Status CompareLayout(Node& node) const;
   std::string SegmentPrefix() const;
   // `fresh`: no task has read the source before.

@@ -42,6 +42,14 @@ void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
   });
 }
 
+void Task::KeepSegments(bool keep) {
+  Post([this, keep] {
+    for (auto& node : nodes_) {
+      if (node->state != nullptr) node->state->KeepSegments(keep);
+    }
+  });
+}
+
 Task::Step Task::PrepareEpoch() {
   if (snapshot_running_) {  // Woken by the letter that ends it.
     SetWait(TaskCondition::WaitsFor::kSnapshot);

@@ -36,11 +36,11 @@ Task::Task(TaskOptions options, std::vector<TaskInput> inputs)
 
 Task::~Task() = default;
 
-absl::Status Task::Open() {
+absl::Status Task::Open(PreparedState prepared) {
   MILLRACE_FAILPOINT("restore.before_open");
   MILLRACE_RETURN_IF_ERROR(MakeNodes());
   for (auto& node : nodes_) {
-    if (absl::Status status = OpenNode(*node); !status.ok()) {
+    if (absl::Status status = OpenNode(*node, prepared); !status.ok()) {
       return Annotate(status, absl::StrCat("uid=", node->uid));
     }
   }
@@ -96,7 +96,7 @@ std::string Task::SegmentPrefix() const {
                       options_.id.chain, "-t", options_.id.index);
 }
 
-absl::Status Task::OpenNode(Node& node) {
+absl::Status Task::OpenNode(Node& node, PreparedState& prepared) {
   RestoredNode restored = RestoreNode(options_.restore, *node.proto, options_.key_groups,
                                       options_.id.index, options_.chain.parallelism());
   node.watermark = restored.watermark;
@@ -127,7 +127,8 @@ absl::Status Task::OpenNode(Node& node) {
                                            ? ""
                                            : absl::StrCat(options_.cold_folder, "/", node.uid),
                         .name_prefix = SegmentPrefix(),
-                        .restore = std::move(restored.state)}));
+                        .restore = std::move(restored.state)},
+                       std::move(prepared[node.uid])));
     node.state_metrics = std::make_unique<StateMetrics>(node.counters.metrics);
   }
   MILLRACE_ASSIGN_OR_RETURN(node.op, options_.factory.MakeOperator(*node.proto));

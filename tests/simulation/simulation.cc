@@ -172,7 +172,7 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .worker_leaves = some(0.3),
           .asks = random.OneIn(3),
           .rescales = some(0.3),
-          .upgrades = some(0.6)};
+          .upgrades = some(0.9)};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
@@ -513,7 +513,7 @@ absl::Status Simulation::OnFailpoint(std::string_view name) {
   auto& [reached, failed] = failpoints_[std::string(name)];
   ++reached;
   // What is seldom reached fails more often when it is.
-  const double chance = options_.failpoints * (reached <= 3 ? 40 : reached < 10 ? 10 : 1);
+  const double chance = options_.failpoints * (reached <= 3 ? 60 : reached < 10 ? 10 : 1);
   if (healthy_ || !Happens(chance)) return absl::OkStatus();
   ++failed;
   ++faults_;

@@ -35,6 +35,8 @@ class FakeWorker {
   std::optional<v1::NodeSnapshot> snapshot_node;
   // Its answer to PrepareModel; nothing: none at all.
   std::optional<absl::Status> prepares = absl::OkStatus();
+  // Its answer to PrepareState, likewise.
+  std::optional<absl::Status> prepares_state = absl::OkStatus();
 
   void Connect();
   void Disconnect();
@@ -54,6 +56,8 @@ class FakeWorker {
   void AckEpoch(uint64_t epoch, std::optional<v1::AttemptId> attempt = {},
                 const absl::Status& status = absl::OkStatus());
   void AckCommit(uint64_t epoch);
+  // To the newest PrepareState.
+  void AnswerPrepareState(const absl::Status& status = absl::OkStatus());
 
   bool runs() const { return deploy_.has_value(); }
   bool started() const { return started_; }
@@ -67,6 +71,7 @@ class FakeWorker {
   int deploys = 0;
   bool may_leave = false;
   std::vector<uint64_t> prepared;  // Epochs of PrepareModel.
+  std::vector<v1::PrepareState> prepared_states;
 
   void OnMessage(const v1::ConnectResponse& message);
 
@@ -338,6 +343,16 @@ inline void FakeWorker::AckCommit(uint64_t epoch) {
   }
 }
 
+inline void FakeWorker::AnswerPrepareState(const absl::Status& status) {
+  Send([&](v1::ConnectRequest& m) {
+    v1::StatePrepared& answer = *m.mutable_state_prepared();
+    answer.set_job_id(prepared_states.back().job_id());
+    answer.set_number(prepared_states.back().number());
+    answer.set_status_code(static_cast<uint32_t>(status.code()));
+    answer.set_status_message(std::string(status.message()));
+  });
+}
+
 inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
   const auto is_mine = [&](const v1::AttemptId& id) {
     return deploy_.has_value() && id.SerializeAsString() == deploy_->attempt().SerializeAsString();
@@ -397,6 +412,12 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
           answer.set_status_code(static_cast<uint32_t>(prepares->code()));
           answer.set_status_message(std::string(prepares->message()));
         });
+      }
+      return;
+    case v1::ConnectResponse::kPrepareState:
+      prepared_states.push_back(message.prepare_state());
+      if (message.prepare_state().tasks_size() > 0 && prepares_state.has_value()) {
+        AnswerPrepareState(*prepares_state);
       }
       return;
     case v1::ConnectResponse::MESSAGE_NOT_SET:

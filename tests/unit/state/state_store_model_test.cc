@@ -42,7 +42,8 @@ struct Task {
   std::unique_ptr<StateStore> store;
   PaneTable* panes = nullptr;
   KeyedTable* rows = nullptr;
-  std::vector<v1::Segment> segments;  // Of the last complete epoch.
+  std::vector<v1::Segment> segments;         // Of the last complete epoch.
+  std::vector<v1::Segment> segments_before;  // Of the one before.
 };
 
 struct Setup {
@@ -73,6 +74,9 @@ class ModelRun {
   // How often a base segment was part of an epoch, and a task had cold rows when one ended.
   int bases() const { return bases_; }
   int evictions() const { return evictions_; }
+  // Restores that went on from those of an epoch before, and that could not.
+  int prepared() const { return prepared_; }
+  int rebuilt() const { return rebuilt_; }
 
  private:
   uint64_t Below(uint64_t n) { return random_() % n; }
@@ -105,22 +109,38 @@ class ModelRun {
         restore.insert(restore.end(), former.segments.begin(), former.segments.end());
       }
       task.segments = restore;
+      // As of the epoch before; sometimes the segments are none that can be built on.
+      std::vector<v1::Segment> restore_before;
+      for (const Task& former : old) {
+        if (!former.range.Overlaps(task.range)) continue;
+        restore_before.insert(restore_before.end(), former.segments_before.begin(),
+                              former.segments_before.end());
+      }
       const std::string prefix = "a" + std::to_string(attempt_) + "-t" + std::to_string(i);
       std::string cold_folder;
       if (setup_.rocksdb) {
         cold_folder =
             ::testing::TempDir() + "millrace-model-" + std::to_string(setup_.seed) + "-" + prefix;
       }
-      auto store = OpenStateStore({.uid = "model",
-                                   .key_groups = task.range,
-                                   .max_parallelism = kMaxParallelism,
-                                   .storage = *storage_,
-                                   .env = env_.env,
-                                   .budget = *budget_,
-                                   .cold_folder = cold_folder,
-                                   .name_prefix = prefix,
-                                   .restore = restore,
-                                   .limits = {.deltas_min = 3, .deltas_max = 12}});
+      StateStoreOptions options{.uid = "model",
+                                .key_groups = task.range,
+                                .max_parallelism = kMaxParallelism,
+                                .storage = *storage_,
+                                .env = env_.env,
+                                .budget = *budget_,
+                                .cold_folder = cold_folder,
+                                .name_prefix = prefix,
+                                .restore = restore,
+                                .limits = {.deltas_min = 3, .deltas_max = 12}};
+      std::unique_ptr<StateRestore> prepared;
+      if (Below(2) == 0) {
+        prepared = BeginStateRestore(options);
+        ASSERT_TRUE(prepared->Advance(*storage_, restore_before).ok());
+        const absl::Status newer = prepared->Advance(*storage_, restore);
+        ASSERT_TRUE(newer.ok() || absl::IsAborted(newer)) << newer;
+        ++(newer.ok() ? prepared_ : rebuilt_);
+      }
+      auto store = OpenStateStore(options, std::move(prepared));
       ASSERT_TRUE(store.ok()) << store.status();
       task.store = *std::move(store);
       task.panes = task.store->OpenPaneTable("panes", std::make_shared<SumCountLayout>()).value();
@@ -270,7 +290,9 @@ class ModelRun {
       if (complete || Below(2) == 0) {
         absl::StatusOr<std::vector<v1::Segment>> segments = (*std::move(work))();
         ASSERT_TRUE(segments.ok()) << segments.status();
-        if (complete) task.segments = *std::move(segments);
+        if (complete) {
+          task.segments_before = std::exchange(task.segments, *std::move(segments));
+        }
         bases_ += !task.segments.empty() && task.segments[0].kind() == v1::Segment::KIND_STATE_BASE
                       ? 1
                       : 0;
@@ -306,11 +328,15 @@ class ModelRun {
   int attempt_ = 0;
   int bases_ = 0;
   int evictions_ = 0;
+  int prepared_ = 0;
+  int rebuilt_ = 0;
 };
 
 void RunSeeds(uint64_t first, uint64_t last, int steps, bool rocksdb) {
   int bases = 0;
   int evictions = 0;
+  int prepared = 0;
+  int rebuilt = 0;
   for (uint64_t seed = first; seed <= last; ++seed) {
     const uint64_t budget = std::array<uint64_t, 4>{2'000, 10'000, 30'000, 60'000}[seed % 4];
     SCOPED_TRACE("seed=" + std::to_string(seed) + " budget=" + std::to_string(budget));
@@ -318,11 +344,15 @@ void RunSeeds(uint64_t first, uint64_t last, int steps, bool rocksdb) {
     run.Run(steps);
     bases += run.bases();
     evictions += run.evictions();
+    prepared += run.prepared();
+    rebuilt += run.rebuilt();
     if (::testing::Test::HasFailure()) return;
   }
   // The work was worth it.
   EXPECT_GT(bases, 0);
   EXPECT_GT(evictions, 0);
+  EXPECT_GT(prepared, 0);
+  EXPECT_GT(rebuilt, 0);
 }
 
 TEST(StateStoreModelTest, AgreesWithTheModelInMemory) { RunSeeds(1, 150, 400, false); }
