@@ -344,6 +344,8 @@ class JobController {
   std::vector<SlowSplit> slow_splits_;  // As of the newest epoch.
   uint64_t moved_ = 0;                  // Changes whenever a row or an epoch has moved.
   int64_t moved_ns_ = 0;
+  uint64_t committed_ = 0;  // Everywhere, as of the last look; since when, or all is visible.
+  int64_t committed_ns_ = 0;
   int64_t stalled_since_unix_us_ = 0;
   // Raised whenever the attempt changes: letters of an earlier one are ignored.
   uint64_t token_ = 0;

@@ -72,29 +72,39 @@ DiagnosisView JobController::ViewForDiagnosis() const {
 
 std::vector<v1::Cause> JobController::Why() const { return Diagnose(ViewForDiagnosis()); }
 
-// A job is stalled when no row and no epoch has moved for a while although something waits. An idle
-// one is not: its epochs go on.
+// A job is stalled when no row and no epoch has moved for a while although something waits, or when
+// epochs go on, but the rows of an earlier one do not become visible. An idle one is not.
 void JobController::WatchProgress() {
   const int64_t now = loop_.env().clock.MonotonicNanos();
   uint64_t moved = attempt_.id.attempt() + CommittedEpoch();
   for (const auto& [key, progress] : progress_) moved += progress.rows_in();
-  if (const v1::EpochRecord* newest = newest_epoch()) moved += newest->epoch();
+  if (newest_epoch() != nullptr) moved += newest_epoch()->epoch();
   const bool runs = attempt_.phase == AttemptPhase::kRunning;
   if (!runs || moved != moved_ || moved_ns_ == 0) {
     moved_ = moved;
     moved_ns_ = now;
+  }
+  const v1::EpochRecord* newest = newest_epoch();
+  const bool commits = runs && newest != nullptr && newest->epoch() > CommittedEpoch() &&
+                       newest->generation() == attempt_.id.generation();
+  if (!commits || CommittedEpoch() != committed_) {
+    committed_ = CommittedEpoch();
+    committed_ns_ = now;
+  }
+  const int64_t since_ns = std::min(moved_ns_, committed_ns_);
+  if (since_ns == now) {
     if (std::exchange(stalled_since_unix_us_, 0) == 0) return;
     if (runs) AddLog(LogLevel::kInfo, "the job moves again");
     return NotifyWatchers();
   }
-  if (stalled_since_unix_us_ != 0 || absl::Nanoseconds(now - moved_ns_) < options_.stall_timeout) {
+  if (stalled_since_unix_us_ != 0 || absl::Nanoseconds(now - since_ns) < options_.stall_timeout) {
     return;
   }
   DiagnosisView view = ViewForDiagnosis();
   view.slow_splits.clear();  // They hold back windows, not rows.
   const std::vector<v1::Cause> causes = Diagnose(view);
   if (causes.empty()) return;
-  stalled_since_unix_us_ = loop_.UnixMicros() - (now - moved_ns_) / 1000;
+  stalled_since_unix_us_ = loop_.UnixMicros() - (now - since_ns) / 1000;
   std::string text = "stalled";
   for (const v1::Cause& cause : causes) absl::StrAppend(&text, "; ", cause.text());
   AddLog(LogLevel::kWarning, text);

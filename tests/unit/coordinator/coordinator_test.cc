@@ -327,6 +327,25 @@ TEST_F(CoordinatorTest, AJobThatStandsStillIsStalledUntilItMoves) {
   EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0);
 }
 
+TEST_F(CoordinatorTest, AJobWhoseCommitHangsIsStalledThoughItsEpochsGoOn) {
+  const std::string job = cluster_.Submit();
+  cluster_.Advance(absl::Seconds(3));
+  a_->commits = false;
+  cluster_.Advance(absl::Seconds(50));
+  v1::TaskCondition commits;
+  commits.set_commit_ms(50'000);
+  a_->TellCondition(commits);
+  EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0);
+  cluster_.Advance(absl::Seconds(15));
+  EXPECT_GT(cluster_.Job(job).stalled_since_unix_us(), 0);
+  EXPECT_GT(cluster_.Job(job).last_epoch(), 60u);
+  EXPECT_THAT(cluster_.Logs(job), HasSubstr("are not all visible yet"));
+  a_->commits = true;
+  a_->AckCommit(cluster_.Job(job).last_epoch());
+  cluster_.Advance(absl::Seconds(3));
+  EXPECT_EQ(cluster_.Job(job).stalled_since_unix_us(), 0);
+}
+
 TEST_F(CoordinatorTest, ARefusedEpochIsAbandonedWithoutARestart) {
   const std::string job = cluster_.Submit();
   b_->acks_epochs = false;

@@ -45,6 +45,13 @@ class FakeWorker {
     Send([](v1::ConnectRequest& m) { m.mutable_heartbeat(); });
   }
 
+  // Of its first task.
+  void TellCondition(v1::TaskCondition condition) {
+    *condition.mutable_attempt() = deploy_->attempt();
+    *condition.mutable_task() = tasks()[0].key();
+    Send([&](v1::ConnectRequest& m) { *m.mutable_heartbeat()->add_conditions() = condition; });
+  }
+
   void Leave() {
     Send([](v1::ConnectRequest& m) { m.mutable_leaving(); });
   }
