@@ -164,11 +164,8 @@ def difference(postgres, database, left, right):
 
 def totals_of_topic(kafka, topic):
     """What is left after all changes, in the order of each partition."""
-    done = subprocess.run(["kcat", "-b", kafka.address, "-C", "-t", topic, "-o", "beginning", "-e",
-                           "-q", "-X", "isolation.level=read_committed", "-f", "%p %s\n"],
-                          check=True, capture_output=True, text=True)
     table, problems = {}, []
-    for line in done.stdout.splitlines():
+    for line in kafka.read_committed(topic, "%p %s"):
         row = json.loads(line.split(" ", 1)[1])
         op = row.pop("op")
         values = tuple(row.values())

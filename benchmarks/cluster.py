@@ -3,12 +3,14 @@
 Standard library only. Every process is started here and ended here, by its id.
 """
 
+import json
 import os
 import pathlib
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -81,11 +83,10 @@ class Kafka(Service):
         super().__init__("kafka", name, private)
 
     def create_topic(self, topic, partitions):
-        subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp",
-                        str(ROOT / ".dev/kafka/libs/*"), "org.apache.kafka.tools.TopicCommand",
-                        "--bootstrap-server", self.address, "--create", "--if-not-exists",
-                        "--topic", topic, "--partitions", str(partitions)],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        """One that is there must have as many partitions. Records of any age stay."""
+        subprocess.run([str(BUILD / "cli/millrace"), "generate", "nexmark", "--events", "0", "--to",
+                        f"kafka:{self.address}/{topic}", "--partitions", str(partitions)],
+                       check=True)
 
     def record_count(self, topic, partitions):
         """Offsets at the end, summed; 0 when there is no such topic."""
@@ -97,12 +98,44 @@ class Kafka(Service):
             total += int(match.group(1)) if match else 0
         return total
 
-    def read_committed(self, topic):
-        """Values of all committed records, as text lines."""
-        done = subprocess.run(["kcat", "-b", self.address, "-C", "-t", topic, "-o", "beginning",
-                               "-e", "-q", "-X", "isolation.level=read_committed"],
-                              check=True, capture_output=True, text=True)
-        return done.stdout.splitlines()
+    def ends(self, topic, isolation="read_committed"):
+        """By partition, the end as a reader of that isolation sees it."""
+        listed = json.loads(subprocess.run(["kcat", "-b", self.address, "-L", "-J", "-t", topic],
+                                           check=True, capture_output=True, text=True).stdout)
+        partitions = [one["partition"] for one in listed["topics"][0]["partitions"]]
+        done = subprocess.run(
+            ["kcat", "-b", self.address, "-Q", "-X", f"isolation.level={isolation}",
+             *(flag for partition in partitions for flag in ("-t", f"{topic}:{partition}:-1"))],
+            check=True, capture_output=True, text=True)
+        return {int(partition): int(offset) for partition, offset
+                in re.findall(r"\[(\d+)\] offset (\d+)", done.stdout)}
+
+    def read_committed(self, topic, form="%s"):
+        """All records that are committed by now, as lines. (`kcat -e` may wait for ever for the end
+        of a topic that grows.)"""
+        missing = {partition: end for partition, end in self.ends(topic).items() if end > 0}
+        if not missing:
+            return []
+        with tempfile.TemporaryFile("w+") as records:
+            reader = subprocess.Popen(
+                ["kcat", "-b", self.address, "-C", "-t", topic, "-o", "beginning", "-X",
+                 "isolation.level=read_committed", "-f", form + "\n"],
+                stdout=records, stderr=subprocess.PIPE, text=True)
+            try:
+                for line in reader.stderr:  # It tells whenever it is at the end of a partition.
+                    reached = re.search(r"end of topic \S+ \[(\d+)\] at offset (\d+)", line)
+                    if reached and int(reached[2]) >= missing.get(int(reached[1]), 0):
+                        missing.pop(int(reached[1]), None)
+                    if not missing:
+                        break
+            finally:
+                reader.terminate()  # It writes what it has.
+                reader.stderr.close()
+                reader.wait()
+            if missing:
+                raise RuntimeError(f"{topic} was not read to its end: {missing}")
+            records.seek(0)
+            return records.read().splitlines()
 
 
 class Cluster:

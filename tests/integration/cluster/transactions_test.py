@@ -2,10 +2,8 @@
 owner sleeps, everything is away for longer than they live. The names of the cases are those of the
 list in the design of exactly-once delivery. MILLRACE_TEST_KAFKA names the broker."""
 
-import json
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -57,27 +55,15 @@ class TransactionsTest(unittest.TestCase):
             time.sleep(0.05)
 
     def committed(self):
-        """Grows with what a `read_committed` reader may see. (A reader that ends at the end may wait
-        for ever while the topic grows.)"""
-        return sum(int(line.rsplit(" ", 1)[1])
-                   for line in self.ends(self.topics["rows"], "read_committed"))
+        """Grows with what a `read_committed` reader may see."""
+        return sum(self.kafka.ends(self.topics["rows"]).values())
 
     def rows_read(self):
-        described = json.loads(self.cluster.command("-o", "json", "describe", self.job).stdout)
-        return sum(int(node.get("rows_in", 0)) for node in described["job"]["nodes"]
-                   if node["uid"] == "input")
-
-    def ends(self, topic, isolation):
-        """The end of each partition, as a reader of that isolation sees it."""
-        done = subprocess.run(
-            ["kcat", "-b", self.kafka.address, "-Q", "-X", f"isolation.level={isolation}",
-             *(flag for partition in range(4) for flag in ("-t", f"{topic}:{partition}:-1"))],
-            check=True, capture_output=True, text=True)
-        return sorted(done.stdout.splitlines())
+        return faults.rows_read(self.cluster, self.job)
 
     def has_open_transaction(self):
-        return any(self.ends(self.topics[topic], "read_committed")
-                   != self.ends(self.topics[topic], "read_uncommitted")
+        return any(self.kafka.ends(self.topics[topic])
+                   != self.kafka.ends(self.topics[topic], "read_uncommitted")
                    for topic in ("rows", "counts"))
 
     def losses(self):
