@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "operators/catalog/catalog.h"
-#include "operators/formats/base64.h"
 #include "operators/formats/format_errors.h"
 #include "operators/formats/formats.h"
-#include "operators/formats/json_text.h"
-#include "operators/formats/time_text.h"
 #include "operators/formats/utf8.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
+#include "runtime/columns/base64.h"
+#include "runtime/columns/json_text.h"
+#include "runtime/columns/time_text.h"
 
 namespace millrace {
 namespace {

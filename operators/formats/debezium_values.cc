@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "operators/formats/base64.h"
 #include "runtime/base/text.h"
+#include "runtime/columns/base64.h"
 
 namespace millrace {
 namespace {

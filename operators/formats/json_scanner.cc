@@ -6,9 +6,9 @@
 #include <cstring>
 #include <utility>
 
-#include "operators/formats/bytes32.h"
 #include "operators/formats/utf8.h"
 #include "runtime/base/check.h"
+#include "runtime/columns/bytes32.h"
 
 namespace millrace {
 namespace {

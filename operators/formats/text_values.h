@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "operators/formats/base64.h"
-#include "operators/formats/time_text.h"
+#include "runtime/columns/base64.h"
 #include "runtime/columns/batch.h"
+#include "runtime/columns/time_text.h"
 
 namespace millrace {
 

@@ -227,9 +227,7 @@ Batch WithPredictions(const OperatorContext& context, const v1::Model& model, co
   for (Column& column : own) columns.push_back(std::move(column));
   if (!node.version_name().empty()) columns.push_back(Repeated(model.version(), rest.rows()));
   if (!node.sha256_name().empty()) columns.push_back(Repeated(model.local().sha256(), rest.rows()));
-  Batch result(context.output_schema, rest.rows(), std::move(columns));
-  result.split = batch.split;
-  return result;
+  return rest.WithColumns(context.output_schema, std::move(columns));
 }
 
 }  // namespace millrace

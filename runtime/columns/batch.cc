@@ -59,6 +59,21 @@ Batch Batch::WithColumns(SchemaPtr schema, std::vector<Column> columns) const {
   Batch other(std::move(schema), rows_, std::move(columns));
   other.kinds_ = kinds_;
   other.split = split;
+  other.origins_ = origins_;
+  other.origin_rows_ = origin_rows_;
+  return other;
+}
+
+std::optional<RowOrigin> Batch::OriginOf(int64_t row) const {
+  if (origins_ == nullptr) return std::nullopt;
+  if (origin_rows_ == nullptr) return origins_->Find(row);
+  return origins_->Find(reinterpret_cast<const int32_t*>(origin_rows_->data())[row]);
+}
+
+Batch Batch::WithoutOrigins() const {
+  Batch other = *this;
+  other.origins_ = nullptr;
+  other.origin_rows_ = nullptr;
   return other;
 }
 
@@ -85,6 +100,18 @@ Batch Take(const Batch& batch, std::span<const int32_t> rows) {
     taken.set_kinds(std::move(chosen));
   }
   taken.split = batch.split;
+  if (batch.origins_ != nullptr) {
+    taken.origins_ = batch.origins_;
+    auto chosen = Buffer::Allocate(rows.size() * sizeof(int32_t));
+    auto* const to = reinterpret_cast<int32_t*>(chosen->mutable_data());
+    if (batch.origin_rows_ == nullptr) {
+      std::memcpy(to, rows.data(), rows.size() * sizeof(int32_t));
+    } else {
+      const auto* from = reinterpret_cast<const int32_t*>(batch.origin_rows_->data());
+      for (size_t i = 0; i < rows.size(); ++i) to[i] = from[rows[i]];
+    }
+    taken.origin_rows_ = std::move(chosen);
+  }
   return taken;
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -81,6 +83,25 @@ constexpr bool IsRetraction(RowKind kind) {
   return kind == RowKind::kUpdateBefore || kind == RowKind::kDelete;
 }
 
+// The record of an external system that a row was made of.
+struct RowOrigin {
+  std::string_view source;  // Topic or file.
+  std::optional<int32_t> partition;
+  int64_t offset = 0;
+  std::optional<std::string_view> key;
+  std::optional<std::string_view> value;
+};
+
+// What a source still knows of the records of a batch that it emitted; asked only when a row fails.
+//
+// Threading: the task thread of the source; it never passes an exchange.
+class RowOrigins {
+ public:
+  virtual ~RowOrigins() = default;
+  // Of row `row` of the batch as it was emitted. Views live until the source is polled again.
+  virtual RowOrigin Find(int64_t row) const = 0;
+};
+
 // Rows of one schema. Cheap to copy and move; all columns have `rows()` rows.
 class Batch {
  public:
@@ -103,7 +124,14 @@ class Batch {
   // `kinds` has one byte per row; a null pointer makes all rows kInsert.
   void set_kinds(BufferPtr kinds);
 
-  // Other columns for the same rows: their kinds and their split are handed on.
+  // Where the rows came from: row i of this batch is row i of `origins`. Taken rows keep theirs.
+  void set_origins(std::shared_ptr<const RowOrigins> origins) { origins_ = std::move(origins); }
+  bool has_origins() const { return origins_ != nullptr; }
+  // Nothing where nobody knows: behind an exchange, and of rows that an operator made itself.
+  std::optional<RowOrigin> OriginOf(int64_t row) const;
+  Batch WithoutOrigins() const;
+
+  // Other columns for the same rows: their kinds, their split and their origins are handed on.
   Batch WithColumns(SchemaPtr schema, std::vector<Column> columns) const;
 
   // Which split of the source the rows came from: index in the order in which the task gave splits
@@ -115,6 +143,10 @@ class Batch {
   int64_t rows_ = 0;
   std::vector<Column> columns_;
   BufferPtr kinds_;
+  std::shared_ptr<const RowOrigins> origins_;
+  BufferPtr origin_rows_;  // int32 per row, its row in origins_; null: the same.
+
+  friend Batch Take(const Batch& batch, std::span<const int32_t> rows);
 };
 
 // Builds one column row by row or in runs. Reusable: Finish() leaves it empty.

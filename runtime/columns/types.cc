@@ -98,6 +98,7 @@ SchemaPtr DeadLetterSchema() {
       {.id = 7, .name = "error", .type = TypeKind::kString, .nullable = false},
       {.id = 8, .name = "key", .type = TypeKind::kBytes},
       {.id = 9, .name = "raw", .type = TypeKind::kBytes},
+      {.id = 10, .name = "columns", .type = TypeKind::kString},
   }));
   return *schema;
 }

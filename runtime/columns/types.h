@@ -125,7 +125,9 @@ class Schema {
 
 // Columns of the dead-letter output of every node, in this order: uid STRING, source STRING (topic
 // or file), partition INT, offset BIGINT, time TIMESTAMP (of the failure), code STRING ("MR…"),
-// error STRING, key BYTES, raw BYTES.
+// error STRING, key BYTES, raw BYTES, columns STRING. Source, partition, offset and key are those
+// of the record that the row was made of, and `raw` its bytes, where that is known: columns is NULL
+// then. Elsewhere `raw` has the row as a JSON object and `columns` the names in it ("id, price").
 SchemaPtr DeadLetterSchema();
 
 }  // namespace millrace

@@ -23,6 +23,7 @@ Router::Router(RouterOptions options, std::vector<std::unique_ptr<ChannelSender>
 }
 
 void Router::SendBatch(const Batch& batch) {
+  if (batch.has_origins()) return SendBatch(batch.WithoutOrigins());  // They are of this task.
   if (options_.routing == Routing::kBroadcast) {
     SendToAll({.kind = ChannelItem::Kind::kBatch, .batch = batch});
   } else if (senders_.size() == 1) {

@@ -2,16 +2,20 @@
 // that begin within the range. Its position is the offset of the next line; empty: not begun.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
+#include <span>
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/file/file_connector.h"
 #include "operators/connectors/node_options.h"
+#include "operators/connectors/record_origins.h"
 #include "operators/formats/format.h"
 #include "operators/formats/format_errors.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 #include "runtime/task/counters.h"
+#include "runtime/task/dead_letters.h"
 
 namespace millrace {
 namespace {
@@ -169,6 +173,28 @@ DecodedTable TableOf(const SourceContext& context) {
   return table;
 }
 
+class LineOrigins : public RecordOrigins {
+ public:
+  void Begin(std::string_view path, std::span<const Message> lines,
+             std::span<const uint64_t> starts, const std::vector<NoRow>& none) {
+    path_ = path;
+    lines_ = lines;
+    starts_ = starts;
+    RecordOrigins::Begin(lines.size(), none);
+  }
+
+ private:
+  RowOrigin Record(size_t index) const override {
+    return {.source = path_,
+            .offset = static_cast<int64_t>(starts_[index]),
+            .value = lines_[index].value};
+  }
+
+  std::string path_;
+  std::span<const Message> lines_;
+  std::span<const uint64_t> starts_;
+};
+
 class FileSource : public Source {
  public:
   FileSource(FileSourceOptions options, const Format& format, OptionMap all_options)
@@ -200,6 +226,7 @@ class FileSource : public Source {
   }
 
   absl::StatusOr<PollResult> Poll(Emitter& out) override {
+    origins_.Reclaim();
     while (current_ < parts_.size() && parts_[current_].finished) {
       file_.reset();
       ++current_;
@@ -365,6 +392,9 @@ class FileSource : public Source {
       Batch batch(context_->schema, rows, built.columns());
       batch.set_kinds(built.kinds_buffer());
       batch.split = static_cast<uint32_t>(current_);
+      const std::shared_ptr<LineOrigins> origins = origins_.Lend();
+      origins->Begin(part.range.path, messages_, starts_, none_);
+      batch.set_origins(origins);
       out.Emit(std::move(batch));
     }
     std::vector<Letter> letters;
@@ -389,15 +419,14 @@ class FileSource : public Source {
     BatchBuilder builder(DeadLetterSchema(), static_cast<int64_t>(letters.size()));
     const int64_t now_us = absl::ToUnixMicros(env().clock.Now());
     for (const Letter& letter : letters) {
-      builder.column(0).AppendString(context_->node.uid());
-      builder.column(1).AppendString(part.range.path);
-      builder.column(2).AppendNull();
-      builder.column(3).AppendInt64(static_cast<int64_t>(letter.start));
-      builder.column(4).AppendInt64(now_us);
-      builder.column(5).AppendString(letter.code);
-      builder.column(6).AppendString(letter.error);
-      builder.column(7).AppendNull();
-      builder.column(8).AppendString(letter.raw);
+      AppendDeadLetter({.uid = context_->node.uid(),
+                        .time_us = now_us,
+                        .code = letter.code,
+                        .error = letter.error,
+                        .origin = RowOrigin{.source = part.range.path,
+                                            .offset = static_cast<int64_t>(letter.start),
+                                            .value = letter.raw}},
+                       builder);
       CountDeadLetters(context_->counters, letter.code, 1);
     }
     Batch batch = builder.Finish();
@@ -426,6 +455,7 @@ class FileSource : public Source {
   std::vector<Message> messages_;
   std::vector<uint64_t> starts_;
   std::vector<NoRow> none_;
+  OriginLender<LineOrigins> origins_;
   bool has_long_line_ = false;
   std::string long_line_;
   uint64_t long_line_start_ = 0;

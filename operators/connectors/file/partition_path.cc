@@ -2,8 +2,8 @@
 
 #include <string_view>
 
-#include "operators/formats/json_text.h"
-#include "operators/formats/time_text.h"
+#include "runtime/columns/json_text.h"
+#include "runtime/columns/time_text.h"
 
 namespace millrace {
 namespace {

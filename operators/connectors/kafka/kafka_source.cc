@@ -11,6 +11,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/task/counters.h"
+#include "runtime/task/dead_letters.h"
 
 namespace millrace {
 namespace {
@@ -47,11 +48,33 @@ void AppendBytes(std::string_view bytes, bool present, ColumnBuilder& builder) {
   }
 }
 
+RowOrigin OriginOf(const KafkaPartition& partition, const KafkaRecord& record) {
+  RowOrigin origin{
+      .source = partition.topic, .partition = partition.partition, .offset = record.offset};
+  if (record.has_key) origin.key = record.key;
+  if (record.has_value) origin.value = record.value;
+  return origin;
+}
+
 FormatOptions OptionsOf(const v1::Node& node) {
   return {node.source().options().begin(), node.source().options().end()};
 }
 
 }  // namespace
+
+void KafkaSource::Origins::Begin(const KafkaPartition& partition,
+                                 std::span<const KafkaRecord> records,
+                                 const std::vector<NoRow>& none) {
+  if (partition_.partition != partition.partition || partition_.topic != partition.topic) {
+    partition_ = partition;
+  }
+  records_ = records;
+  RecordOrigins::Begin(records.size(), none);
+}
+
+RowOrigin KafkaSource::Origins::Record(size_t index) const {
+  return OriginOf(partition_, records_[index]);
+}
 
 absl::Status KafkaSource::Open(SourceContext& context, std::vector<Split> splits) {
   context_ = &context;
@@ -197,6 +220,7 @@ absl::StatusOr<PollResult> KafkaSource::Poll(Emitter& out) {
     // Unbounded sources without a split (more tasks than partitions) wait for new ones.
     return options_.end == KafkaEnd::kUnbounded ? PollResult::kIdle : PollResult::kEnd;
   }
+  origins_.Reclaim();
   arrivals_.Clear();
   MILLRACE_RETURN_IF_ERROR(
       fetch_->Poll(static_cast<size_t>(std::max<int64_t>(1, context_->batch_rows_max)), arrivals_));
@@ -322,6 +346,9 @@ void KafkaSource::EmitRun(uint32_t index, Records run, bool deletes, Emitter& ou
       batch.set_kinds(Buffer::CopyOf(
           std::string(static_cast<size_t>(rows), static_cast<char>(RowKind::kDelete))));
     }
+    const std::shared_ptr<Origins> origins = origins_.Lend();
+    origins->Begin(split.partition, run, none_);
+    batch.set_origins(origins);
     out.Emit(std::move(batch));
   }
   if (!none_.empty()) EmitDeadLetters(index, run, out);
@@ -363,15 +390,12 @@ void KafkaSource::EmitDeadLetters(uint32_t index, Records run, Emitter& out) {
   for (const NoRow& bad : none_) {
     if (!bad.is_bad()) continue;
     const KafkaRecord& record = run[bad.index];
-    letters.column(0).AppendString(context_->node.uid());
-    letters.column(1).AppendString(split.partition.topic);
-    letters.column(2).AppendInt32(split.partition.partition);
-    letters.column(3).AppendInt64(record.offset);
-    letters.column(4).AppendInt64(now_us);
-    letters.column(5).AppendString(bad.code);
-    letters.column(6).AppendString(bad.error);
-    AppendBytes(record.key, record.has_key, letters.column(7));
-    AppendBytes(record.value, record.has_value, letters.column(8));
+    AppendDeadLetter({.uid = context_->node.uid(),
+                      .time_us = now_us,
+                      .code = bad.code,
+                      .error = bad.error,
+                      .origin = OriginOf(split.partition, record)},
+                     letters);
     CountDeadLetters(context_->counters, bad.code, 1);
   }
   Batch batch = letters.Finish();

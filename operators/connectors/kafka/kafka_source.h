@@ -17,6 +17,7 @@
 #include "operators/connectors/kafka/kafka_fetch.h"
 #include "operators/connectors/kafka/kafka_options.h"
 #include "operators/connectors/kafka/message_padding.h"
+#include "operators/connectors/record_origins.h"
 #include "operators/formats/format.h"
 #include "runtime/task/operator_metrics.h"
 #include "runtime/task/source.h"
@@ -58,6 +59,18 @@ class KafkaSource : public Source {
     std::vector<int> order;  // Per output column its place in the builder; -1: NULL.
   };
 
+  class Origins : public RecordOrigins {
+   public:
+    void Begin(const KafkaPartition& partition, std::span<const KafkaRecord> records,
+               const std::vector<NoRow>& none);
+
+   private:
+    RowOrigin Record(size_t index) const override;
+
+    KafkaPartition partition_;
+    std::span<const KafkaRecord> records_;
+  };
+
   absl::Status BindColumns();
   absl::StatusOr<RowMaker> MakeRowMaker(std::string_view format, std::vector<Field> decoded,
                                         const std::vector<Field>& described,
@@ -91,6 +104,7 @@ class KafkaSource : public Source {
   KafkaArrivals arrivals_;
   std::vector<Message> messages_;
   std::vector<NoRow> none_;
+  OriginLender<Origins> origins_;
   MessagePadding padding_;
   int64_t lag_updated_ns_ = 0;
   OperatorMetrics::Number* fetch_lag_ = nullptr;

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "operators/formats/time_text.h"
 #include "runtime/columns/batch.h"
+#include "runtime/columns/time_text.h"
 
 namespace millrace {
 

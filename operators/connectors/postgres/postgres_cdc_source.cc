@@ -10,6 +10,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 #include "runtime/task/counters.h"
+#include "runtime/task/dead_letters.h"
 
 namespace millrace {
 namespace {
@@ -382,17 +383,18 @@ void PostgresCdcSource::AppendLetter(std::string_view column, std::string_view v
     }
     return std::string();
   }();
-  letters_->column(0).AppendString(context_->node.uid());
-  letters_->column(1).AppendString(Concat(options_.table.schema, ".", options_.table.table));
-  letters_->column(2).AppendNull();
-  letters_->column(3).AppendInt64(static_cast<int64_t>(transaction_));
-  letters_->column(4).AppendInt64(absl::ToUnixMicros(context_->env.clock.Now()));
-  letters_->column(5).AppendString(kBadValue);
-  letters_->column(6).AppendString(Concat("column '", column, "': '",
-                                          value.substr(0, kLetterBytesMax), "' cannot be read as ",
-                                          type, ", transaction ", PgLsnText(transaction_)));
-  letters_->column(7).AppendNull();
-  letters_->column(8).AppendString(row.substr(0, kLetterBytesMax));
+  const std::string table = Concat(options_.table.schema, ".", options_.table.table);
+  const std::string error =
+      Concat("column '", column, "': '", value.substr(0, kLetterBytesMax), "' cannot be read as ",
+             type, ", transaction ", PgLsnText(transaction_));
+  AppendDeadLetter({.uid = context_->node.uid(),
+                    .time_us = absl::ToUnixMicros(context_->env.clock.Now()),
+                    .code = kBadValue,
+                    .error = error,
+                    .origin = RowOrigin{.source = table,
+                                        .offset = static_cast<int64_t>(transaction_),
+                                        .value = row.substr(0, kLetterBytesMax)}},
+                   *letters_);
   CountDeadLetters(context_->counters, kBadValue, 1);
 }
 

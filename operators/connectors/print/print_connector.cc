@@ -7,11 +7,11 @@
 #include "operators/connectors/node_options.h"
 #include "operators/connectors/op_column.h"
 #include "operators/formats/format.h"
-#include "operators/formats/json_text.h"
-#include "operators/formats/time_text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
 #include "runtime/checkpoint/outbox.h"
+#include "runtime/columns/json_text.h"
+#include "runtime/columns/time_text.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {

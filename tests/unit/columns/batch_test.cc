@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "tests/unit/columns/random_batches.h"
 
 namespace millrace {
@@ -118,6 +120,29 @@ TEST(BatchTest, RowsWithoutAKindAreInserts) {
   builder.column(0).AppendInt64(5);
   EXPECT_EQ(builder.Finish().kinds(), nullptr)
       << "the kinds of one batch do not leak into the next";
+}
+
+// Row i was made of the record at 100 + i.
+class Numbered : public RowOrigins {
+ public:
+  RowOrigin Find(int64_t row) const override { return {.source = "s", .offset = 100 + row}; }
+};
+
+TEST(BatchTest, RowsThatAreTakenKeepTheirOrigins) {
+  Batch batch = RandomValues(4).AllTypes(10);
+  EXPECT_EQ(batch.OriginOf(3), std::nullopt);
+  batch.set_origins(std::make_shared<Numbered>());
+  EXPECT_EQ(batch.OriginOf(3)->offset, 103);
+  const std::vector<int32_t> some = {1, 5, 7, 9}, of_those = {2, 0};
+  const Batch taken = Take(Take(batch, some), of_those);
+  EXPECT_EQ(taken.OriginOf(0)->offset, 107);
+  EXPECT_EQ(taken.OriginOf(1)->offset, 101);
+  EXPECT_EQ(CopyRange(taken, 1, 1).OriginOf(0)->offset, 101);
+  EXPECT_EQ(taken.WithColumns(taken.schema(), taken.columns()).OriginOf(0)->offset, 107);
+  EXPECT_FALSE(taken.WithoutOrigins().has_origins());
+  EXPECT_TRUE(SameRows(taken.WithoutOrigins(), taken));
+  const std::vector<Batch> two = {taken, taken};
+  EXPECT_FALSE(Concat(two).has_origins()) << "rows of several batches are of none";
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "operators/formats/base64.h"
+#include "runtime/columns/base64.h"
 
 #include <array>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "operators/formats/time_text.h"
+#include "runtime/columns/time_text.h"
 
 #include <algorithm>
 #include <cstring>
