@@ -267,6 +267,50 @@ bool CheckColumnOptions(const NodeContext& context, const v1::Sink& sink) {
   return ok;
 }
 
+// The format `dead-letter` is for dead letters, and only Kafka has headers.
+bool CheckDeadLetterFormat(const NodeContext& context, const v1::Sink& sink) {
+  if (sink.format() != "dead-letter") return true;
+  if (sink.connector() != "kafka") {
+    context.Error("MR1305", ".sink.format",
+                  Concat("connector '", sink.connector(), "' cannot write format 'dead-letter'"),
+                  "records of connector 'kafka' have headers; other sinks take the columns");
+    return false;
+  }
+  bool ok = true;
+  for (const char* name : {"key.fields", "key.format", "value.fields-include"}) {
+    if (!sink.options().contains(name)) continue;
+    context.Error("MR1302", Concat(".sink.options['", name, "']"),
+                  Concat("option '", name, "' does not go with format 'dead-letter'"),
+                  "key and value are those of the record that failed");
+    ok = false;
+  }
+  const v1::Schema letters = LettersSchema();
+  std::vector<std::string> columns;
+  for (const v1::Field& field : letters.fields()) {
+    columns.push_back(Concat("`", field.name(), "` ", TypeText(field.type())));
+  }
+  for (const v1::Field& field : letters.fields()) {
+    const auto& found = context.input->schema.fields();
+    const bool there = std::any_of(found.begin(), found.end(), [&](const v1::Field& one) {
+      return one.name() == field.name() && one.type().kind() == field.type().kind();
+    });
+    if (there) continue;
+    context.Error(
+        "MR1306", ".sink.format",
+        Concat("format 'dead-letter' needs column '", field.name(), " ", TypeText(field.type()),
+               "'"),
+        Concat("it is for dead letters, with all of their columns: ", Join(columns, ", ")));
+    return false;
+  }
+  if (context.input->schema.fields_size() != letters.fields_size()) {
+    context.Error("MR1306", ".sink.format",
+                  "format 'dead-letter' has no place for columns that dead letters do not have",
+                  Concat("the columns of dead letters: ", Join(columns, ", ")));
+    ok = false;
+  }
+  return ok;
+}
+
 // How the rows of a source change earlier ones: the format says it, or the connector.
 v1::ChangelogMode ModeOf(const ConnectorSpec& spec, const v1::Source& source) {
   const auto format = FindFormatSpec(source.format());
@@ -316,6 +360,7 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
   ok &= CompileGuarantee(context, **spec, sink);
   ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
+  ok &= CheckDeadLetterFormat(context, sink);
   ok &= CheckColumnOptions(context, sink);
   ok &= CompileSinkChanges(context, (*spec)->sink_key);
   if (!ok) return std::nullopt;

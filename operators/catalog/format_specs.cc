@@ -108,6 +108,10 @@ constexpr FormatSpec kFormats[] = {
      .encodes = true,
      .decode_options = kCsvDecode,
      .encode_options = kCsvEncode},
+    {.name = "dead-letter",
+     .help = "The record that failed: its key and value, and what is known of the failure in "
+             "headers by the names of Kafka Connect; of dead letters, to Kafka",
+     .encodes = true},
     {.name = "debezium-json",
      .help = "Change events of Debezium, with or without their schema",
      .decodes = true,

@@ -4,6 +4,7 @@
 
 #include "millrace/v1/checkpoint.pb.h"
 #include "operators/connectors/kafka/kafka_marker_log.h"
+#include "operators/connectors/kafka/kafka_produce.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/log.h"
@@ -202,13 +203,8 @@ absl::StatusOr<KafkaMarker> KafkaCommitter::ProduceAll(const v1::CommitToken& to
 absl::Status KafkaCommitter::Produce(rd_kafka_topic_t* topic, const KafkaFrame& frame,
                                      const KafkaDeadline& deadline) {
   while (true) {
-    // The client copies the bytes and does not write to them.
-    void* value = frame.value ? const_cast<char*>(frame.value->data()) : nullptr;
-    const int result = rd_kafka_produce(
-        topic, frame.partition, RD_KAFKA_MSG_F_COPY, value, frame.value ? frame.value->size() : 0,
-        frame.key ? frame.key->data() : nullptr, frame.key ? frame.key->size() : 0, nullptr);
-    if (result == 0) return absl::OkStatus();
-    const rd_kafka_resp_err_t code = rd_kafka_last_error();
+    const rd_kafka_resp_err_t code = ProduceFrame(producer_->handle(), topic, frame);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return absl::OkStatus();
     if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && !deadline.passed()) {
       producer_->Poll(100);
       continue;

@@ -13,21 +13,25 @@ namespace {
 constexpr uint8_t kMarkerMagic = 'M';
 constexpr uint8_t kPayloadMagic = 'T';
 constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersionWithHeaders = 2;  // Of commit tokens.
 // First bytes of the outbox's records.
 constexpr char kBlockOfFrames = 'F';
+constexpr char kBlockWithHeaders = 'H';
 constexpr char kTrailer = 'E';
 
-absl::Status ReadHeader(ByteReader& reader, uint8_t magic, std::string_view what) {
+// The version, which is at most `newest`.
+absl::StatusOr<uint8_t> ReadHeader(ByteReader& reader, uint8_t magic, uint8_t newest,
+                                   std::string_view what) {
   const auto found_magic = reader.Fixed<uint8_t>();
   const auto version = reader.Fixed<uint8_t>();
-  if (!reader.ok() || found_magic != magic) {
+  if (!reader.ok() || found_magic != magic || version == 0) {
     return absl::DataLossError(Text("not a ", what));
   }
-  if (version != kVersion) {
+  if (version > newest) {
     return absl::FailedPreconditionError(
-        Text("the ", what, " has version ", version, "; this build reads ", kVersion));
+        Text("the ", what, " has version ", version, "; this build reads ", newest));
   }
-  return absl::OkStatus();
+  return version;
 }
 
 // Length + 1, so that 0 means NULL.
@@ -61,7 +65,8 @@ std::string EncodeKafkaMarker(const KafkaMarker& marker) {
 
 absl::StatusOr<KafkaMarker> DecodeKafkaMarker(std::string_view bytes) {
   ByteReader reader(bytes);
-  MILLRACE_RETURN_IF_ERROR(ReadHeader(reader, kMarkerMagic, "marker of a Kafka sink"));
+  MILLRACE_RETURN_IF_ERROR(
+      ReadHeader(reader, kMarkerMagic, kVersion, "marker of a Kafka sink").status());
   KafkaMarker marker;
   marker.epoch = reader.Fixed<uint64_t>();
   marker.generation = reader.Fixed<uint64_t>();
@@ -76,7 +81,7 @@ absl::StatusOr<KafkaMarker> DecodeKafkaMarker(std::string_view bytes) {
 std::string EncodeKafkaCommitPayload(const KafkaCommitPayload& payload) {
   std::string out;
   PutFixed(out, kPayloadMagic);
-  PutFixed(out, kVersion);
+  PutFixed(out, payload.has_headers ? kVersionWithHeaders : kVersion);
   PutBytes(out, payload.transactional_id);
   PutBytes(out, payload.topic);
   PutFixed(out, payload.count);
@@ -86,8 +91,11 @@ std::string EncodeKafkaCommitPayload(const KafkaCommitPayload& payload) {
 
 absl::StatusOr<KafkaCommitPayload> DecodeKafkaCommitPayload(std::string_view bytes) {
   ByteReader reader(bytes);
-  MILLRACE_RETURN_IF_ERROR(ReadHeader(reader, kPayloadMagic, "commit token of a Kafka sink"));
+  MILLRACE_ASSIGN_OR_RETURN(
+      const uint8_t version,
+      ReadHeader(reader, kPayloadMagic, kVersionWithHeaders, "commit token of a Kafka sink"));
   KafkaCommitPayload payload;
+  payload.has_headers = version == kVersionWithHeaders;
   payload.transactional_id = std::string(reader.Bytes());
   payload.topic = std::string(reader.Bytes());
   payload.count = reader.Fixed<uint64_t>();
@@ -100,10 +108,17 @@ absl::StatusOr<KafkaCommitPayload> DecodeKafkaCommitPayload(std::string_view byt
 }
 
 void KafkaOutboxWriter::Add(const KafkaFrame& frame) {
-  if (block_.empty()) block_.push_back(kBlockOfFrames);
+  if (block_.empty()) block_.push_back(with_headers_ ? kBlockWithHeaders : kBlockOfFrames);
   PutVarint(block_, static_cast<uint64_t>(frame.partition));
   PutNullable(block_, frame.key);
   PutNullable(block_, frame.value);
+  if (with_headers_) {
+    PutVarint(block_, frame.headers.size());
+    for (const KafkaHeader& header : frame.headers) {
+      PutBytes(block_, header.name);
+      PutNullable(block_, header.value);
+    }
+  }
   ++totals_.count;
 }
 
@@ -137,7 +152,8 @@ absl::Status KafkaOutboxReader::Add(std::string_view record, const Handle& handl
     epoch_ = {};
     return absl::OkStatus();
   }
-  if (record[0] != kBlockOfFrames) {
+  const bool with_headers = record[0] == kBlockWithHeaders;
+  if (record[0] != kBlockOfFrames && !with_headers) {
     return absl::DataLossError("unknown record in the outbox of a Kafka sink");
   }
   epoch_.hash = Crc32c(record, epoch_.hash);
@@ -147,6 +163,13 @@ absl::Status KafkaOutboxReader::Add(std::string_view record, const Handle& handl
     const uint64_t partition = reader.Varint();
     frame.key = TakeNullable(reader);
     frame.value = TakeNullable(reader);
+    headers_.clear();
+    const uint64_t headers = with_headers ? reader.Varint() : 0;
+    for (uint64_t i = 0; i < headers && reader.ok(); ++i) {
+      const std::string_view name = reader.Bytes();
+      headers_.push_back({name, TakeNullable(reader)});
+    }
+    frame.headers = headers_;
     if (!reader.ok() || partition > uint64_t{std::numeric_limits<int32_t>::max()}) {
       return absl::DataLossError("corrupt record in the outbox of a Kafka sink");
     }

@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,17 +41,24 @@ struct KafkaCommitPayload {
   std::string topic;
   uint64_t count = 0;  // Of the epoch's own records; zero: nothing to commit.
   uint32_t hash = 0;
+  bool has_headers = false;  // The frames may have some: version 2, which older builds refuse.
   bool operator==(const KafkaCommitPayload&) const = default;
 };
 
 std::string EncodeKafkaCommitPayload(const KafkaCommitPayload& payload);
 absl::StatusOr<KafkaCommitPayload> DecodeKafkaCommitPayload(std::string_view bytes);
 
+struct KafkaHeader {
+  std::string_view name;
+  std::optional<std::string_view> value;
+};
+
 // One record of the topic, as it waits in the outbox.
 struct KafkaFrame {
   int32_t partition = 0;
   std::optional<std::string_view> key;
   std::optional<std::string_view> value;
+  std::span<const KafkaHeader> headers = {};
 };
 
 struct KafkaOutboxTotals {
@@ -62,6 +71,8 @@ struct KafkaOutboxTotals {
 // count and hash.
 class KafkaOutboxWriter {
  public:
+  // Headers of frames are kept `with_headers` only.
+  explicit KafkaOutboxWriter(bool with_headers = false) : with_headers_(with_headers) {}
   // Adds a frame to the block being built.
   void Add(const KafkaFrame& frame);
   size_t block_bytes() const { return block_.size(); }
@@ -72,6 +83,7 @@ class KafkaOutboxWriter {
   std::string TakeTrailer(KafkaOutboxTotals& totals);
 
  private:
+  const bool with_headers_;
   std::string block_;
   std::string taken_;
   KafkaOutboxTotals totals_;
@@ -92,6 +104,7 @@ class KafkaOutboxReader {
   KafkaOutboxTotals epoch_;  // Since the last trailer.
   KafkaOutboxTotals last_;   // The last trailer.
   KafkaOutboxTotals all_;
+  std::vector<KafkaHeader> headers_;  // Of the frame at hand.
 };
 
 }  // namespace millrace

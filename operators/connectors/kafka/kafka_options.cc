@@ -322,6 +322,14 @@ absl::StatusOr<std::map<int32_t, int64_t>> ParsePartitionOffsets(std::string_vie
   return offsets;
 }
 
+absl::StatusOr<KafkaClientOptions> ParseKafkaClientOptions(
+    const std::string& brokers, const std::map<std::string, std::string>& properties) {
+  NodeOptions options;
+  for (const auto& [name, value] : properties) options[Text(kPropertyPrefix, name)] = value;
+  options["properties.bootstrap.servers"] = brokers;
+  return ParseClientOptions(options);
+}
+
 absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node) {
   const NodeOptions& options = node.source().options();
   KafkaSourceOptions out;
@@ -421,6 +429,11 @@ absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node) {
   if (const auto value = Find(options, "properties.max.block.ms")) {
     MILLRACE_ASSIGN_OR_RETURN(const int64_t millis, Millis("properties.max.block.ms", *value));
     out.delivery_timeout = absl::Milliseconds(millis);
+  }
+  if (const auto value = Find(options, "properties.message.max.bytes")) {
+    if (!absl::SimpleAtoi(ToAbsl(*value), &out.record_bytes_max)) {
+      return BadOption("properties.message.max.bytes", *value, "a number of bytes");
+    }
   }
   out.format = node.sink().format();
   out.upsert = node.sink().connector() == kUpsertKafka;

@@ -73,6 +73,7 @@ struct KafkaSinkOptions {
   bool key_fields_in_value = true;
   bool upsert = false;  // `upsert-kafka`: the key is that of the node, and deletes have no value.
   std::string format;
+  size_t record_bytes_max = 1'000'000;  // properties.message.max.bytes
   // Longest time to deliver or commit before the job restarts.
   absl::Duration delivery_timeout = absl::Seconds(60);
 };
@@ -81,6 +82,9 @@ struct KafkaSinkOptions {
 // or binary column, else JSON.
 std::string_view KeyFormat(std::string_view given, const std::vector<Field>& key);
 
+// How commands reach a cluster: brokers, and allowed properties without the prefix.
+absl::StatusOr<KafkaClientOptions> ParseKafkaClientOptions(
+    const std::string& brokers, const std::map<std::string, std::string>& properties);
 absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node);
 absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node);
 

@@ -5,6 +5,7 @@
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/kafka/kafka_errors.h"
+#include "operators/connectors/kafka/kafka_produce.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/checkpoint/outbox.h"
@@ -92,6 +93,12 @@ absl::Status KafkaSink::Open(SinkContext& context) {
 
 absl::Status KafkaSink::MakeEncoders() {
   const Schema& schema = *context_->schema;
+  if (options_.format == kDeadLetterFormat) {
+    MILLRACE_ASSIGN_OR_RETURN(letters_,
+                              KafkaLetterWriter::Make(schema, context_->job_id, context_->slot,
+                                                      options_.record_bytes_max));
+    return absl::OkStatus();
+  }
   std::vector<Field> key_fields;
   for (const std::string& name : options_.key_fields) {
     const int i = schema.IndexOfName(name);
@@ -158,6 +165,7 @@ int32_t KafkaSink::PartitionOf(const std::optional<std::string_view>& key) {
 
 absl::Status KafkaSink::Write(const Batch& batch) {
   if (batch.rows() == 0) return absl::OkStatus();
+  if (letters_) return WriteLetters(batch);
   MILLRACE_RETURN_IF_ERROR(EncodeKeys(batch));
   MILLRACE_RETURN_IF_ERROR(
       encoder_->Encode(SelectColumns(batch, value_schema_, value_columns_), encoded_));
@@ -170,6 +178,20 @@ absl::Status KafkaSink::Write(const Batch& batch) {
     MILLRACE_RETURN_IF_ERROR(options_.exactly_once ? WriteToOutbox(frame) : ProduceNow(frame));
   }
   context_->counters.bytes_out.Add(encoded_.bytes.size());
+  return AfterWrite();
+}
+
+absl::Status KafkaSink::WriteLetters(const Batch& batch) {
+  for (int64_t row = 0; row < batch.rows(); ++row) {
+    KafkaFrame frame = letters_->FrameOf(batch, row);
+    frame.partition = PartitionOf(frame.key);
+    context_->counters.bytes_out.Add(frame.value.value_or("").size());
+    MILLRACE_RETURN_IF_ERROR(options_.exactly_once ? WriteToOutbox(frame) : ProduceNow(frame));
+  }
+  return AfterWrite();
+}
+
+absl::Status KafkaSink::AfterWrite() {
   if (options_.exactly_once) return absl::OkStatus();
   producer_->Poll(0);
   return CheckDeliveries();
@@ -184,14 +206,8 @@ absl::Status KafkaSink::WriteToOutbox(const KafkaFrame& frame) {
 absl::Status KafkaSink::ProduceNow(const KafkaFrame& frame) {
   const KafkaDeadline deadline(context_->env.clock, options_.delivery_timeout);
   while (true) {
-    // The client copies the bytes and does not write to them.
-    const int result = rd_kafka_produce(
-        topic_.get(), frame.partition, RD_KAFKA_MSG_F_COPY,
-        frame.value ? const_cast<char*>(frame.value->data()) : nullptr,
-        frame.value ? frame.value->size() : 0, frame.key ? frame.key->data() : nullptr,
-        frame.key ? frame.key->size() : 0, nullptr);
-    if (result == 0) return absl::OkStatus();
-    const rd_kafka_resp_err_t code = rd_kafka_last_error();
+    const rd_kafka_resp_err_t code = ProduceFrame(producer_->handle(), topic_.get(), frame);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return absl::OkStatus();
     if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || deadline.passed()) {
       context_->counters.sink_errors.Add(1);
       return producer_->Failed(code, Text("cannot write a record: topic=", options_.topic,
@@ -227,6 +243,7 @@ absl::StatusOr<v1::CommitToken> KafkaSink::Prepare(Epoch epoch) {
   payload.transactional_id = Text(options_.transactional_id_prefix, "/", context_->job_id, "/",
                                   context_->node.uid(), "/", context_->slot);
   payload.topic = options_.topic;
+  payload.has_headers = letters_.has_value();
   if (!writer_.empty_epoch()) {
     if (writer_.block_bytes() > 0) {
       MILLRACE_RETURN_IF_ERROR(context_->outbox.Append(writer_.TakeBlock()));

@@ -18,6 +18,7 @@
 #include "absl/synchronization/notification.h"
 #include "operators/connectors/kafka/kafka_client.h"
 #include "operators/connectors/kafka/kafka_committer.h"
+#include "operators/connectors/kafka/kafka_letters.h"
 #include "operators/connectors/kafka/kafka_marker.h"
 #include "operators/connectors/kafka/kafka_options.h"
 #include "operators/formats/format.h"
@@ -31,7 +32,8 @@ uint32_t KafkaKeyHash(std::string_view key);
 
 class KafkaSink : public Sink {
  public:
-  explicit KafkaSink(KafkaSinkOptions options) : options_(std::move(options)) {}
+  explicit KafkaSink(KafkaSinkOptions options)
+      : options_(std::move(options)), writer_(options_.format == kDeadLetterFormat) {}
   ~KafkaSink() override;
 
   absl::Status Open(SinkContext& context) override;
@@ -45,6 +47,8 @@ class KafkaSink : public Sink {
   absl::Status EncodeKeys(const Batch& batch);
   std::optional<std::string_view> KeyOf(const Batch& batch, int64_t row) const;
   int32_t PartitionOf(const std::optional<std::string_view>& key);
+  absl::Status WriteLetters(const Batch& batch);
+  absl::Status AfterWrite();
   absl::Status WriteToOutbox(const KafkaFrame& frame);
   absl::Status ProduceNow(const KafkaFrame& frame);
   absl::Status CheckDeliveries();
@@ -61,6 +65,7 @@ class KafkaSink : public Sink {
   std::vector<int> key_columns_;
   EncodedRows encoded_;
   EncodedRows encoded_keys_;
+  std::optional<KafkaLetterWriter> letters_;  // Instead of all encoders.
 
   KafkaOutboxWriter writer_;
 

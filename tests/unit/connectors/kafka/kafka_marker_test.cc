@@ -40,6 +40,48 @@ TEST(KafkaMarkerTest, NewerVersionsAreRefusedByName) {
   EXPECT_EQ(DecodeKafkaMarker(bytes).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST(KafkaMarkerTest, TokensWithHeadersAreRefusedByBuildsThatKnowNone) {
+  KafkaCommitPayload payload = kPayload;
+  EXPECT_EQ(EncodeKafkaCommitPayload(payload)[1], 1);
+  payload.has_headers = true;
+  const std::string bytes = EncodeKafkaCommitPayload(payload);
+  EXPECT_EQ(bytes[1], 2);
+  EXPECT_EQ(*DecodeKafkaCommitPayload(bytes), payload);
+}
+
+TEST(KafkaOutboxTest, HeadersSurviveBesideBlocksWithout) {
+  KafkaOutboxWriter writer(/*with_headers=*/true);
+  const std::vector<KafkaHeader> headers = {{"a", "1"}, {"a", ""}, {"none", std::nullopt}};
+  writer.Add({.partition = 3, .key = "k", .value = "v", .headers = headers});
+  writer.Add({.partition = 4, .key = std::nullopt, .value = std::nullopt});
+  KafkaOutboxReader reader;
+  std::vector<std::string> seen;
+  const auto see = [&](const KafkaFrame& frame) {
+    std::string text = std::to_string(frame.partition) + std::string(frame.key.value_or("-")) +
+                       std::string(frame.value.value_or("-"));
+    for (const KafkaHeader& header : frame.headers) {
+      text += " " + std::string(header.name) + "=" + std::string(header.value.value_or("NULL"));
+    }
+    seen.push_back(text);
+    return absl::OkStatus();
+  };
+  const std::string block(writer.TakeBlock());
+  int whole = 0;  // Nothing, and the first frame.
+  for (size_t size = 1; size < block.size(); ++size) {
+    const auto ignore = [](const KafkaFrame&) { return absl::OkStatus(); };
+    if (KafkaOutboxReader().Add(block.substr(0, size), ignore).ok()) ++whole;
+  }
+  EXPECT_EQ(whole, 2);
+  ASSERT_TRUE(reader.Add(block, see).ok());
+  KafkaOutboxTotals totals;
+  ASSERT_TRUE(reader.Add(writer.TakeTrailer(totals), see).ok());
+  EXPECT_TRUE(reader.Finish(totals).ok());
+  KafkaOutboxWriter plain;
+  plain.Add({.partition = 5, .key = "p", .value = "q"});
+  EXPECT_TRUE(reader.Add(plain.TakeBlock(), see).ok());
+  EXPECT_THAT(seen, testing::ElementsAre("3kv a=1 a= none=NULL", "4--", "5pq"));
+}
+
 struct Record {
   int32_t partition;
   std::optional<std::string> key;
