@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cli/dlq_command.h"
 #include "cli/exit_codes.h"
 #include "cli/generate_command.h"
 #include "cli/job_client_rpc.h"
@@ -59,6 +60,7 @@ struct Flags {
   uint32_t timeout_seconds = 0;
   uint32_t lines = 200;
   GenerateOptions generate;
+  DlqOptions dlq;
   ClientSecurity security;
 };
 
@@ -223,6 +225,13 @@ class Command {
     return absl::IsInvalidArgument(status) ? kExitUsage : ExitCodeFor(status);
   }
 
+  int Dlq(bool replay) {
+    RealEnv env({.io_threads = 1});
+    const auto ended = [] { return interrupted != 0; };
+    return replay ? DlqReplay(flags_.dlq, flags_.format, env.env(), ended)
+                  : DlqList(flags_.dlq, flags_.format, env.env(), ended);
+  }
+
   int Get(GetKind kind) { return GetCommand(Client(), kind, flags_.job, flags_.format); }
   int Describe() { return DescribeCommand(Client(), flags_.job, flags_.format); }
   int Why() { return WhyCommand(Client(), flags_.job, flags_.format); }
@@ -314,6 +323,22 @@ void AddParallelism(CLI::App* command, Flags& flags) {
 void AddJobName(CLI::App* command, Flags& flags) {
   command->add_option("JOB", flags.job, "job id, or the name of the only live job with it")
       ->required();
+}
+
+void AddLetters(CLI::App* command, DlqOptions& dlq) {
+  command->add_option("--from", dlq.from, "topic of letters, kafka:BROKERS/TOPIC")->required();
+  command->add_option("--code", dlq.codes,
+                      "only letters with this code, e.g. MR3101; may be repeated");
+  command->add_option("--job", dlq.job_id, "only letters of the job with this id");
+  command->add_option("--uid", dlq.uid, "only letters of this node");
+  command->add_option("--since", dlq.since,
+                      "only letters written since: 15m, 2h, or \"2026-01-31 12:00:00\" (UTC)");
+  command->add_option("--offsets", dlq.offsets,
+                      "only letters at these places of the topic, as `list` shows them: 0:12,3:7");
+  command->add_option(
+      "--property", dlq.properties,
+      "name=value of the Kafka client, e.g. security.protocol=SASL_SSL; value @FILE "
+      "is read from a file; may be repeated");
 }
 
 void AddConsent(CLI::App* command, Flags& flags) {
@@ -455,6 +480,26 @@ int Main(int argc, char** argv) {
   sub = on(app.add_subcommand("logs", "last log lines of a job"), [&] { return command.Logs(); });
   AddJobName(sub, flags);
   sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();
+
+  CLI::App* dlq = app.add_subcommand(
+      "dlq", "dead letters in a topic that was written with 'format' = 'dead-letter'");
+  dlq->require_subcommand(1);
+  sub = on(dlq->add_subcommand("list", "show letters, the oldest first"),
+           [&] { return command.Dlq(false); });
+  AddLetters(sub, flags.dlq);
+  sub->add_option("--limit", flags.dlq.limit, "at most so many; 0 = all")->capture_default_str();
+  sub->add_flag("--summary", flags.dlq.summary,
+                "only how many there are, by code, node and source");
+  sub = on(dlq->add_subcommand("replay",
+                               "produce the records of letters again, each once, also when the "
+                               "command is killed and given again"),
+           [&] { return command.Dlq(true); });
+  AddLetters(sub, flags.dlq);
+  sub->add_option("--to", flags.dlq.to, "topic for the records, kafka:BROKERS/TOPIC")->required();
+  sub->add_option("--name", flags.dlq.name,
+                  "of the replay: one of the same name goes on where the former stood; default: by "
+                  "topics and selection");
+  sub->add_flag("--dry-run", flags.dlq.dry_run, "only count what would be replayed");
 
   CLI::App* generate = app.add_subcommand("generate", "generate test data");
   generate->require_subcommand(1);

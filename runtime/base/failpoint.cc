@@ -38,6 +38,8 @@ constexpr std::string_view kFailpoints[] = {
     "kafka.commit.before_begin",
     "kafka.commit.before_commit",
     "kafka.init.after_fence",
+    "kafka.replay.after_commit",
+    "kafka.replay.before_commit",
     "leader.after_renewal",
     "leader.after_term",
     "leader.before_load",

@@ -6,6 +6,7 @@
 
 #include "operators/connectors/kafka/kafka_marker.h"
 #include "operators/connectors/kafka/kafka_position.h"
+#include "operators/connectors/kafka/letter_queue.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace millrace;
@@ -25,10 +26,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto again = ParseKafkaSplitId(KafkaSplitId(*partition));
     if (!again.ok() || *again != *partition) std::abort();
   }
+  if (const auto progress = DecodeReplayProgress(bytes); progress.ok()) {
+    const auto again = DecodeReplayProgress(EncodeReplayProgress(*progress));
+    if (!again.ok() || !(*again == *progress)) std::abort();
+  }
   KafkaOutboxReader reader;
   size_t frame_bytes = 0;
   (void)reader.Add(bytes, [&](const KafkaFrame& frame) {  // An error is an answer.
     frame_bytes += frame.key.value_or("").size() + frame.value.value_or("").size();
+    for (const KafkaHeader& header : frame.headers) {
+      frame_bytes += header.name.size() + header.value.value_or("").size();
+    }
     return absl::OkStatus();
   });
   if (frame_bytes > size) std::abort();

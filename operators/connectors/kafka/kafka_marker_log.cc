@@ -109,7 +109,7 @@ absl::Status CheckMarkerTopic(KafkaClient& producer, const KafkaDeadline& deadli
 
 // Reads [begin, end) and keeps the last marker of `key`.
 absl::Status ReadWindow(KafkaClient& consumer, const std::string& key, int64_t begin, int64_t end,
-                        const KafkaDeadline& deadline, std::optional<KafkaMarker>& found) {
+                        const KafkaDeadline& deadline, std::optional<std::string>& found) {
   const KafkaListHandle list(rd_kafka_topic_partition_list_new(1));
   rd_kafka_topic_partition_list_add(list.get(), kMarkerTopic, 0)->offset = begin;
   const std::string attempted =
@@ -136,8 +136,7 @@ absl::Status ReadWindow(KafkaClient& consumer, const std::string& key, int64_t b
     if (message->offset >= end) return absl::OkStatus();
     const std::string_view message_key(static_cast<const char*>(message->key), message->key_len);
     if (message->key != nullptr && message_key == key) {
-      MILLRACE_ASSIGN_OR_RETURN(
-          found, DecodeKafkaMarker({static_cast<const char*>(message->payload), message->len}));
+      found.emplace(static_cast<const char*>(message->payload), message->len);
     }
     if (message->offset + 1 >= end) return absl::OkStatus();
   }
@@ -157,10 +156,21 @@ absl::StatusOr<std::optional<KafkaMarker>> ReadKafkaMarker(KafkaClient& producer
                                                            const KafkaClientOptions& options,
                                                            const std::string& key,
                                                            const KafkaDeadline& deadline) {
+  MILLRACE_ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                            ReadMarkerValue(producer, options, key, deadline));
+  if (!value) return std::nullopt;
+  MILLRACE_ASSIGN_OR_RETURN(const KafkaMarker marker, DecodeKafkaMarker(*value));
+  return marker;
+}
+
+absl::StatusOr<std::optional<std::string>> ReadMarkerValue(KafkaClient& producer,
+                                                           const KafkaClientOptions& options,
+                                                           const std::string& key,
+                                                           const KafkaDeadline& deadline) {
   // The end for read_uncommitted: a committed marker never lies behind it.
   MILLRACE_ASSIGN_OR_RETURN(const KafkaOffsetRange range,
                             producer.OffsetRange({kMarkerTopic, 0}, deadline));
-  std::optional<KafkaMarker> found;
+  std::optional<std::string> found;
   if (range.low >= range.high) return found;
   MILLRACE_ASSIGN_OR_RETURN(const auto consumer,
                             KafkaClient::Make(KafkaClient::Role::kConsumer, options,

@@ -18,8 +18,13 @@ namespace millrace {
 // Creates the topic when it is missing and checks that it is compacted and never expires.
 absl::Status EnsureMarkerTopic(KafkaClient& producer, const KafkaDeadline& deadline);
 
-// The last committed marker of `key`. Call it after the slot is fenced, so that no transaction of
-// the slot is undecided. `producer` asks for the end of the log.
+// The value of the last committed record of `key`. Call it after the slot is fenced, so that no
+// transaction of the slot is undecided. `producer` asks for the end of the log.
+absl::StatusOr<std::optional<std::string>> ReadMarkerValue(KafkaClient& producer,
+                                                           const KafkaClientOptions& options,
+                                                           const std::string& key,
+                                                           const KafkaDeadline& deadline);
+// The same for a slot of a sink.
 absl::StatusOr<std::optional<KafkaMarker>> ReadKafkaMarker(KafkaClient& producer,
                                                            const KafkaClientOptions& options,
                                                            const std::string& key,
