@@ -8,33 +8,51 @@
 
 namespace millrace {
 
-CheckpointStep NextCheckpointStep(const CheckpointView& view, absl::Duration interval,
-                                  absl::Duration timeout) {
+namespace {
+
+constexpr uint32_t kIntervalMsDefault = 1000;
+constexpr uint32_t kTimeoutMsDefault = 600'000;
+
+// Until the next epoch is due, when none is in flight.
+absl::Duration Wait(const CheckpointView& view, const CheckpointTimes& times) {
+  return std::max(times.interval - view.since_last, times.min_pause - view.since_end);
+}
+
+}  // namespace
+
+CheckpointTimes CheckpointTimesOf(const v1::Settings& settings) {
+  const auto ms = [](uint32_t value, uint32_t otherwise) {
+    return absl::Milliseconds(value == 0 ? otherwise : value);
+  };
+  return {.interval = ms(settings.checkpoint_interval_ms(), kIntervalMsDefault),
+          .timeout = ms(settings.checkpoint_timeout_ms(), kTimeoutMsDefault),
+          .min_pause = ms(settings.checkpoint_min_pause_ms(), 0)};
+}
+
+CheckpointStep NextCheckpointStep(const CheckpointView& view, const CheckpointTimes& times) {
   switch (view.phase) {
     case EpochPhase::kRecording:
       return CheckpointStep::kWait;
     case EpochPhase::kCollecting:
       if (view.task_refused) return CheckpointStep::kAbandon;
       if (view.tasks_acked == view.tasks_total) return CheckpointStep::kRecord;
-      return view.age < timeout ? CheckpointStep::kWait : CheckpointStep::kAbandon;
+      return view.age < times.timeout ? CheckpointStep::kWait : CheckpointStep::kAbandon;
     case EpochPhase::kNone:
       break;
   }
   if (view.last_epoch_taken) return CheckpointStep::kWait;
   if (!view.had_epoch || view.ending) return CheckpointStep::kTrigger;
-  return view.since_last < interval ? CheckpointStep::kWait : CheckpointStep::kTrigger;
+  return Wait(view, times) > absl::ZeroDuration() ? CheckpointStep::kWait
+                                                  : CheckpointStep::kTrigger;
 }
 
-absl::Duration TimeToNextStep(const CheckpointView& view, absl::Duration interval,
-                              absl::Duration timeout) {
-  if (NextCheckpointStep(view, interval, timeout) != CheckpointStep::kWait) {
-    return absl::ZeroDuration();
-  }
-  if (view.phase == EpochPhase::kCollecting) return timeout - view.age;
+absl::Duration TimeToNextStep(const CheckpointView& view, const CheckpointTimes& times) {
+  if (NextCheckpointStep(view, times) != CheckpointStep::kWait) return absl::ZeroDuration();
+  if (view.phase == EpochPhase::kCollecting) return times.timeout - view.age;
   if (view.phase == EpochPhase::kRecording || view.last_epoch_taken) {
     return absl::InfiniteDuration();
   }
-  return interval - view.since_last;
+  return Wait(view, times);
 }
 
 EndStep NextEndStep(const EndView& view) {

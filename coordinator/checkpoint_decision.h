@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "millrace/v1/graph.pb.h"
 
 namespace millrace {
 
@@ -23,10 +24,11 @@ struct CheckpointView {
   EpochPhase phase = EpochPhase::kNone;
   size_t tasks_total = 0;
   size_t tasks_acked = 0;
-  bool task_refused = false;      // An ack carried an error.
-  absl::Duration age;             // Of the epoch in flight.
-  bool had_epoch = false;         // This attempt has begun one before.
-  absl::Duration since_last;      // Since the last one of this attempt began.
+  bool task_refused = false;  // An ack carried an error.
+  absl::Duration age;         // Of the epoch in flight.
+  bool had_epoch = false;     // This attempt has begun one before.
+  absl::Duration since_last;  // Since the last one of this attempt began ...
+  absl::Duration since_end = absl::InfiniteDuration();  // ... and since it ended.
   bool ending = false;            // The last epoch is due: stop, drain, savepoint or end of input.
   bool last_epoch_taken = false;  // It is recorded: none follows.
 };
@@ -38,13 +40,19 @@ enum class CheckpointStep {
   kAbandon,
 };
 
+// What the job asks for.
+struct CheckpointTimes {
+  absl::Duration interval;   // From one's begin to the next one's.
+  absl::Duration timeout;    // Of each.
+  absl::Duration min_pause;  // From one's end to the next one's begin.
+};
+CheckpointTimes CheckpointTimesOf(const v1::Settings& settings);
+
 // One epoch in flight; the first one at once, so that a restart never begins at zero for long.
-CheckpointStep NextCheckpointStep(const CheckpointView& view, absl::Duration interval,
-                                  absl::Duration timeout);
+CheckpointStep NextCheckpointStep(const CheckpointView& view, const CheckpointTimes& times);
 
 // How long the decision above stays the same if nothing arrives; infinite = for ever.
-absl::Duration TimeToNextStep(const CheckpointView& view, absl::Duration interval,
-                              absl::Duration timeout);
+absl::Duration TimeToNextStep(const CheckpointView& view, const CheckpointTimes& times);
 
 // ---- The end of an attempt.
 

@@ -52,6 +52,7 @@ std::vector<v1::JobState> AllStates() {
 
 JobView ViewOf(const JobController& job) {
   const v1::EpochRecord* newest = job.newest_epoch();
+  const CheckpointTimes times = CheckpointTimesOf(job.graph().settings());
   return {.job_id = job.job_id(),
           .name = job.spec().graph().name(),
           .state = job.state(),
@@ -60,8 +61,8 @@ JobView ViewOf(const JobController& job) {
           .counters = job.counters(),
           .time_in_states = job.TimeInStates(),
           .in_progress = job.epoch_in_flight(),
-          .interval_s = absl::ToDoubleSeconds(CheckpointInterval(job.graph().settings())),
-          .timeout_s = absl::ToDoubleSeconds(CheckpointTimeout(job.graph().settings())),
+          .interval_s = absl::ToDoubleSeconds(times.interval),
+          .timeout_s = absl::ToDoubleSeconds(times.timeout),
           .last_bytes = newest == nullptr ? 0 : static_cast<double>(newest->bytes()),
           .last_unix_s =
               newest == nullptr ? 0 : static_cast<double>(newest->completed_unix_us()) / 1e6};

@@ -96,10 +96,6 @@ struct JobCounters {
   std::shared_ptr<EpochHistograms> epochs = std::make_shared<EpochHistograms>();
 };
 
-// With the defaults filled in.
-absl::Duration CheckpointInterval(const v1::Settings& settings);
-absl::Duration CheckpointTimeout(const v1::Settings& settings);
-
 class JobController {
  public:
   JobController(JobOptions options, Loop& loop, MetadataStore& store, JobHost& host,
@@ -205,6 +201,8 @@ class JobController {
     bool had_epoch = false;
     bool recorded_epoch = false;
     int64_t last_begin_ns = 0;
+    int64_t last_end_ns = 0;  // 0 = none has ended.
+    uint32_t abandoned_in_row = 0;
     uint64_t next_epoch = 1;
     uint64_t final_epoch = 0;              // 0 = none is recorded.
     std::vector<v1::StateLayout> layouts;  // Of the planned graph.
@@ -275,6 +273,7 @@ class JobController {
   void SendEpochCompleted(uint64_t epoch);
   void ObservePhases(const v1::EpochAck& message, int64_t since_trigger_ns);
   void AbandonEpoch(const std::string& reason);
+  void GiveEpochUp(const std::string& reason);
   StoragePlaces places() const { return {&loop_.env().disk, options_.s3}; }
   void ExportSavepoints();
   void ForgetEpochs();

@@ -12,23 +12,6 @@
 namespace millrace {
 namespace {
 
-constexpr uint32_t kIntervalMsDefault = 1000;
-constexpr uint32_t kTimeoutMsDefault = 600'000;
-
-}  // namespace
-
-absl::Duration CheckpointInterval(const v1::Settings& settings) {
-  const uint32_t ms = settings.checkpoint_interval_ms();
-  return absl::Milliseconds(ms == 0 ? kIntervalMsDefault : ms);
-}
-
-absl::Duration CheckpointTimeout(const v1::Settings& settings) {
-  const uint32_t ms = settings.checkpoint_timeout_ms();
-  return absl::Milliseconds(ms == 0 ? kTimeoutMsDefault : ms);
-}
-
-namespace {
-
 absl::Status ReachBeforeCompleted() {
   MILLRACE_FAILPOINT("checkpoint.before_completed");
   return absl::OkStatus();
@@ -46,6 +29,7 @@ CheckpointView JobController::ViewOfEpoch() const {
   view.age = absl::Nanoseconds(now - attempt_.epoch.begin_ns);
   view.had_epoch = attempt_.had_epoch;
   view.since_last = absl::Nanoseconds(now - attempt_.last_begin_ns);
+  if (attempt_.last_end_ns != 0) view.since_end = absl::Nanoseconds(now - attempt_.last_end_ns);
   const bool savepoint_waits =
       std::any_of(savepoints_.begin(), savepoints_.end(),
                   [](const Savepoint& savepoint) { return savepoint.epoch == 0; });
@@ -83,19 +67,16 @@ void JobController::Advance() {
   if (fenced_ || attempt_.phase != AttemptPhase::kRunning) return;
   if (WantsToMove() && !preparation_ && !status_.stop_requested()) PrepareToMove();
   if (NextEndStep(ViewOfEnd()) == EndStep::kEnd) return FinishStop();
-  const absl::Duration interval = CheckpointInterval(graph().settings());
-  const absl::Duration timeout = CheckpointTimeout(graph().settings());
-  switch (NextCheckpointStep(ViewOfEpoch(), interval, timeout)) {
+  const CheckpointTimes times = CheckpointTimesOf(graph().settings());
+  switch (NextCheckpointStep(ViewOfEpoch(), times)) {
     case CheckpointStep::kWait:
-      return ArmTimer(TimeToNextStep(ViewOfEpoch(), interval, timeout));
+      return ArmTimer(TimeToNextStep(ViewOfEpoch(), times));
     case CheckpointStep::kTrigger:
       return TriggerEpoch();
     case CheckpointStep::kRecord:
       return RecordEpoch();
     case CheckpointStep::kAbandon:
-      AbandonEpoch(attempt_.epoch.refused ? attempt_.epoch.refusal : "timeout");
-      // Not at once again: a task that refuses would be asked in a tight loop.
-      return ArmTimer(interval);
+      return GiveEpochUp(attempt_.epoch.refused ? attempt_.epoch.refusal : "timeout");
   }
 }
 
@@ -134,7 +115,7 @@ void JobController::TriggerEpoch() {
   trigger.set_keep_segments(preparation_.has_value());
   if (trigger.hold()) paused_since_ns_ = epoch.begin_ns;
   SendToAttempt(message);
-  ArmTimer(CheckpointTimeout(graph().settings()));
+  ArmTimer(CheckpointTimesOf(graph().settings()).timeout);
 }
 
 void JobController::OnEpochAck(const std::string& worker_id, const v1::EpochAck& message) {
@@ -181,6 +162,23 @@ void JobController::AbandonEpoch(const std::string& reason) {
     if (savepoint.epoch == attempt_.epoch.epoch) savepoint.epoch = 0;  // Takes the next one.
   }
   attempt_.epoch = {};
+}
+
+// The attempt goes on with the next one, unless there were too many of them.
+void JobController::GiveEpochUp(const std::string& reason) {
+  AbandonEpoch(reason);
+  attempt_.last_end_ns = loop_.env().clock.MonotonicNanos();
+  ++attempt_.abandoned_in_row;
+  const v1::Settings& settings = graph().settings();
+  if (settings.has_checkpoint_failures_max() &&
+      attempt_.abandoned_in_row > settings.checkpoint_failures_max()) {
+    return Fail(absl::UnavailableError(absl::StrCat(
+                    attempt_.abandoned_in_row, " checkpoints in a row were abandoned, and ",
+                    settings.checkpoint_failures_max(), " may be; the last: ", reason)),
+                "checkpoints_abandoned");
+  }
+  // Not at once again: a task that refuses would be asked in a tight loop.
+  ArmTimer(CheckpointTimesOf(settings).interval);
 }
 
 // All tasks have acknowledged: from here on there is no way back.
@@ -234,8 +232,7 @@ void JobController::OnManifestStored(uint64_t token, absl::StatusOr<v1::EpochRec
   // The attempt is over: its generation may not record any more.
   if (token != token_ || fenced_) return;
   if (!record.ok()) {
-    AbandonEpoch(absl::StrCat("cannot write the manifest: ", record.status().ToString()));
-    return ArmTimer(CheckpointInterval(graph().settings()));
+    return GiveEpochUp(absl::StrCat("cannot write the manifest: ", record.status().ToString()));
   }
   metadata_.CreateEpoch(
       *record, [this, token, record = *record, last] { OnEpochRecorded(token, record, last); });
@@ -254,6 +251,8 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   if (token != token_ || fenced_) return;
   MILLRACE_CHECK(attempt_.epoch.phase == EpochPhase::kRecording && attempt_.epoch.epoch == number);
   attempt_.epoch = {};
+  attempt_.last_end_ns = loop_.env().clock.MonotonicNanos();
+  attempt_.abandoned_in_row = 0;
   // The first epoch follows the start at once: it tells nothing of how the attempt does.
   if (std::exchange(attempt_.recorded_epoch, true)) failures_in_row_ = 0;
   if (last) attempt_.final_epoch = number;

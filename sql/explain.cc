@@ -37,13 +37,27 @@ class Explainer {
     std::string text = Concat(
         "Job ", graph_.name().empty() ? "(without a name)" : graph_.name(), "\n  ",
         graph_.nodes_size(), " nodes, ", graph_.max_parallelism(), " key groups, parallelism ",
-        graph_.parallelism() == 0 ? "of the cluster" : Concat(graph_.parallelism()),
-        ", checkpoint every ", DurationText(graph_.settings().checkpoint_interval_ms()), "\n");
+        graph_.parallelism() == 0 ? "of the cluster" : Concat(graph_.parallelism()), ", ",
+        Checkpoints(), "\n");
     for (const v1::Node* node : Ordered()) text += NodeText(*node);
     return text;
   }
 
  private:
+  std::string Checkpoints() const {
+    const v1::Settings& settings = graph_.settings();
+    std::string text = Concat("checkpoint every ", DurationText(settings.checkpoint_interval_ms()));
+    if (settings.checkpoint_min_pause_ms() > 0) {
+      text +=
+          Concat(" and ", DurationText(settings.checkpoint_min_pause_ms()), " behind the last one");
+    }
+    if (settings.has_checkpoint_failures_max()) {
+      text += Concat(", restart after more than ", settings.checkpoint_failures_max(),
+                     " abandoned in a row");
+    }
+    return text;
+  }
+
   // Senders before receivers, else as in the graph.
   std::vector<const v1::Node*> Ordered() const {
     std::vector<const v1::Node*> order;

@@ -23,6 +23,8 @@ enum class Setting {
   kMaxParallelism,
   kInterval,
   kTimeout,
+  kMinPause,
+  kFailuresMax,
   kZone,
   kTtl,
   kDeadLetters,
@@ -34,7 +36,9 @@ struct KnownSetting {
 };
 constexpr KnownSetting kSettings[] = {
     {"execution.checkpointing.interval", Setting::kInterval},
+    {"execution.checkpointing.min-pause", Setting::kMinPause},
     {"execution.checkpointing.timeout", Setting::kTimeout},
+    {"execution.checkpointing.tolerable-failed-checkpoints", Setting::kFailuresMax},
     {"parallelism.default", Setting::kParallelism},
     {"pipeline.max-parallelism", Setting::kMaxParallelism},
     {"pipeline.dead-letters", Setting::kDeadLetters},
@@ -228,6 +232,10 @@ class Compiler {
         if (!ParseNumber(value, number) || number == 0) return false;
         graph.set_max_parallelism(number);
         return true;
+      case Setting::kFailuresMax:
+        if (!ParseNumber(value, number)) return false;
+        graph.mutable_settings()->set_checkpoint_failures_max(number);
+        return true;
       default:
         break;
     }
@@ -239,11 +247,11 @@ class Compiler {
       return true;
     }
     if (ms <= 0 || ms > UINT32_MAX) return false;
-    if (setting == Setting::kInterval) {
-      graph.mutable_settings()->set_checkpoint_interval_ms(static_cast<uint32_t>(ms));
-    } else {
-      graph.mutable_settings()->set_checkpoint_timeout_ms(static_cast<uint32_t>(ms));
-    }
+    number = static_cast<uint32_t>(ms);
+    v1::Settings& settings = *graph.mutable_settings();
+    if (setting == Setting::kInterval) settings.set_checkpoint_interval_ms(number);
+    if (setting == Setting::kTimeout) settings.set_checkpoint_timeout_ms(number);
+    if (setting == Setting::kMinPause) settings.set_checkpoint_min_pause_ms(number);
     return true;
   }
 

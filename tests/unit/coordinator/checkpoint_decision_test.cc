@@ -14,6 +14,8 @@ using ::testing::IsEmpty;
 
 constexpr absl::Duration kInterval = absl::Seconds(1);
 constexpr absl::Duration kTimeout = absl::Seconds(60);
+constexpr CheckpointTimes kTimes{
+    .interval = kInterval, .timeout = kTimeout, .min_pause = absl::Milliseconds(300)};
 
 TEST(CheckpointDecisionTest, NextStep) {
   struct Case {
@@ -29,8 +31,19 @@ TEST(CheckpointDecisionTest, NextStep) {
        CheckpointStep::kWait,
        absl::Milliseconds(600)},
       {"due", {.had_epoch = true, .since_last = kInterval}, CheckpointStep::kTrigger, {}},
+      {"due, but the last one has only just ended",
+       {.had_epoch = true, .since_last = absl::Seconds(5), .since_end = absl::Milliseconds(100)},
+       CheckpointStep::kWait,
+       absl::Milliseconds(200)},
+      {"due, and the pause is over",
+       {.had_epoch = true, .since_last = absl::Seconds(5), .since_end = absl::Milliseconds(300)},
+       CheckpointStep::kTrigger,
+       {}},
       {"the last one does not wait",
-       {.had_epoch = true, .since_last = absl::ZeroDuration(), .ending = true},
+       {.had_epoch = true,
+        .since_last = absl::ZeroDuration(),
+        .since_end = absl::ZeroDuration(),
+        .ending = true},
        CheckpointStep::kTrigger,
        {}},
       {"nothing after the last one",
@@ -83,8 +96,8 @@ TEST(CheckpointDecisionTest, NextStep) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    EXPECT_EQ(NextCheckpointStep(c.view, kInterval, kTimeout), c.step);
-    EXPECT_EQ(TimeToNextStep(c.view, kInterval, kTimeout), c.until);
+    EXPECT_EQ(NextCheckpointStep(c.view, kTimes), c.step);
+    EXPECT_EQ(TimeToNextStep(c.view, kTimes), c.until);
   }
 }
 

@@ -292,6 +292,42 @@ TEST_F(CoordinatorTest, AnEpochThatTakesTooLongIsAbandonedAndTheNextOneGoesOn) {
   EXPECT_EQ(cluster_.Job(job).restarts(), 0u);
 }
 
+TEST_F(CoordinatorTest, MoreAbandonedEpochsInARowThanTheJobTakesMakeItRestart) {
+  v1::JobGraph graph = FakeCluster::Graph();
+  graph.mutable_settings()->set_checkpoint_timeout_ms(5000);
+  graph.mutable_settings()->set_checkpoint_failures_max(2);
+  const std::string job = cluster_.Submit(graph);
+  cluster_.Advance(absl::Seconds(3));
+  b_->acks_epochs = false;
+  cluster_.Advance(absl::Seconds(14));
+  EXPECT_EQ(cluster_.Counters(job).epochs_abandoned, 2u);
+  b_->acks_epochs = true;  // One that ends well begins the count anew.
+  cluster_.Advance(absl::Seconds(3));
+  b_->acks_epochs = false;
+  cluster_.Advance(absl::Seconds(14));
+  EXPECT_EQ(cluster_.Counters(job).epochs_abandoned, 4u);
+  EXPECT_EQ(cluster_.Job(job).restarts(), 0u);
+  cluster_.Advance(absl::Seconds(6));
+  EXPECT_EQ(cluster_.Job(job).restarts(), 1u);
+  EXPECT_EQ(cluster_.Counters(job).restarts_by_reason["checkpoints_abandoned"], 1u);
+  EXPECT_THAT(cluster_.Logs(job), HasSubstr("3 checkpoints in a row were abandoned, and 2 may be"));
+}
+
+TEST_F(CoordinatorTest, AnEpochBeginsNoSoonerThanThePauseBehindTheLastOne) {
+  v1::JobGraph graph = FakeCluster::Graph();
+  graph.mutable_settings()->set_checkpoint_min_pause_ms(3000);
+  b_->acks_epochs = false;
+  const std::string job = cluster_.Submit(graph);
+  cluster_.Advance(absl::Seconds(5));
+  ASSERT_THAT(a_->triggers, SizeIs(1));
+  b_->acks_epochs = true;
+  b_->AckEpoch(1);
+  cluster_.Advance(absl::Milliseconds(2900));
+  EXPECT_THAT(a_->triggers, SizeIs(1));
+  cluster_.Advance(absl::Milliseconds(200));
+  EXPECT_THAT(a_->triggers, SizeIs(2));
+}
+
 TEST_F(CoordinatorTest, AnEpochThatHasLostRowsIsNotRecordedAndTheJobRestartsFromTheOneBefore) {
   const std::string job = cluster_.Submit();
   cluster_.Advance(absl::Seconds(1));
