@@ -17,18 +17,19 @@ v1::Expr TextLiteral(const std::string& text) {
   return expr;
 }
 
-// "auction=1, price=NULL"
+// "auction=1, price=NULL"; BYTES as Base64.
 v1::Expr RowText(const v1::Schema& schema) {
   std::vector<v1::Expr> parts = {TextLiteral("the row came behind the watermark: ")};
   v1::Type text;
   text.set_kind(v1::Type::KIND_STRING);
   for (const v1::Field& field : schema.fields()) {
-    if (field.type().kind() == v1::Type::KIND_BYTES) continue;
     parts.push_back(TextLiteral(Concat(parts.size() > 1 ? ", " : "", field.name(), "=")));
     v1::Expr value;
     *value.mutable_type() = field.type();
     value.set_field_id(field.id());
-    value = CastExpr(std::move(value), text);
+    value = field.type().kind() == v1::Type::KIND_BYTES
+                ? CallExpr("to_base64", text, {std::move(value)})
+                : CastExpr(std::move(value), text);
     parts.push_back(CallExpr("coalesce", text, {std::move(value), TextLiteral("NULL")}));
   }
   return CallExpr("concat", text, std::move(parts));

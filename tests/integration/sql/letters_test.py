@@ -13,7 +13,7 @@ MILLRACE = str(pathlib.Path(os.environ["MILLRACE_BUILD"]) / "cli" / "millrace")
 JOB = """
 SET 'pipeline.dead-letters' = 'letters';
 SET 'pipeline.late-rows' = 'late';
-CREATE TABLE clicks (id BIGINT, n INT, note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+CREATE TABLE clicks (id BIGINT, n INT, note STRING, b BYTES, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
 WITH ('connector' = 'file', 'path' = '{clicks}', 'format' = 'json');
 CREATE TABLE letters (uid STRING, code STRING, error STRING, raw BYTES, `time` TIMESTAMP(3),
                       source STRING, `offset` BIGINT, columns STRING)
@@ -25,7 +25,7 @@ WITH ('connector' = 'file', 'path' = '{folder}/counts', 'format' = 'json');
 INSERT INTO counts SELECT window_start, sum(tenth) + 0 / (count(*) - 1) FROM TABLE(TUMBLE(
     TABLE tenths, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end;
 """
-VIEW = "CREATE VIEW tenths AS SELECT id, note, ts, 10 / n AS tenth FROM clicks;\n"
+VIEW = "CREATE VIEW tenths AS SELECT id, note, b, ts, 10 / n AS tenth FROM clicks;\n"
 
 
 class LettersTest(unittest.TestCase):
@@ -43,7 +43,7 @@ class LettersTest(unittest.TestCase):
                {"id": 2, "n": "many", "note": "text", "ts": "2026-01-01 00:00:39.000"}]
         # Alone in its window, whose result cannot be computed.
         lone = {"id": 4, "n": 5, "note": None, "ts": "2026-01-01 00:00:40.000"}
-        late = {"id": 3, "n": 1, "note": "slow", "ts": "2026-01-01 00:00:00.000"}
+        late = {"id": 3, "n": 1, "note": "slow", "b": "AP8=", "ts": "2026-01-01 00:00:00.000"}
         clicks.write_text("".join(json.dumps(row) + "\n" for row in [*good, *bad, late, lone]))
         job = self.folder / "job.sql"
         job.write_text(JOB.replace("INSERT", VIEW + "INSERT", 1).format(
@@ -73,7 +73,7 @@ class LettersTest(unittest.TestCase):
         self.assertIn(1, row.values())  # The count.
         slow = self.rows("late")
         self.assertEqual([row["code"] for row in slow], ["MR4008"])
-        self.assertIn("note=slow", slow[0]["error"])
+        self.assertIn("note=slow, b=AP8=", slow[0]["error"])
         self.assertGreater(slow[0]["time"], "2026-")
 
 
