@@ -88,6 +88,23 @@ class Kafka(Service):
                         f"kafka:{self.address}/{topic}", "--partitions", str(partitions)],
                        check=True)
 
+    def delete_topic(self, topic):
+        """And waits until it is gone."""
+        subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp",
+                        str(ROOT / ".dev/kafka/libs/*"), "org.apache.kafka.tools.TopicCommand",
+                        "--bootstrap-server", self.address, "--delete", "--topic", topic],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while topic in self.topics():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic} is still there")
+            time.sleep(0.1)
+
+    def topics(self):
+        listed = subprocess.run(["kcat", "-b", self.address, "-L", "-J"], check=True,
+                                capture_output=True, text=True).stdout
+        return [one["topic"] for one in json.loads(listed)["topics"]]
+
     def record_count(self, topic, partitions):
         """Offsets at the end, summed; 0 when there is no such topic."""
         total = 0

@@ -49,7 +49,8 @@ class KafkaFetch {
   struct Split {
     uint32_t index;  // How runs and faults name it.
     KafkaPartition partition;
-    int64_t offset;  // Where to begin.
+    int64_t offset;              // Where to begin.
+    KafkaTopicId topic_id = {};  // Of the topic that the offset is of, when it is known.
   };
 
   virtual ~KafkaFetch() = default;
@@ -61,6 +62,8 @@ class KafkaFetch {
   virtual absl::Status Poll(size_t records_max, KafkaArrivals& out) = 0;
   // The end of the partition's log, when it was last fetched from.
   virtual std::optional<int64_t> HighWatermark(uint32_t split) = 0;
+  // The id of the split's topic; zero: not known, or not yet.
+  virtual KafkaTopicId TopicId(uint32_t split) const = 0;
   // Keys and values have kMessagePadding readable bytes behind them.
   virtual bool padded() const = 0;
 };

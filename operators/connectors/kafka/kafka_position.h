@@ -4,6 +4,7 @@
 // kFailedPrecondition for a newer version.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,12 +14,16 @@
 
 namespace millrace {
 
+using KafkaTopicId = std::array<char, 16>;  // All zero: none is known.
+
 struct KafkaPosition {
   int64_t offset = 0;          // The next offset to read.
   std::optional<int64_t> end;  // Bounded: the first offset not to read.
+  KafkaTopicId topic_id = {};  // Of the topic that the offsets are of.
   bool operator==(const KafkaPosition&) const = default;
 };
 
+// With a topic's id: version 2. Version 1, without, is read and written, too.
 std::string EncodeKafkaPosition(const KafkaPosition& position);
 absl::StatusOr<KafkaPosition> DecodeKafkaPosition(std::string_view bytes);
 

@@ -179,14 +179,17 @@ absl::Status KafkaSource::AddSplits(std::vector<Split> splits) {
     state.id = std::move(split.id);
     state.next_offset = position.offset;
     state.end = position.end;
+    state.topic_id = position.topic_id;
     state.finished = split.finished || (state.end && state.next_offset >= *state.end);
     if (!state.finished) {
       // Besides the check, asking first makes the first message arrive in 20 ms instead of 500.
       MILLRACE_ASSIGN_OR_RETURN(const KafkaOffsetRange range,
                                 client_->OffsetRange(state.partition, deadline));
       MILLRACE_RETURN_IF_ERROR(CheckRange(state, range));
-      added.push_back({static_cast<uint32_t>(splits_.size()), state.partition, state.next_offset});
+      added.push_back({static_cast<uint32_t>(splits_.size()), state.partition, state.next_offset,
+                       position.topic_id});
       ++unfinished_;
+      state.fetched = true;
     }
     state.lag = &context_->counters.metrics.Gauge(
         "millrace_source_partition_lag_records", "Records known to wait, by partition.",
@@ -429,9 +432,11 @@ void KafkaSource::UpdateLag() {
 std::vector<Split> KafkaSource::Positions() const {
   std::vector<Split> positions;
   positions.reserve(splits_.size());
-  for (const SplitState& split : splits_) {
+  for (uint32_t i = 0; i < splits_.size(); ++i) {
+    const SplitState& split = splits_[i];
+    const KafkaTopicId topic_id = split.fetched ? fetch_->TopicId(i) : split.topic_id;
     positions.push_back({.id = split.id,
-                         .position = EncodeKafkaPosition({split.next_offset, split.end}),
+                         .position = EncodeKafkaPosition({split.next_offset, split.end, topic_id}),
                          .finished = split.finished});
   }
   return positions;

@@ -47,7 +47,9 @@ class KafkaSource : public Source {
     int64_t next_offset = 0;
     std::optional<int64_t> end;
     bool finished = false;
-    double fetch_lag_s = 0;  // Age of the newest message, when it was fetched.
+    bool fetched = false;     // The fetch knows it.
+    KafkaTopicId topic_id{};  // As the position had it.
+    double fetch_lag_s = 0;   // Age of the newest message, when it was fetched.
     OperatorMetrics::Number* lag = nullptr;
   };
 

@@ -67,6 +67,7 @@ absl::Status RdkafkaFetch::Add(const std::vector<Split>& splits) {
   for (const Split& split : splits) {
     if (readings_.size() <= split.index) readings_.resize(split.index + 1);
     readings_[split.index].partition = split.partition;
+    readings_[split.index].topic_id = split.topic_id;
     split_index_[split.partition] = split.index;
     rd_kafka_topic_partition_list_add(assigned.get(), split.partition.topic.c_str(),
                                       split.partition.partition)

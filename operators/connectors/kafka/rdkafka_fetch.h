@@ -30,11 +30,14 @@ class RdkafkaFetch final : public KafkaFetch {
   void Remove(uint32_t split) override;
   absl::Status Poll(size_t records_max, KafkaArrivals& out) override;
   std::optional<int64_t> HighWatermark(uint32_t split) override;
+  // What it was told: librdkafka does not know ids.
+  KafkaTopicId TopicId(uint32_t split) const override { return readings_[split].topic_id; }
   bool padded() const override { return false; }
 
  private:
   struct Reading {
     KafkaPartition partition;
+    KafkaTopicId topic_id{};
     // Of the last Poll.
     std::vector<KafkaRecord> records;
     int64_t next_offset = -1;  // -1: nothing arrived.

@@ -368,6 +368,32 @@ TEST_F(NativeFetchTest, ATopicThatIsCreatedAnewWhileItIsReadIsDataLoss) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("created anew"));
 }
 
+TEST_F(NativeFetchTest, ATopicThatWasCreatedAnewSinceThePositionWasTakenIsDataLoss) {
+  const std::string topic = CreateTopic(1);
+  Produce(topic, {{"former"}});
+  KafkaTopicId id{};
+  {
+    NativeFetch fetch(Settings(), env_value_, "test");
+    ASSERT_TRUE(fetch.Add({{0, {topic, 0}, 0}}).ok());
+    ASSERT_TRUE(PollUntil(fetch, [this] { return !arrivals_.runs.empty(); }).ok());
+    id = fetch.TopicId(0);
+    EXPECT_NE(id, KafkaTopicId{});
+  }
+  {
+    NativeFetch fetch(Settings(), env_value_, "test");
+    ASSERT_TRUE(fetch.Add({{0, {topic, 0}, 0, id}}).ok());
+    ASSERT_TRUE(PollUntil(fetch, [this] { return !arrivals_.runs.empty(); }).ok());
+  }
+  DeleteTopic(topic);
+  CreateTopicNamed(topic, 1, {});
+  Produce(topic, {{"later 1"}, {"later 2"}});  // The position is there, and means another record.
+  NativeFetch fetch(Settings(), env_value_, "test");
+  ASSERT_TRUE(fetch.Add({{0, {topic, 0}, 1, id}}).ok());
+  const absl::Status status = PollUntil(fetch, [this] { return !arrivals_.runs.empty(); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("created anew"));
+}
+
 TEST_F(NativeFetchTest, ATopicThatIsGoneIsAFaultAfterAMoment) {
   const std::string topic = CreateTopic(1);
   Produce(topic, {{"former"}});

@@ -62,6 +62,7 @@ absl::Status NativeFetch::Add(const std::vector<Split>& splits) {
   for (const Split& split : splits) {
     if (readings_.size() <= split.index) readings_.resize(split.index + 1);
     readings_[split.index] = {.partition = split.partition,
+                              .topic_id = split.topic_id,
                               .active = true,
                               .fetch_offset = split.offset,
                               .next_offset = split.offset};
@@ -279,10 +280,16 @@ void NativeFetch::OnTopic(const MetadataResponse::Topic& found, KafkaArrivals& o
     return;
   }
   topic.unknown_since_ns = 0;
-  if (topic.id != KafkaUuid{} && topic.id != found.id) {
-    return Refuse(absl::DataLossError(Text(
-        "the topic was created anew while it was read, its former records are gone: topic=", name,
-        "; start the job from the beginning of the new one")));
+  for (const auto& [partition, split] : topic.splits) {
+    KafkaTopicId& known = readings_[split].topic_id;
+    if (known != KafkaTopicId{} && found.id != KafkaUuid{} && known != found.id) {
+      return Refuse(absl::DataLossError(
+          Text("the topic was created anew while it was read, or since the checkpoint that the job "
+               "goes on from; its former records are gone: topic=",
+               name, " partition=", partition, " next=", readings_[split].next_offset,
+               "; start a new job from the beginning of the new topic")));
+    }
+    if (found.id != KafkaUuid{}) known = found.id;
   }
   topic.id = found.id;
   topic_names_[found.id] = name;

@@ -4,8 +4,9 @@
 // Threading: the task thread; host names are looked up there, and between the answers of a busy
 //            stream it waits for at most a millisecond. Ownership: `env` outlives it.
 // Errors:    kDataLoss for a log that was cut behind the position, a topic that was created anew
-//            while it was read, and corrupt batches; kPermissionDenied; kUnavailable for a
-//            topic that stays unknown. Brokers that are away are no error.
+//            while it was read or since its position was taken, and corrupt batches;
+//            kPermissionDenied; kUnavailable for a topic that stays unknown. Brokers that are away
+//            are no error.
 #pragma once
 
 #include <deque>
@@ -34,6 +35,7 @@ class NativeFetch final : public KafkaFetch {
   void Remove(uint32_t split) override;
   absl::Status Poll(size_t records_max, KafkaArrivals& out) override;
   std::optional<int64_t> HighWatermark(uint32_t split) override;
+  KafkaTopicId TopicId(uint32_t split) const override { return readings_[split].topic_id; }
   bool padded() const override { return true; }
 
  private:
@@ -41,6 +43,7 @@ class NativeFetch final : public KafkaFetch {
 
   struct Reading {
     KafkaPartition partition;
+    KafkaTopicId topic_id{};  // Zero until the topic is known.
     bool active = false;
     int32_t leader = kNoBroker;
     int32_t leader_epoch = -1;

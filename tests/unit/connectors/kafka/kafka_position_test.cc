@@ -10,26 +10,37 @@ namespace {
 TEST(KafkaPositionTest, PositionsSurviveEncoding) {
   for (const KafkaPosition& position :
        {KafkaPosition{}, KafkaPosition{.offset = 42}, KafkaPosition{.offset = 7, .end = 9},
-        KafkaPosition{.offset = std::numeric_limits<int64_t>::max(), .end = 0}}) {
+        KafkaPosition{.offset = std::numeric_limits<int64_t>::max(), .end = 0},
+        KafkaPosition{.offset = 7, .end = 9, .topic_id = {1, 2}},
+        KafkaPosition{.offset = 7, .topic_id = {0, 0, 5}}}) {
     const auto decoded = DecodeKafkaPosition(EncodeKafkaPosition(position));
     ASSERT_TRUE(decoded.ok()) << decoded.status();
     EXPECT_EQ(*decoded, position);
   }
 }
 
+TEST(KafkaPositionTest, PositionsOfCheckpointsBeforeThereWereTopicIdsAreRead) {
+  const char old[] = "K\x01\x01\x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0";
+  const std::string_view bytes(old, sizeof(old) - 1);
+  EXPECT_EQ(*DecodeKafkaPosition(bytes), (KafkaPosition{.offset = 7, .end = 9}));
+  EXPECT_EQ(EncodeKafkaPosition({.offset = 7, .end = 9}), bytes);
+}
+
 TEST(KafkaPositionTest, EveryTruncationAndTrailingByteIsAnError) {
-  const std::string good = EncodeKafkaPosition({.offset = 7, .end = 9});
-  for (size_t size = 0; size < good.size(); ++size) {
-    EXPECT_EQ(DecodeKafkaPosition(good.substr(0, size)).status().code(),
-              absl::StatusCode::kDataLoss)
-        << size;
+  for (const KafkaTopicId id : {KafkaTopicId{}, KafkaTopicId{1, 2, 3}}) {
+    const std::string good = EncodeKafkaPosition({.offset = 7, .end = 9, .topic_id = id});
+    for (size_t size = 0; size < good.size(); ++size) {
+      EXPECT_EQ(DecodeKafkaPosition(good.substr(0, size)).status().code(),
+                absl::StatusCode::kDataLoss)
+          << size;
+    }
+    EXPECT_FALSE(DecodeKafkaPosition(good + "x").ok());
   }
-  EXPECT_FALSE(DecodeKafkaPosition(good + "x").ok());
 }
 
 TEST(KafkaPositionTest, NewerVersionsAndNegativeOffsetsAreRefused) {
   std::string bytes = EncodeKafkaPosition({.offset = 7});
-  bytes[1] = 2;
+  bytes[1] = 3;
   EXPECT_EQ(DecodeKafkaPosition(bytes).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(DecodeKafkaPosition(EncodeKafkaPosition({.offset = -1})).ok());
   EXPECT_FALSE(DecodeKafkaPosition(EncodeKafkaPosition({.offset = 1, .end = -5})).ok());
