@@ -33,7 +33,7 @@ BASE_MS = 1_767_225_600_000  # 2026-01-01 00:00:00
 
 # Steps that this job takes, by who takes them.
 OF_COORDINATOR = re.compile(r"checkpoint\.|metadata\.|leader\.(before_load|.*_term)|restore\..*manifest")
-OF_WORKER = re.compile(r"kafka\.|segment\.|state\.|task\.|restore\..*open")
+OF_WORKER = re.compile(r"kafka\.(commit|init)|segment\.|state\.|task\.|restore\..*open")
 
 
 def failpoints():
