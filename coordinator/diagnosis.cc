@@ -57,6 +57,10 @@ class Chains {
       case v1::TaskCondition::WAITS_FOR_ANSWERS:
         return Add(depth, absl::StrCat(name, " has been waiting for ", Text(waits),
                                        " for the server that its operator asks"));
+      case v1::TaskCondition::WAITS_FOR_COMMIT:
+        return Add(depth, absl::StrCat(name, " has taken no rows for ", Text(waits),
+                                       ": complete checkpoints wait for its target, which is "
+                                       "slower than the source"));
       default:
         break;
     }

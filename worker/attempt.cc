@@ -317,7 +317,7 @@ void Attempt::AddProgress(const Hosted& hosted, v1::Heartbeat& heartbeat) const 
 void Attempt::AddCondition(const Hosted& hosted, v1::TaskCondition& out) const {
   static_assert(
       static_cast<int>(TaskCondition::WaitsFor::kInput) == v1::TaskCondition::WAITS_FOR_INPUT &&
-      static_cast<int>(TaskCondition::WaitsFor::kAnswers) == v1::TaskCondition::WAITS_FOR_ANSWERS);
+      static_cast<int>(TaskCondition::WaitsFor::kCommit) == v1::TaskCondition::WAITS_FOR_COMMIT);
   const TaskCondition now = hosted.task->condition();
   const auto ms = [](int64_t ns) { return static_cast<uint64_t>(ns) / 1'000'000; };
   const auto set = [](TaskId id, v1::TaskKey& key) {

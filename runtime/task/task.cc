@@ -18,6 +18,10 @@ constexpr int kItemsPerStep = 16;
 // Some things are looked at every so many steps, because each time would cost too much.
 constexpr uint32_t kStepsPerLook = 64;
 constexpr int64_t kLatencyMarkIntervalNs = 1'000'000'000;
+// So many complete epochs may wait while an earlier one is committed, before the task takes no more
+// rows: a target that is slower than the source must not fill the disk with outboxes. They need
+// nothing of this task any more, so waiting for them ends.
+constexpr size_t kCommitsWaitingMax = 2;
 // Of one sink between two commits; more are not needed.
 constexpr size_t kLatencyMarksMax = 1000;
 
@@ -146,6 +150,7 @@ Task::Step Task::RunStep() {
     const Step step = RunAsynchronous();
     if (step != Step::kIdle) return step;
   }
+  if (commits_.size() >= kCommitsWaitingMax) return Blocked(TaskCondition::WaitsFor::kCommit);
   if (blocked_since_ns_ != 0) {
     split_watermarks_.ExcludeBlockedTime(std::exchange(blocked_since_ns_, 0),
                                          options_.env.clock.MonotonicNanos());

@@ -101,9 +101,10 @@ struct TaskCondition {
     kCredit,    // Of `receiver`.
     kSnapshot,  // The one before is still being written.
     kAnswers,   // Of an asynchronous operator's server.
+    kCommit,    // Too many complete epochs wait for the target to take them.
   };
   WaitsFor waits_for = WaitsFor::kNothing;
-  int64_t waits_ns = 0;  // kCredit, kSnapshot, kAnswers: for how long.
+  int64_t waits_ns = 0;  // kCredit and those behind it: for how long.
   TaskId receiver;
   // A barrier has come on some inputs; `missing` is a sender whose barrier has not. 0 = none.
   uint64_t aligning_epoch = 0;

@@ -76,6 +76,17 @@ TEST_F(DiagnosisTest, ACheckpointIsFollowedToTheServerThatDoesNotAnswer) {
                   "operator asks"));
 }
 
+TEST_F(DiagnosisTest, ATargetThatIsTooSlowIsNamedByThoseThatItHoldsBack) {
+  WaitForCredit({0, 1}, {2, 0}, 9'000);
+  Of({2, 0}).set_waits_for(Waits::WAITS_FOR_COMMIT);
+  Of({2, 0}).set_waits_ms(9'500);
+  Of({2, 0}).set_commit_ms(12'000);
+  view_.recorded_epoch = 6;
+  EXPECT_THAT(Lines(), testing::Contains(testing::HasSubstr(
+                           ">task out/0 on w2 has taken no rows for 9.5s: complete checkpoints "
+                           "wait for its target, which is slower than the source")));
+}
+
 TEST_F(DiagnosisTest, ACommitThatHangsIsNamedAlthoughNoEpochIsInFlight) {
   view_.recorded_epoch = 6;
   Of({2, 0}).set_waits_for(Waits::WAITS_FOR_INPUT);
