@@ -81,11 +81,23 @@ class DeadLettersTest(unittest.TestCase):
         self.assertEqual(done.returncode, OK, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def run_job(self):
+    def run_job(self, failpoints=None):
         job = self.folder / "job.sql"
         job.write_text(JOB.format(name=self.name, brokers=self.kafka.address, end="latest-offset"))
-        done = self.millrace("run", str(job), "--work-dir", str(self.folder / "work"))
-        self.assertEqual(done.returncode, OK, done.stderr)
+        done = self.millrace("run", str(job), "--work-dir", str(self.folder / "work"),
+                             failpoints=failpoints)
+        self.assertEqual(done.returncode, -signal.SIGKILL if failpoints else OK, done.stderr)
+
+    def test_letters_are_there_once_though_the_job_is_killed(self):
+        bad = [f"k{i}|bad {i}".encode() for i in range(500)]
+        self.produce("in", [b"|" + click(i, 5).encode() for i in range(500)] + bad)
+        for failpoint in ("kafka.commit.after_produce=crash@1", "kafka.commit.after_commit=crash@1"):
+            self.run_job(failpoint)
+        self.run_job()
+        self.assertEqual(collections.Counter(self.read("letters", "%k|%s")),
+                         collections.Counter(line.decode() for line in bad))
+        self.assertEqual(sorted(json.loads(line)["id"] for line in self.read("out", "%s")),
+                         list(range(500)))
 
     def test_letters_have_the_record_and_the_headers_of_connect(self):
         self.produce("in", [b"k0|" + click(0, 5).encode(), b"k1|not json",
@@ -201,6 +213,19 @@ class DeadLettersTest(unittest.TestCase):
                 process.wait()
         self.assertEqual(self.replay().returncode, OK)
         self.assert_once(range(6000))
+
+    def test_of_two_replays_of_one_name_the_later_goes_on(self):
+        self.write_letters(2000)
+        arguments = [MILLRACE, "dlq", "replay", "--from", self.letters, "--to", self.again]
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True, env={**os.environ, "MILLRACE_FAILPOINTS":
+                                              "kafka.replay.before_commit=hang@2"}) as first:
+            deadline = time.monotonic() + 30
+            while not self.read("again"):  # It hangs with its second transaction open.
+                self.assertLess(time.monotonic(), deadline)
+            self.assertEqual(self.replay().returncode, OK)
+            first.kill()
+        self.assert_once(range(2000))
 
     def test_letters_are_chosen_and_counted_by_code(self):
         self.write_letters(6)
