@@ -65,7 +65,7 @@ class DeadLettersTest(unittest.TestCase):
         """Lines are key|value."""
         flags = [flag for header in headers for flag in ("-H", header)]
         subprocess.run(["kcat", "-b", self.kafka.address, "-P", "-t", f"{self.name}-{topic}", "-p",
-                        str(partition), "-K", "|", *flags],
+                        str(partition), "-K", "|", "-X", "message.max.bytes=1048000", *flags],
                        input=b"".join(line + b"\n" for line in lines), check=True)
 
     def read(self, topic, form="%k|%s|%h"):
@@ -134,6 +134,19 @@ class DeadLettersTest(unittest.TestCase):
                      "__connect.errors.exception.message=", "__millrace.errors.time=2"):
             self.assertIn(text, headers)
         self.check_listing(broken["job"])
+
+    def test_a_record_as_large_as_a_record_may_be_does_not_end_the_job(self):
+        self.produce("in", [b"k|" + b"x" * 999_600, b"k|" + b"y" * 900_000,
+                            b"k|" + click(1, 5).encode()])
+        self.run_job()
+        letters = {row["source_offset"]: row for row in self.listed("--code", "MR3101")}
+        self.assertEqual((letters[0]["value"], letters[0]["value_bytes"]), (None, "999600"))
+        self.assertFalse(letters[0]["replayable"])
+        self.assertEqual(letters[1]["value"], "y" * 900_000)
+        done = self.replay("--code", "MR3101")
+        self.assertEqual(json.loads(done.stdout),
+                         {"code": "MR3101", "replayed": 1, "without_record": 1}, done.stderr)
+        self.assertEqual(self.read("again", "%S"), ["900000"])
 
     def check_listing(self, job):
         def count(*arguments):
