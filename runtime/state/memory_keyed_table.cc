@@ -1,5 +1,6 @@
 #include "runtime/state/memory_keyed_table.h"
 
+#include <memory>
 #include <utility>
 
 #include "runtime/base/status_macros.h"
@@ -8,68 +9,56 @@
 namespace millrace {
 namespace {
 
-constexpr size_t kRowOverheadBytes = 112;
-constexpr size_t kDirtyOverheadBytes = 56;
 constexpr size_t kRowBytesMax = 32 << 20;
+constexpr uint64_t kFrozenOverheadBytes = 32;
 
-size_t RowBytes(std::string_view key, std::string_view value) {
-  return kRowOverheadBytes + key.size() + value.size();
+std::string RowKey(uint32_t table, uint32_t key_group, std::string_view key) {
+  std::string row_key;
+  row_key.reserve(kGroupPrefixBytes + key.size());
+  AppendGroupPrefix(table, key_group, row_key);
+  row_key += key;
+  return row_key;
 }
 
 }  // namespace
 
 MemoryKeyedTable::MemoryKeyedTable(StoreContext& store, TableIdentity identity)
-    : store_(store), identity_(std::move(identity)) {}
+    : store_(store), identity_(std::move(identity)), rows_(store.key_groups()) {}
 
-std::string MemoryKeyedTable::RowKey(uint32_t key_group, std::string_view key) const {
-  std::string row_key;
-  row_key.reserve(kGroupPrefixBytes + key.size());
-  AppendGroupPrefix(identity_.id, key_group, row_key);
-  row_key += key;
-  return row_key;
+void MemoryKeyedTable::Settle() {
+  const uint64_t bytes = rows_.memory_bytes() + dirty_.capacity() * sizeof(Row*);
+  if (bytes == charged_bytes_) return;
+  store_.Charge(static_cast<int64_t>(bytes) - static_cast<int64_t>(charged_bytes_));
+  charged_bytes_ = bytes;
 }
 
-void MemoryKeyedTable::ChargeMemory(int64_t bytes) {
-  memory_bytes_ = static_cast<uint64_t>(static_cast<int64_t>(memory_bytes_) + bytes);
-  store_.Charge(bytes);
+void MemoryKeyedTable::MarkDirty(Row* row) {
+  dirty_.push_back(row);
+  row->mark = static_cast<uint32_t>(dirty_.size());
 }
 
-void MemoryKeyedTable::MarkDirty(const std::string& row_key) {
-  if (dirty_.insert(row_key).second) {
-    ChargeMemory(static_cast<int64_t>(kDirtyOverheadBytes + row_key.size()));
-  }
-}
-
-void MemoryKeyedTable::Set(std::string row_key, Row row, bool dirty) {
-  if (dirty) MarkDirty(row_key);
-  const auto found = rows_.find(row_key);
-  int64_t change = 0;
-  if (found != rows_.end()) change -= static_cast<int64_t>(RowBytes(row_key, found->second.value));
-  if (!row.exists && cold_rows_ == 0) {
-    if (found != rows_.end()) rows_.erase(found);
-  } else {
-    change += static_cast<int64_t>(RowBytes(row_key, row.value));
-    if (found != rows_.end()) {
-      found->second = std::move(row);
-    } else {
-      rows_.emplace(std::move(row_key), std::move(row));
-    }
-  }
-  ChargeMemory(change);
+void MemoryKeyedTable::MarkClean(Row* row) {
+  Row* const last = dirty_.back();
+  dirty_[row->mark - 1] = last;
+  last->mark = row->mark;
+  dirty_.pop_back();
+  row->mark = 0;
 }
 
 absl::StatusOr<bool> MemoryKeyedTable::Get(uint32_t key_group, std::string_view key,
                                            std::string* value) {
-  std::string row_key = RowKey(key_group, key);
-  if (const auto found = rows_.find(row_key); found != rows_.end()) {
-    if (found->second.exists) *value = found->second.value;
-    return found->second.exists;
+  if (const Row* const row = rows_.Find(key_group, key); row != nullptr) {
+    if ((row->flags & kGone) != 0) return false;
+    value->assign(row->value());
+    return true;
   }
   if (cold_rows_ == 0) return false;
-  MILLRACE_ASSIGN_OR_RETURN(const bool exists, store_.cold()->Get(row_key, value));
+  MILLRACE_ASSIGN_OR_RETURN(const bool exists,
+                            store_.cold()->Get(RowKey(identity_.id, key_group, key), value));
   if (!exists) return false;
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
-  Set(std::move(row_key), {.value = *value, .exists = true, .in_cold = true}, /*dirty=*/false);
+  rows_.Upsert(key_group, key, *value).row->flags = kInCold;
+  Settle();
   return true;
 }
 
@@ -84,102 +73,179 @@ absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
         Concat("key group ", key_group, " is not the task's: table ", identity_.name));
   }
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
-  Set(RowKey(key_group, key), {.value = std::string(value)}, /*dirty=*/true);
+  const auto [row, added] = rows_.Upsert(key_group, key, value);
+  if (added) {
+    row->flags = cold_rows_ == 0 ? kUnrecorded : 0;
+  } else {
+    row->flags &= static_cast<uint8_t>(~(kGone | kInCold));
+  }
+  if (row->mark == 0) {
+    MarkDirty(row);
+  } else {
+    dirty_[row->mark - 1] = row;  // It may have moved.
+  }
+  Settle();
   return absl::OkStatus();
 }
 
 absl::Status MemoryKeyedTable::Delete(uint32_t key_group, std::string_view key) {
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
-  Set(RowKey(key_group, key), {.value = {}, .exists = false}, /*dirty=*/true);
+  Remove(key_group, key, /*dirty=*/true);
   return absl::OkStatus();
 }
 
-absl::Status MemoryKeyedTable::ScanPrefix(const std::string& prefix, const RowFn& row) {
-  auto at = rows_.lower_bound(prefix);
-  const auto in_memory = [&] { return at != rows_.end() && at->first.starts_with(prefix); };
-  if (cold_rows_ == 0) {
-    for (; in_memory(); ++at) {
-      if (at->second.exists && !row(at->first, at->second.value)) return absl::OkStatus();
+void MemoryKeyedTable::Remove(uint32_t key_group, std::string_view key, bool dirty) {
+  if (cold_rows_ > 0) {
+    const auto [row, added] = rows_.Upsert(key_group, key, {});
+    row->flags = kGone;
+    if (row->mark != 0) {
+      dirty_[row->mark - 1] = row;
+    } else if (dirty) {
+      MarkDirty(row);
     }
+  } else if (Row* const row = rows_.Take(key_group, key); row != nullptr) {
+    if (!dirty || (row->flags & kUnrecorded) != 0) {
+      if (row->mark != 0) MarkClean(row);
+      rows_.Free(row);
+    } else {
+      row->flags = kGone;
+      if (row->mark == 0) MarkDirty(row);
+    }
+  }
+  Settle();
+}
+
+absl::Status MemoryKeyedTable::ScanGroup(uint32_t key_group, std::string_view prefix,
+                                         GroupRowFn row, bool& more) {
+  more = true;
+  if (cold_rows_ == 0) {
+    rows_.Visit(key_group, prefix,
+                [&](const Row& one) { return more = row(key_group, one.key(), one.value()); });
     return absl::OkStatus();
   }
+  const std::string row_prefix = RowKey(identity_.id, key_group, prefix);
   const std::unique_ptr<ColdStore::Iterator> cold = store_.cold()->NewIterator();
-  cold->Seek(prefix);
-  const auto in_cold = [&] { return cold->Valid() && cold->key().starts_with(prefix); };
-  while (in_memory() || in_cold()) {
-    const int order = !in_memory() ? 1 : !in_cold() ? -1 : at->first.compare(cold->key());
-    if (order <= 0) {
-      if (at->second.exists && !row(at->first, at->second.value)) return absl::OkStatus();
-      ++at;
-      if (order == 0) cold->Next();
-    } else {
-      if (!row(cold->key(), cold->value())) return absl::OkStatus();
-      cold->Next();
+  cold->Seek(row_prefix);
+  const auto in_cold = [&] { return cold->Valid() && cold->key().starts_with(row_prefix); };
+  const auto cold_key = [&] { return cold->key().substr(kGroupPrefixBytes); };
+  rows_.Visit(key_group, prefix, [&](const Row& one) {
+    for (; more && in_cold() && cold_key() < one.key(); cold->Next()) {
+      more = row(key_group, cold_key(), cold->value());
     }
-  }
-  return cold->status();
-}
-
-absl::Status MemoryKeyedTable::Scan(uint32_t key_group, std::string_view prefix, const RowFn& row) {
-  return ScanPrefix(RowKey(key_group, prefix),
-                    [&row](std::string_view key, std::string_view value) {
-                      return row(key.substr(kGroupPrefixBytes), value);
-                    });
-}
-
-absl::Status MemoryKeyedTable::ScanAll(
-    const std::function<bool(uint32_t key_group, std::string_view key, std::string_view value)>&
-        row) {
-  std::string prefix;
-  AppendBigEndian32(identity_.id, prefix);
-  return ScanPrefix(prefix, [&row](std::string_view key, std::string_view value) {
-    return row(KeyGroupOfRow(key), key.substr(kGroupPrefixBytes), value);
+    if (!more) return false;
+    if (in_cold() && cold_key() == one.key()) cold->Next();
+    if ((one.flags & kGone) == 0) more = row(key_group, one.key(), one.value());
+    return more;
   });
+  for (; more && in_cold(); cold->Next()) more = row(key_group, cold_key(), cold->value());
+  return more ? cold->status() : absl::OkStatus();
+}
+
+absl::Status MemoryKeyedTable::Scan(uint32_t key_group, std::string_view prefix, RowFn row) {
+  bool more = true;
+  return ScanGroup(
+      key_group, prefix,
+      [&row](uint32_t, std::string_view key, std::string_view value) { return row(key, value); },
+      more);
+}
+
+absl::Status MemoryKeyedTable::ScanAll(GroupRowFn row) {
+  const KeyGroupRange groups = rows_.key_groups();
+  bool more = true;
+  for (uint32_t group = groups.first; more && group <= groups.last; ++group) {
+    MILLRACE_RETURN_IF_ERROR(ScanGroup(group, {}, row, more));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status MemoryKeyedTable::Evict() {
   MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<EvictionRun> run, store_.BeginEviction(identity_));
-  // Rows that were deleted for good are only among the dirty keys.
-  for (const std::string& key : dirty_) rows_.try_emplace(key, Row{.value = {}, .exists = false});
-  uint64_t added = 0;
-  for (const auto& [key, row] : rows_) {
-    MILLRACE_RETURN_IF_ERROR(run->Add(row.exists ? StateOp::kPut : StateOp::kDelete, key, row.value,
-                                      /*to_cold=*/!row.in_cold,
-                                      /*to_segment=*/dirty_.contains(key)));
-    added += row.exists && !row.in_cold ? 1 : 0;
+  // Rows that are gone for good are only among the dirty ones; those that came again are not gone.
+  std::vector<Row*> gone;
+  for (Row* const row : dirty_) {
+    if (cold_rows_ == 0 && (row->flags & kGone) != 0 && rows_.Insert(row)) gone.push_back(row);
   }
-  MILLRACE_RETURN_IF_ERROR(run->Finish());
+  uint64_t added = 0;
+  absl::Status status = WriteTo(*run, added);
+  if (status.ok()) status = run->Finish();
+  if (!status.ok()) {
+    for (const Row* const row : gone) rows_.Take(row->key_group(), row->key());
+    return status;
+  }
   cold_rows_ += added;
-  rows_.clear();
-  absl::flat_hash_set<std::string>().swap(dirty_);
-  ChargeMemory(-static_cast<int64_t>(memory_bytes_));
+  rows_.Clear();
+  std::vector<Row*>().swap(dirty_);
+  Settle();
   return absl::OkStatus();
 }
 
-uint64_t MemoryKeyedTable::DirtyBytes() const { return dirty_.empty() ? 0 : memory_bytes_; }
+absl::Status MemoryKeyedTable::WriteTo(EvictionRun& run, uint64_t& added) const {
+  absl::Status status;
+  std::string row_key;
+  const KeyGroupRange groups = rows_.key_groups();
+  for (uint32_t group = groups.first; status.ok() && group <= groups.last; ++group) {
+    rows_.Visit(group, {}, [&](const Row& row) {
+      row_key.clear();
+      AppendGroupPrefix(identity_.id, group, row_key);
+      row_key += row.key();
+      const bool exists = (row.flags & kGone) == 0, in_cold = (row.flags & kInCold) != 0;
+      status = run.Add(exists ? StateOp::kPut : StateOp::kDelete, row_key,
+                       exists ? row.value() : std::string_view(),
+                       /*to_cold=*/!in_cold, /*to_segment=*/row.mark != 0);
+      added += exists && !in_cold ? 1 : 0;
+      return status.ok();
+    });
+  }
+  return status;
+}
+
+uint64_t MemoryKeyedTable::DirtyBytes() const {
+  uint64_t bytes = 0;
+  for (const Row* const row : dirty_) {
+    bytes += kFrozenOverheadBytes + row->key().size() + row->value().size();
+  }
+  return bytes;
+}
 
 void MemoryKeyedTable::Freeze(FrozenDelta& delta) {
-  if (dirty_.empty()) return;
+  if (dirty_.empty()) return GiveBack();
   FrozenDelta::Group group(identity_.id, std::nullopt);
-  int64_t freed = 0;
-  // The set's order varies from run to run; the delta is sorted when it is written.
-  for (const std::string& key : dirty_) {
-    freed += static_cast<int64_t>(kDirtyOverheadBytes + key.size());
-    const std::string_view suffix = std::string_view(key).substr(kGroupPrefixBytes);
-    const auto found = rows_.find(key);
-    const bool exists = found != rows_.end() && found->second.exists;
-    group.Add(exists ? StateOp::kPut : StateOp::kDelete, KeyGroupOfRow(key), suffix, {},
-              exists ? std::string_view(found->second.value) : std::string_view());
+  group.Reserve(dirty_.size(), DirtyBytes());
+  // In the order of changes; the delta is sorted when it is written.
+  for (Row* const row : dirty_) {
+    row->mark = 0;
+    const bool exists = (row->flags & kGone) == 0;
+    if (exists || cold_rows_ > 0) {
+      row->flags &= static_cast<uint8_t>(~kUnrecorded);
+      group.Add(exists ? StateOp::kPut : StateOp::kDelete, row->key_group(), row->key(), {},
+                exists ? row->value() : std::string_view());
+      continue;
+    }
+    // When the key has come again, that row is dirty too.
+    if (rows_.Find(row->key_group(), row->key()) == nullptr) {
+      group.Add(StateOp::kDelete, row->key_group(), row->key(), {}, {});
+    }
+    rows_.Free(row);
   }
-  absl::flat_hash_set<std::string>().swap(dirty_);
-  ChargeMemory(-freed);
+  std::vector<Row*>().swap(dirty_);
   delta.AddGroup(std::move(group));
+  GiveBack();
+}
+
+void MemoryKeyedTable::GiveBack() {
+  if (rows_.rows() == 0) rows_.Clear();
+  Settle();
 }
 
 absl::Status MemoryKeyedTable::Restore(std::string_view row_key, const std::string* value) {
-  Set(std::string(row_key),
-      {.value = value == nullptr ? std::string() : *value, .exists = value != nullptr},
-      /*dirty=*/false);
+  const uint32_t key_group = KeyGroupOfRow(row_key);
+  const std::string_view key = row_key.substr(kGroupPrefixBytes);
+  if (value == nullptr) {
+    Remove(key_group, key, /*dirty=*/false);
+    return absl::OkStatus();
+  }
+  rows_.Upsert(key_group, key, *value).row->flags = 0;
+  Settle();
   return absl::OkStatus();
 }
 

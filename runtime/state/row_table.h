@@ -19,25 +19,9 @@
 #include <vector>
 
 #include "runtime/columns/keys.h"
+#include "runtime/state/zeroed_bytes.h"
 
 namespace millrace {
-
-// Zeroed bytes, straight from the kernel when there are many (they go back when freed, and only
-// pages that are touched count).
-class ZeroedBytes {
- public:
-  ZeroedBytes() = default;
-  explicit ZeroedBytes(size_t size);
-  ZeroedBytes(ZeroedBytes&& other) noexcept { *this = std::move(other); }
-  ZeroedBytes& operator=(ZeroedBytes&& other) noexcept;
-  ~ZeroedBytes();
-  uint8_t* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  uint8_t* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 class RowTable {
  public:

@@ -11,13 +11,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/base/ids.h"
@@ -94,11 +94,12 @@ class KeyedTable {
   virtual absl::Status Delete(uint32_t key_group, std::string_view key) = 0;
   // Calls `row` for each row of the key group whose key begins with `prefix`, in key order, until
   // it returns false. `row` must not call the table.
-  using RowFn = std::function<bool(std::string_view key, std::string_view value)>;
-  virtual absl::Status Scan(uint32_t key_group, std::string_view prefix, const RowFn& row) = 0;
+  using RowFn = absl::FunctionRef<bool(std::string_view key, std::string_view value)>;
+  virtual absl::Status Scan(uint32_t key_group, std::string_view prefix, RowFn row) = 0;
   // All key groups of the task, for rebuilding derived structures in Open.
-  virtual absl::Status ScanAll(const std::function<bool(uint32_t key_group, std::string_view key,
-                                                        std::string_view value)>& row) = 0;
+  using GroupRowFn =
+      absl::FunctionRef<bool(uint32_t key_group, std::string_view key, std::string_view value)>;
+  virtual absl::Status ScanAll(GroupRowFn row) = 0;
 };
 
 class StateStore {

@@ -18,6 +18,9 @@ constexpr uint32_t kMaxParallelism = 16;
 
 uint32_t GroupOf(const std::string& key) { return KeyGroupOf(HashKey(key), kMaxParallelism); }
 
+// Key group, key, value.
+using Rows = std::vector<std::tuple<uint32_t, std::string, std::string>>;
+
 struct Model {
   std::map<int64_t, MergedMap> panes;
   std::map<std::tuple<uint32_t, std::string>, std::string> rows;
@@ -85,6 +88,7 @@ class ModelRun {
     // Short ones, empty ones, ones that are prefixes of others, long ones.
     const uint64_t number = Below(60);
     std::string key = number == 0 ? "" : "k" + std::to_string(number);
+    if (number % 11 == 3) key = std::string(number, 'n');
     if (number % 7 == 1) key += std::string(40, 'x');
     if (number % 5 == 1) key += std::string("\0\0\0\1", 4);
     return key;
@@ -160,9 +164,9 @@ class ModelRun {
         return Upsert();
       case 5:
       case 6:
-        return Put();
+        return Write();
       case 7:
-        return Delete();
+        return Scan();
       case 8:
         return CheckMerge();
       case 9:
@@ -198,19 +202,63 @@ class ModelRun {
     }
   }
 
-  void Put() {
-    const std::string key = RandomKey();
+  // Rows come, change, grow and go, some of them within one epoch.
+  void Write() {
+    for (uint64_t n = 1 + Below(12); n > 0 && !::testing::Test::HasFailure(); --n) {
+      const std::string key = RandomKey();
+      Below(5) < 3 ? Put(key) : Delete(key);
+      if (Below(4) == 0) Get(RandomKey());
+      if (Below(8) == 0) Scan();
+    }
+  }
+
+  void Put(const std::string& key) {
     const uint32_t group = GroupOf(key);
     std::string value = std::to_string(random_());
+    if (Below(4) == 0) value = value.substr(0, Below(8));
+    if (Below(8) == 0) value += std::string(Below(4000), 'v');
     ASSERT_TRUE(TaskOf(group).rows->Put(group, key, value).ok());
     now_.rows[{group, key}] = std::move(value);
   }
 
-  void Delete() {
-    const std::string key = RandomKey();
+  void Delete(const std::string& key) {
     const uint32_t group = GroupOf(key);
     ASSERT_TRUE(TaskOf(group).rows->Delete(group, key).ok());
     now_.rows.erase({group, key});
+  }
+
+  void Get(const std::string& key) {
+    const uint32_t group = GroupOf(key);
+    std::string value;
+    const absl::StatusOr<bool> exists = TaskOf(group).rows->Get(group, key, &value);
+    ASSERT_TRUE(exists.ok()) << exists.status();
+    const auto found = now_.rows.find({group, key});
+    ASSERT_EQ(*exists, found != now_.rows.end());
+    if (*exists) {
+      ASSERT_EQ(value, found->second);
+    }
+  }
+
+  // The first rows, or all, of a group whose keys begin with a part of a key.
+  void Scan() {
+    const std::string key = RandomKey();
+    const uint32_t group = GroupOf(key);
+    const std::string prefix = key.substr(0, Below(key.size() + 1));
+    const uint64_t rows_max = 1 + Below(8);
+    Rows scanned, expected;
+    const absl::Status status = TaskOf(group).rows->Scan(
+        group, prefix, [&](std::string_view row_key, std::string_view value) {
+          scanned.emplace_back(group, row_key, value);
+          return scanned.size() < rows_max;
+        });
+    ASSERT_TRUE(status.ok()) << status;
+    for (auto at = now_.rows.lower_bound({group, prefix});
+         at != now_.rows.end() && expected.size() < rows_max; ++at) {
+      const auto& [row_group, row_key] = at->first;
+      if (row_group != group || !row_key.starts_with(prefix)) break;
+      expected.emplace_back(group, row_key, at->second);
+    }
+    ASSERT_EQ(scanned, expected);
   }
 
   void Drop() {
@@ -241,27 +289,22 @@ class ModelRun {
     ASSERT_EQ(merged, now_.Merged(panes));
   }
 
+  // All rows, in order: tasks have ascending key groups.
   void CheckRows() {
-    std::map<std::tuple<uint32_t, std::string>, std::string> rows;
+    Rows rows, expected;
     for (Task& task : tasks_) {
       const absl::Status status =
           task.rows->ScanAll([&](uint32_t group, std::string_view key, std::string_view value) {
-            rows[{group, std::string(key)}] = value;
+            rows.emplace_back(group, key, value);
             return true;
           });
       ASSERT_TRUE(status.ok()) << status;
     }
-    ASSERT_EQ(rows, now_.rows);
-    const std::string key = RandomKey();
-    const uint32_t group = GroupOf(key);
-    std::string value;
-    const absl::StatusOr<bool> exists = TaskOf(group).rows->Get(group, key, &value);
-    ASSERT_TRUE(exists.ok());
-    const auto found = now_.rows.find({group, key});
-    ASSERT_EQ(*exists, found != now_.rows.end());
-    if (*exists) {
-      ASSERT_EQ(value, found->second);
+    for (const auto& [key, value] : now_.rows) {
+      expected.emplace_back(std::get<0>(key), std::get<1>(key), value);
     }
+    ASSERT_EQ(rows, expected);
+    Get(RandomKey());
   }
 
   void CheckAll() {
