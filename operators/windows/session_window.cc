@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+#include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "millrace/v1/graph.pb.h"
@@ -10,6 +11,7 @@
 #include "operators/windows/windows.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/columns/distinct_keys.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {
@@ -25,12 +27,53 @@ struct Session {
   // grows at its front, and no other open session of the key has it: a row of that time belongs to
   // this one.
   int64_t set_us = 0;
-  std::string accumulator;
+  uint8_t* accumulator = nullptr;
+  bool changed = false;  // By the batch.
+};
+
+// What a batch changes of one key: read once, then changed row by row in memory, written once.
+struct KeySessions {
+  uint32_t group = 0;
+  std::vector<int64_t> stored_starts;  // Of the sessions that the state has.
+  std::vector<Session> sessions;       // By start.
+};
+
+// Accumulators of one batch. Addresses stay until Clear.
+class AccumulatorPool {
+ public:
+  explicit AccumulatorPool(size_t width) : width_(width) {}
+
+  uint8_t* Make() {
+    if (used_ == blocks_.size() * kBlock) {
+      blocks_.push_back(std::make_unique<uint64_t[]>(kBlock * width_ / 8 + 1));
+    }
+    uint8_t* const made =
+        reinterpret_cast<uint8_t*>(blocks_[used_ / kBlock].get()) + used_ % kBlock * width_;
+    ++used_;
+    std::memset(made, 0, width_);
+    return made;
+  }
+  void Clear() {
+    if (blocks_.size() > kBlocksKept) blocks_.resize(kBlocksKept);
+    used_ = 0;
+  }
+
+ private:
+  static constexpr size_t kBlock = 256;
+  static constexpr size_t kBlocksKept = 64;
+
+  const size_t width_;  // A multiple of 8.
+  std::vector<std::unique_ptr<uint64_t[]>> blocks_;
+  size_t used_ = 0;
 };
 
 // State: "sessions": group key, start -> end, set, accumulator. "ends": end, group key, start ->
 // nothing, so that the sessions that a watermark closes are found in order. "values": group key,
 // set, number of the aggregate, encoded value -> nothing.
+//
+// Each session has a row in "ends" at its end or before: one that only grows is left where it is,
+// and moved to its end when a watermark comes to it. Rows of sessions that became part of others
+// lie there too, until a watermark does.
 class SessionWindow : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
@@ -42,6 +85,7 @@ class SessionWindow : public Operator {
     time_column_ = input.IndexOfId(node.window().time().ids(0));
     for (uint32_t id : node.keys().ids()) key_columns_.push_back(input.IndexOfId(id));
     MILLRACE_ASSIGN_OR_RETURN(layout_, AggregateLayout::Make(node.aggregates()));
+    pool_.emplace(layout_->width());
     MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
                               AggregateInputs::Make(node.aggregates(), input));
     inputs_.emplace(std::move(inputs));
@@ -70,10 +114,13 @@ class SessionWindow : public Operator {
     EncodeValues();
     const auto* times = input.column(time_column_).values<int64_t>();
     late_rows_.clear();
+    MILLRACE_RETURN_IF_ERROR(Load());
     for (int32_t row = 0; row < input.rows(); ++row) {
       MILLRACE_ASSIGN_OR_RETURN(const bool late, AddRow(row, times[row]));
       if (late) late_rows_.push_back(row);
     }
+    AddPending();
+    MILLRACE_RETURN_IF_ERROR(Store());
     if (!late_rows_.empty()) {
       context_->counters.rows_late.Add(late_rows_.size());
       out.Emit(OutputPort::kLate, Take(input, late_rows_));
@@ -128,52 +175,125 @@ class SessionWindow : public Operator {
     return bytes;
   }
 
-  // True when the row is late: its session would be closed already.
-  absl::StatusOr<bool> AddRow(int32_t row, int64_t time_us) {
-    const std::string_view key = keys_.key(row);
-    const uint32_t group =
-        KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], context_->max_parallelism);
-    Session merged{.start_us = time_us,
-                   .end_us = time_us + gap_us_,
-                   .set_us = time_us,
-                   .accumulator = std::string(layout_->width(), '\0')};
-    MILLRACE_RETURN_IF_ERROR(FindTouching(group, key, time_us));
-    for (const Session& session : touching_) {
-      merged.start_us = std::min(merged.start_us, session.start_us);
-      merged.end_us = std::max(merged.end_us, session.end_us);
+  // Reads the sessions of the keys of the batch.
+  absl::Status Load() {
+    distinct_.Assign(keys_);
+    pool_->Clear();
+    if (open_.size() < distinct_.size()) open_.resize(distinct_.size());
+    for (size_t number = 0; number < distinct_.size(); ++number) {
+      KeySessions& open = open_[number];
+      open.group = KeyGroupOf(distinct_.hash(number), context_->max_parallelism);
+      open.stored_starts.clear();
+      open.sessions.clear();
+      const std::string_view key = distinct_.key(number);
+      bool sound = true;
+      MILLRACE_RETURN_IF_ERROR(
+          sessions_->Scan(open.group, key, [&](std::string_view row_key, std::string_view value) {
+            if (row_key.size() != key.size() + 8) return true;
+            sound = value.size() == kHeadBytes + layout_->width();
+            if (!sound) return false;
+            Session session{.start_us = ReadOrderedInt64(row_key.substr(key.size())),
+                            .end_us = ReadOrderedInt64(value),
+                            .set_us = ReadOrderedInt64(value.substr(8)),
+                            .accumulator = pool_->Make()};
+            std::memcpy(session.accumulator, value.data() + kHeadBytes, layout_->width());
+            open.stored_starts.push_back(session.start_us);
+            open.sessions.push_back(session);
+            return true;
+          }));
+      if (!sound) return absl::DataLossError("a session has a wrong length");
     }
-    if (merged.end_us <= watermark_.us) return true;
-    for (const Session& session : touching_) {
-      layout_->Merge(Bytes(merged.accumulator), Bytes(session.accumulator));
-    }
-    uint8_t* accumulator = Bytes(merged.accumulator);
-    inputs_->Add(*layout_, {&row, 1}, {&accumulator, 1});
-    if (values_ != nullptr) {
-      if (!touching_.empty()) merged.set_us = touching_[0].set_us;
-      MILLRACE_RETURN_IF_ERROR(AddValues(group, key, row, merged.set_us));
-    }
-    for (const Session& session : touching_) {
-      if (session.start_us != merged.start_us) {
-        MILLRACE_RETURN_IF_ERROR(sessions_->Delete(group, SessionKey(key, session.start_us)));
+    return absl::OkStatus();
+  }
+
+  // Writes what has changed of them.
+  absl::Status Store() {
+    for (size_t number = 0; number < distinct_.size(); ++number) {
+      const KeySessions& open = open_[number];
+      const std::string_view key = distinct_.key(number);
+      const auto is_stored = [&open](int64_t start_us) {
+        return std::find(open.stored_starts.begin(), open.stored_starts.end(), start_us) !=
+               open.stored_starts.end();
+      };
+      for (const int64_t start_us : open.stored_starts) {
+        if (std::any_of(open.sessions.begin(), open.sessions.end(),
+                        [&](const Session& session) { return session.start_us == start_us; })) {
+          continue;
+        }
+        SetSessionKey(key, start_us);
+        MILLRACE_RETURN_IF_ERROR(sessions_->Delete(open.group, session_key_));
       }
-      if (session.start_us != merged.start_us || session.end_us != merged.end_us) {
+      for (const Session& session : open.sessions) {
+        if (!session.changed) continue;
+        value_.clear();
+        AppendOrderedInt64(session.end_us, value_);
+        AppendOrderedInt64(session.set_us, value_);
+        value_.append(reinterpret_cast<const char*>(session.accumulator), layout_->width());
+        SetSessionKey(key, session.start_us);
+        MILLRACE_RETURN_IF_ERROR(sessions_->Put(open.group, session_key_, value_));
+        if (is_stored(session.start_us)) continue;
         MILLRACE_RETURN_IF_ERROR(
-            ends_->Delete(group, EndKey(session.end_us, key, session.start_us)));
+            ends_->Put(open.group, EndKey(session.end_us, key, session.start_us), ""));
+        NoteEnd(open.group, session.end_us);
       }
     }
-    std::string value;
-    AppendOrderedInt64(merged.end_us, value);
-    AppendOrderedInt64(merged.set_us, value);
-    value += merged.accumulator;
-    MILLRACE_RETURN_IF_ERROR(sessions_->Put(group, SessionKey(key, merged.start_us), value));
-    MILLRACE_RETURN_IF_ERROR(ends_->Put(group, EndKey(merged.end_us, key, merged.start_us), ""));
-    NoteEnd(group, merged.end_us);
+    return absl::OkStatus();
+  }
+
+  void SetSessionKey(std::string_view key, int64_t start_us) {
+    session_key_.assign(key);
+    AppendOrderedInt64(start_us, session_key_);
+  }
+
+  // True when the row is late: its session would be closed already. Windows that only touch merge
+  // too, as in Flink.
+  absl::StatusOr<bool> AddRow(int32_t row, int64_t time_us) {
+    KeySessions& open = open_[distinct_.number(row)];
+    std::vector<Session>& sessions = open.sessions;
+    auto first = sessions.begin();
+    while (first != sessions.end() && first->end_us < time_us) ++first;
+    auto last = first;
+    int64_t start_us = time_us, end_us = time_us + gap_us_;
+    for (; last != sessions.end() && last->start_us <= time_us + gap_us_; ++last) {
+      start_us = std::min(start_us, last->start_us);
+      end_us = std::max(end_us, last->end_us);
+    }
+    if (end_us <= watermark_.us) return true;
+    if (first == last) {
+      first = sessions.insert(first, {.set_us = time_us, .accumulator = pool_->Make()});
+      last = first + 1;
+    }
+    if (values_ != nullptr) {
+      MILLRACE_RETURN_IF_ERROR(
+          AddValues(open.group, distinct_.key(distinct_.number(row)), row, {first, last}));
+    }
+    if (last - first > 1) {
+      AddPending();
+      for (auto other = first + 1; other != last; ++other) {
+        layout_->Merge(first->accumulator, other->accumulator);
+      }
+      first = sessions.erase(first + 1, last) - 1;
+    }
+    first->start_us = start_us;
+    first->end_us = end_us;
+    first->changed = true;
+    pending_rows_.push_back(row);
+    pending_accumulators_.push_back(first->accumulator);
     return false;
   }
 
-  // Adds the row's values to the set, and those of all other sets of the touching sessions.
-  absl::Status AddValues(uint32_t group, std::string_view key, int32_t row, int64_t set_us) {
-    const std::string set = SessionKey(key, set_us);
+  // Rows are added to their accumulators together, before accumulators are merged or stored.
+  void AddPending() {
+    inputs_->Add(*layout_, pending_rows_, pending_accumulators_);
+    pending_rows_.clear();
+    pending_accumulators_.clear();
+  }
+
+  // Adds the row's values to the set of the first of the sessions that it touches, and those of the
+  // sets of the others.
+  absl::Status AddValues(uint32_t group, std::string_view key, int32_t row,
+                         std::span<const Session> touching) {
+    const std::string set = SessionKey(key, touching[0].set_us);
     for (uint32_t slot = 0; slot < argument_keys_.size(); ++slot) {
       if (!layout_->slots()[slot].by_value_set || !inputs_->Contributes(slot, row)) continue;
       std::string value_key = set;
@@ -181,8 +301,7 @@ class SessionWindow : public Operator {
       value_key += argument_keys_[slot].key(row);
       MILLRACE_RETURN_IF_ERROR(values_->Put(group, value_key, ""));
     }
-    for (const Session& session : touching_) {
-      if (session.set_us == set_us) continue;
+    for (const Session& session : touching.subspan(1)) {
       MILLRACE_RETURN_IF_ERROR(TakeValues(group, SessionKey(key, session.set_us)));
       for (const std::string& value : taken_) {
         MILLRACE_RETURN_IF_ERROR(values_->Put(group, set + value, ""));
@@ -216,26 +335,8 @@ class SessionWindow : public Operator {
     return absl::OkStatus();
   }
 
-  // Fills touching_ with the key's sessions that a row at `time_us` belongs to. Windows that only
-  // touch merge too, as in Flink.
-  absl::Status FindTouching(uint32_t group, std::string_view key, int64_t time_us) {
-    touching_.clear();
-    return sessions_->Scan(group, key, [&](std::string_view row_key, std::string_view value) {
-      if (row_key.size() != key.size() + 8) return true;
-      Session session{.start_us = ReadOrderedInt64(row_key.substr(key.size())),
-                      .end_us = ReadOrderedInt64(value),
-                      .set_us = ReadOrderedInt64(value.substr(8)),
-                      .accumulator = {}};
-      if (session.start_us > time_us + gap_us_) return false;
-      if (session.end_us >= time_us) {
-        session.accumulator = std::string(value.substr(kHeadBytes));
-        touching_.push_back(std::move(session));
-      }
-      return true;
-    });
-  }
-
-  // Emits and removes up to a batch of sessions of the group that end by `watermark_us`.
+  // Emits and removes up to a batch of sessions of the group that end by `watermark_us`, or moves
+  // their rows in "ends" first, so that they come out in the order of their ends.
   absl::Status CloseSessions(uint32_t group, int64_t watermark_us, Emitter& out) {
     std::vector<std::string> due;
     int64_t next_end = kNone;
@@ -248,18 +349,45 @@ class SessionWindow : public Operator {
       due.emplace_back(key);
       return true;
     }));
+    MILLRACE_ASSIGN_OR_RETURN(const bool moved, MoveEnds(group, due));
+    FirstEnd(group) = moved ? std::min(watermark_us, kNone - 1) : next_end;
+    return moved || due.empty() ? absl::OkStatus() : EmitSessions(group, due, out);
+  }
+
+  // Gives the sessions that have grown their right place; values of the others go to due_values_.
+  // True: some have been moved, or were not there any more.
+  absl::StatusOr<bool> MoveEnds(uint32_t group, const std::vector<std::string>& due) {
+    bool moved = false;
+    due_values_.resize(due.size());
+    for (size_t i = 0; i < due.size(); ++i) {
+      const std::string_view session_key = std::string_view(due[i]).substr(8);
+      MILLRACE_ASSIGN_OR_RETURN(const bool found,
+                                sessions_->Get(group, session_key, &due_values_[i]));
+      const int64_t end_us = found ? ReadOrderedInt64(due_values_[i]) : 0;
+      if (found && end_us == ReadOrderedInt64(due[i])) continue;
+      moved = true;
+      MILLRACE_RETURN_IF_ERROR(ends_->Delete(group, due[i]));
+      if (!found) continue;
+      value_.clear();
+      AppendOrderedInt64(end_us, value_);
+      value_ += session_key;
+      MILLRACE_RETURN_IF_ERROR(ends_->Put(group, value_, ""));
+    }
+    return moved;
+  }
+
+  absl::Status EmitSessions(uint32_t group, const std::vector<std::string>& due, Emitter& out) {
     BatchBuilder builder(context_->output_schema, static_cast<int64_t>(due.size()));
     std::vector<ColumnBuilder*> keys;
     for (size_t k = 0; k < key_columns_.size(); ++k) {
       keys.push_back(&builder.column(static_cast<int>(2 + k)));
     }
     RowErrors errors;
-    std::string value;
-    for (const std::string& end_key : due) {
+    for (size_t i = 0; i < due.size(); ++i) {
+      const std::string& end_key = due[i];
+      const std::string& value = due_values_[i];
       const std::string_view key = std::string_view(end_key).substr(8, end_key.size() - 16);
       const std::string session_key = end_key.substr(8);
-      MILLRACE_ASSIGN_OR_RETURN(const bool found, sessions_->Get(group, session_key, &value));
-      if (!found) return absl::DataLossError("a session is missing from the state");
       builder.column(0).AppendInt64(
           ReadOrderedInt64(std::string_view(session_key).substr(session_key.size() - 8)));
       builder.column(1).AppendInt64(ReadOrderedInt64(end_key));
@@ -285,15 +413,11 @@ class SessionWindow : public Operator {
       MILLRACE_RETURN_IF_ERROR(sessions_->Delete(group, session_key));
       MILLRACE_RETURN_IF_ERROR(ends_->Delete(group, end_key));
     }
-    FirstEnd(group) = next_end;
     out.Emit(DeadLetterRows(context_->node.uid(), "MR4005", builder.Finish(), errors,
                             context_->counters, context_->clock, out));
     return absl::OkStatus();
   }
 
-  static uint8_t* Bytes(std::string& accumulator) {
-    return reinterpret_cast<uint8_t*>(accumulator.data());
-  }
   static const uint8_t* Bytes(const std::string& accumulator) {
     return reinterpret_cast<const uint8_t*>(accumulator.data());
   }
@@ -313,7 +437,13 @@ class SessionWindow : public Operator {
   // Scratch.
   EncodedKeys keys_;
   std::vector<int32_t> late_rows_;
-  std::vector<Session> touching_;
+  DistinctKeys distinct_;
+  std::vector<KeySessions> open_;  // By number of the distinct key.
+  std::optional<AccumulatorPool> pool_;
+  std::vector<int32_t> pending_rows_;
+  std::vector<uint8_t*> pending_accumulators_;
+  std::string session_key_, value_;
+  std::vector<std::string> due_values_;
   std::vector<EncodedKeys> argument_keys_;  // By slot.
   std::vector<std::string> taken_;
 };
