@@ -26,6 +26,7 @@ namespace millrace {
 namespace {
 
 constexpr size_t kExpiredRowsMax = 4096;
+constexpr size_t kEmittedRowsMax = 4096;
 
 class JoinOperator : public Operator {
  public:
@@ -36,6 +37,7 @@ class JoinOperator : public Operator {
     timed_ = join.left_time().ids_size() > 0;
     ttl_us_ = static_cast<int64_t>(context.node.state_ttl_ms()) * 1000;
     appends_ = context.node.changelog_mode() <= v1::CHANGELOG_MODE_APPEND;
+    emits_found_ = appends_ && kind_ == v1::Join::KIND_INNER;
     MILLRACE_RETURN_IF_ERROR(OpenSide(0, join));
     MILLRACE_RETURN_IF_ERROR(OpenSide(1, join));
     pair_schema_ =
@@ -71,6 +73,7 @@ class JoinOperator : public Operator {
       if (!known) errors.entries.push_back({row, "a row is taken back that was never there"});
     }
     changes.Flush();
+    EmitFound(out);
     if (!errors.empty()) {
       (void)DeadLetterRows(context_->node.uid(), "MR4007", batch, errors, context_->counters,
                            context_->clock, out);  // The other rows are joined already.
@@ -83,6 +86,10 @@ class JoinOperator : public Operator {
       bool more = true;
       while (more) {
         if (out.full()) return Progress::kAgain;
+        if (!EmitsAlone(input)) {
+          MILLRACE_ASSIGN_OR_RETURN(more, sides_[input]->ForgetExpired(watermark, kExpiredRowsMax));
+          continue;
+        }
         BatchBuilder builder(context_->input_schemas[static_cast<size_t>(input)]);
         std::vector<JoinRow> rows;
         MILLRACE_ASSIGN_OR_RETURN(
@@ -90,7 +97,7 @@ class JoinOperator : public Operator {
         ChangeBuilder changes(context_->output_schema, out, appends_);
         const Batch expired = builder.Finish();
         for (size_t i = 0; i < rows.size(); ++i) {
-          if (!EmitsAlone(input) || rows[i].partners > 0) continue;
+          if (rows[i].partners > 0) continue;
           EmitAlone(input, expired, static_cast<int64_t>(i), 1, rows[i].count, changes);
         }
         changes.Flush();
@@ -105,7 +112,7 @@ class JoinOperator : public Operator {
   struct Pair {
     int32_t row;
     int64_t at;         // In found_.
-    std::string other;  // State key.
+    std::string other;  // State key; only when the other side tracks partners.
     int64_t count;
   };
 
@@ -169,6 +176,7 @@ class JoinOperator : public Operator {
   absl::Status FindPairs(int input, const Batch& batch, Emitter& out) {
     JoinSide& side = *sides_[input];
     JoinSide& other = *sides_[1 - input];
+    const bool tracked = other.options().tracks_partners;
     std::vector<Pair> candidates;
     std::vector<int32_t> rows;
     BatchBuilder builder(context_->input_schemas[static_cast<size_t>(1 - input)]);
@@ -182,8 +190,9 @@ class JoinOperator : public Operator {
             rows.push_back(row);
             candidates.push_back({.row = row,
                                   .at = static_cast<int64_t>(candidates.size()),
-                                  .other = std::string(state_key),
+                                  .other = tracked ? std::string(state_key) : std::string(),
                                   .count = one.count});
+            return status.ok();
           }));
       MILLRACE_RETURN_IF_ERROR(status);
     }
@@ -223,9 +232,10 @@ class JoinOperator : public Operator {
     const int64_t weight = IsRetraction(batch.kind(row)) ? -1 : 1;
     const bool keeps = !side.HasNullKey(row);
     const uint32_t group = side.key_group(row);
-    const std::string state_key = keeps ? side.StateKey(row) : "";
+    std::string_view state_key;
     JoinRow stored;
     if (keeps) {
+      state_key = side.StateKey(row);
       MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> before, side.Find(group, state_key));
       stored = before.value_or(JoinRow{});
       if (stored.count + weight < 0) return false;
@@ -272,7 +282,10 @@ class JoinOperator : public Operator {
                                                  : 0;
     }
     if (shown < row.shown) EmitAlone(other, Found(other), pair.at, -1, row.shown - shown, changes);
-    if (EmitsPairs()) {
+    if (emits_found_) {
+      emitted_.insert(emitted_.end(), static_cast<size_t>(pair.count),
+                      static_cast<int32_t>(pair.at));
+    } else if (EmitsPairs()) {
       Repeat(weight, pair.count, changes, [&](BatchBuilder& builder) {
         for (int i = 0; i < found_.column_count(); ++i) {
           builder.column(i).AppendFrom(found_.column(i), pair.at);
@@ -283,6 +296,16 @@ class JoinOperator : public Operator {
     if (!tracked) return absl::OkStatus();
     row.shown = shown;
     return sides_[other]->Store(group, pair.other, row);
+  }
+
+  // Rows of found_ in emitted_, column by column.
+  void EmitFound(Emitter& out) {
+    for (size_t begin = 0; begin < emitted_.size(); begin += kEmittedRowsMax) {
+      const size_t rows = std::min(kEmittedRowsMax, emitted_.size() - begin);
+      const Batch taken = Take(found_, std::span(emitted_).subspan(begin, rows));
+      out.Emit(taken.WithColumns(context_->output_schema, taken.columns()));
+    }
+    emitted_.clear();
   }
 
   // The columns of one side of found_.
@@ -326,7 +349,8 @@ class JoinOperator : public Operator {
   OperatorContext* context_ = nullptr;
   v1::Join::Kind kind_ = v1::Join::KIND_INNER;
   bool timed_ = false;
-  bool appends_ = false;  // The output is inserts only.
+  bool appends_ = false;      // The output is inserts only.
+  bool emits_found_ = false;  // And it is pairs only: rows of found_.
   int64_t lower_us_ = 0, upper_us_ = 0;
   SchemaPtr pair_schema_;
   int left_columns_ = 0;
@@ -339,6 +363,7 @@ class JoinOperator : public Operator {
   // Of one batch.
   Batch found_;
   std::vector<Pair> pairs_;
+  std::vector<int32_t> emitted_;
 };
 
 }  // namespace

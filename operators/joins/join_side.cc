@@ -14,15 +14,14 @@ namespace {
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
 // The count; partners and shown of sides that track them; expires_us of those with a TTL.
-std::string EncodeRow(const JoinRow& row, bool tracks_partners) {
-  std::string bytes;
+void EncodeRow(const JoinRow& row, bool tracks_partners, std::string& bytes) {
+  bytes.clear();
   AppendOrderedInt64(row.count, bytes);
   if (tracks_partners) {
     AppendOrderedInt64(row.partners, bytes);
     AppendOrderedInt64(row.shown, bytes);
   }
   if (row.expires_us != 0) AppendOrderedInt64(row.expires_us, bytes);
-  return bytes;
 }
 
 absl::StatusOr<JoinRow> DecodeRow(std::string_view bytes, bool tracks_partners) {
@@ -59,6 +58,8 @@ JoinSide::JoinSide(Options options, OperatorContext& context)
       columns_(static_cast<size_t>(options_.schema->size())),
       max_parallelism_(context.max_parallelism) {
   std::iota(columns_.begin(), columns_.end(), 0);
+  time_is_key_ = options_.time >= 0 && std::find(options_.keys.begin(), options_.keys.end(),
+                                                 options_.time) != options_.keys.end();
 }
 
 absl::StatusOr<JoinSide> JoinSide::Open(Options options, OperatorContext& context) {
@@ -83,6 +84,7 @@ absl::Status JoinSide::ConvertRows(const RowConverter& converter, KeyedTable* en
   const auto convert = [&](std::string& state_key) -> absl::Status {
     MILLRACE_ASSIGN_OR_RETURN(const size_t key_bytes,
                               KeyBytes(*options_.schema, options_.keys, state_key));
+    if (key_bytes == state_key.size()) return absl::OkStatus();  // A deadline of a join key.
     std::string converted = state_key.substr(0, key_bytes);
     MILLRACE_RETURN_IF_ERROR(
         converter.Convert(std::string_view(state_key).substr(key_bytes), converted));
@@ -98,7 +100,7 @@ absl::Status JoinSide::ConvertRows(const RowConverter& converter, KeyedTable* en
         row.count += other.count;
         row.shown += other.shown;
         row.expires_us = std::max(row.expires_us, other.expires_us);
-        value = EncodeRow(row, options_.tracks_partners);
+        EncodeRow(row, options_.tracks_partners, value);
         return absl::OkStatus();
       }));
   if (ends == nullptr) return absl::OkStatus();
@@ -126,40 +128,40 @@ int64_t JoinSide::DeadlineOf(int64_t row) const {
   return deadline;
 }
 
-std::string JoinSide::StateKey(int64_t row) const {
-  std::string state_key(keys_.key(row));
-  codec_.Append(batch_, columns_, row, state_key);
-  return state_key;
+const std::string& JoinSide::StateKey(int64_t row) {
+  state_key_.assign(keys_.key(row));
+  codec_.Append(batch_, columns_, row, state_key_);
+  return state_key_;
 }
 
 absl::StatusOr<std::optional<JoinRow>> JoinSide::Find(uint32_t key_group,
                                                       std::string_view state_key) {
-  std::string value;
-  MILLRACE_ASSIGN_OR_RETURN(const bool found, rows_->Get(key_group, state_key, &value));
+  MILLRACE_ASSIGN_OR_RETURN(const bool found, rows_->Get(key_group, state_key, &value_));
   if (!found) return std::nullopt;
-  MILLRACE_ASSIGN_OR_RETURN(const JoinRow row, DecodeRow(value, options_.tracks_partners));
+  MILLRACE_ASSIGN_OR_RETURN(const JoinRow row, DecodeRow(value_, options_.tracks_partners));
   return row;
 }
 
 absl::Status JoinSide::Store(uint32_t key_group, std::string_view state_key, const JoinRow& row) {
   if (row.count == 0) return rows_->Delete(key_group, state_key);
-  return rows_->Put(key_group, state_key, EncodeRow(row, options_.tracks_partners));
+  EncodeRow(row, options_.tracks_partners, value_);
+  return rows_->Put(key_group, state_key, value_);
 }
 
 absl::Status JoinSide::StoreDeadline(int64_t row, std::string_view state_key,
                                      const JoinRow& stored) {
-  return deadlines_->Add(key_group(row), state_key,
-                         options_.ttl_us > 0 ? stored.expires_us : DeadlineOf(row));
+  if (options_.ttl_us > 0) return deadlines_->Add(key_group(row), state_key, stored.expires_us);
+  return deadlines_->Add(key_group(row), time_is_key_ ? keys_.key(row) : state_key,
+                         DeadlineOf(row));
 }
 
-absl::Status JoinSide::ForEach(uint32_t key_group, std::string_view key, const RowFn& row) {
+absl::Status JoinSide::ForEach(uint32_t key_group, std::string_view key, RowFn row) {
   absl::Status status;
   MILLRACE_RETURN_IF_ERROR(
       rows_->Scan(key_group, key, [&](std::string_view state_key, std::string_view value) {
         const absl::StatusOr<JoinRow> stored = DecodeRow(value, options_.tracks_partners);
         status = stored.status();
-        if (status.ok()) row(state_key, *stored);
-        return status.ok();
+        return status.ok() && row(state_key, *stored);
       }));
   return status;
 }
@@ -169,19 +171,39 @@ absl::Status JoinSide::Decode(std::string_view state_key, size_t key_bytes,
   return codec_.Decode(state_key.substr(key_bytes), out);
 }
 
-absl::StatusOr<bool> JoinSide::TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
-                                           std::vector<JoinRow>& rows) {
+absl::StatusOr<bool> JoinSide::ForgetExpired(EventTime watermark, size_t rows_max) {
+  expired_.clear();
   if (options_.time < 0) return false;
   std::vector<DeadlineIndex::Due> due;
-  MILLRACE_ASSIGN_OR_RETURN(const bool more, deadlines_->Take(watermark.us, rows_max, due));
+  MILLRACE_ASSIGN_OR_RETURN(bool more, deadlines_->Take(watermark.us, rows_max, due));
   for (const DeadlineIndex::Due& one : due) {
-    MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> row, Find(one.key_group, one.key));
-    if (!row) continue;
-    MILLRACE_RETURN_IF_ERROR(rows_->Delete(one.key_group, one.key));
+    // A state key is the beginning of itself alone, a join key of all of its rows.
+    const size_t first = expired_.size();
+    bool whole = true;
+    MILLRACE_RETURN_IF_ERROR(
+        ForEach(one.key_group, one.key, [&](std::string_view state_key, const JoinRow& row) {
+          whole = expired_.size() < rows_max;
+          if (whole) expired_.push_back({std::string(state_key), row});
+          return whole;
+        }));
+    for (size_t i = first; i < expired_.size(); ++i) {
+      MILLRACE_RETURN_IF_ERROR(rows_->Delete(one.key_group, expired_[i].state_key));
+    }
+    if (whole) continue;
+    more = true;
+    MILLRACE_RETURN_IF_ERROR(deadlines_->Add(one.key_group, one.key, one.deadline_us));
+  }
+  return more;
+}
+
+absl::StatusOr<bool> JoinSide::TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
+                                           std::vector<JoinRow>& rows) {
+  MILLRACE_ASSIGN_OR_RETURN(const bool more, ForgetExpired(watermark, rows_max));
+  for (const Expired& one : expired_) {
     MILLRACE_ASSIGN_OR_RETURN(const size_t key_bytes,
-                              KeyBytes(*options_.schema, options_.keys, one.key));
-    MILLRACE_RETURN_IF_ERROR(Decode(one.key, key_bytes, out));
-    rows.push_back(*row);
+                              KeyBytes(*options_.schema, options_.keys, one.state_key));
+    MILLRACE_RETURN_IF_ERROR(Decode(one.state_key, key_bytes, out));
+    rows.push_back(one.row);
   }
   return more;
 }

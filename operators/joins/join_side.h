@@ -1,19 +1,20 @@
 // The rows of one input of a join, as state: how often each is there, with how many rows of the
 // other side it goes together, and until when it is of use.
 //
-// State: "<side>": join key, row -> JoinRow. "<side>_ends" (joins with times or a TTL): see
-// DeadlineIndex.
+// State: "<side>": join key, row -> JoinRow. "<side>_ends" (joins with times or a TTL): a
+// DeadlineIndex of state keys; when the time is a part of the join key, as that of windows is, of
+// join keys, which stand for all of their rows.
 //
 // Threading: the task thread.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "operators/expiry/deadline_index.h"
@@ -60,8 +61,8 @@ class JoinSide {
   uint32_t key_group(int64_t row) const;
   // No partner comes after this; only with a time.
   int64_t DeadlineOf(int64_t row) const;
-  // The state key of a row.
-  std::string StateKey(int64_t row) const;
+  // The state key of a row; until the next call.
+  const std::string& StateKey(int64_t row);
 
   // The row with this state key; nothing when it is not there.
   absl::StatusOr<std::optional<JoinRow>> Find(uint32_t key_group, std::string_view state_key);
@@ -69,15 +70,17 @@ class JoinSide {
   absl::Status Store(uint32_t key_group, std::string_view state_key, const JoinRow& row);
   // When the row may go: its deadline, or with a TTL `stored.expires_us`.
   absl::Status StoreDeadline(int64_t row, std::string_view state_key, const JoinRow& stored);
-  // Calls `row` for every row with this join key.
-  using RowFn = std::function<void(std::string_view state_key, const JoinRow& row)>;
-  absl::Status ForEach(uint32_t key_group, std::string_view key, const RowFn& row);
+  // Calls `row` for every row with this join key, until it returns false.
+  using RowFn = absl::FunctionRef<bool(std::string_view state_key, const JoinRow& row)>;
+  absl::Status ForEach(uint32_t key_group, std::string_view key, RowFn row);
 
   // Appends the columns of a stored row to a builder of the side's schema.
   absl::Status Decode(std::string_view state_key, size_t key_bytes, BatchBuilder& out) const;
 
-  // Takes rows whose deadline is at or before the watermark out of the state, at most `rows_max`,
-  // and appends them to `out` and `rows`. False: there are no more.
+  // Takes rows whose deadline is at or before the watermark out of the state, at most `rows_max`.
+  // False: there are no more.
+  absl::StatusOr<bool> ForgetExpired(EventTime watermark, size_t rows_max);
+  // The same, and appends them to `out` and `rows`.
   absl::StatusOr<bool> TakeExpired(EventTime watermark, size_t rows_max, BatchBuilder& out,
                                    std::vector<JoinRow>& rows);
   // With a TTL: forgets rows whose time is over by the clock, at most `rows_max`; returns how many.
@@ -94,9 +97,16 @@ class JoinSide {
   uint32_t max_parallelism_;
   KeyedTable* rows_ = nullptr;
   std::optional<DeadlineIndex> deadlines_;
+  bool time_is_key_ = false;
 
   Batch batch_;
   EncodedKeys keys_;
+  std::string state_key_, value_;  // Scratch.
+  struct Expired {
+    std::string state_key;
+    JoinRow row;
+  };
+  std::vector<Expired> expired_;  // By ForgetExpired.
 };
 
 }  // namespace millrace
