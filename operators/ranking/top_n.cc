@@ -2,8 +2,8 @@
 // once: the rows that leave the first `limit`, or their numbers, are taken back, and the new ones
 // given.
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +14,7 @@
 #include "operators/expiry/key_expiry.h"
 #include "operators/ranking/ranking.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/columns/distinct_keys.h"
 #include "runtime/columns/keys.h"
 #include "runtime/columns/row_codec.h"
 #include "runtime/expressions/expression.h"
@@ -53,25 +54,30 @@ class TopN : public Operator {
     MILLRACE_RETURN_IF_ERROR(expiry_.Begin([this](uint32_t group, std::string_view partition) {
       return DeletePrefix(*table_, group, partition);
     }));
-    std::map<std::string_view, std::vector<int32_t>> rows_of;
-    for (int32_t row = 0; row < batch.rows(); ++row) rows_of[keys_.key(row)].push_back(row);
+    GroupRows();
     RowErrors errors;
     ChangeBuilder changes(context_->output_schema, out);
-    for (const auto& [partition, rows] : rows_of) {
-      const uint32_t group =
-          KeyGroupOf(keys_.hashes[static_cast<size_t>(rows[0])], context_->max_parallelism);
+    for (size_t number = 0; number < distinct_.size(); ++number) {
+      const std::string_view partition = distinct_.key(number);
+      const uint32_t group = KeyGroupOf(distinct_.hash(number), context_->max_parallelism);
       MILLRACE_RETURN_IF_ERROR(expiry_.Touch(group, partition));
-      MILLRACE_ASSIGN_OR_RETURN(const Ranking before, Read(group, partition));
-      for (const int32_t row : rows) {
-        MILLRACE_ASSIGN_OR_RETURN(const bool known, AddRow(group, partition, batch, row));
-        if (!known) errors.entries.push_back({row, "a row is taken back that was never there"});
+      MILLRACE_RETURN_IF_ERROR(Read(group, partition, before_));
+      bool changed = false;
+      for (size_t i = row_begins_[number]; i < row_begins_[number + 1]; ++i) {
+        MILLRACE_ASSIGN_OR_RETURN(const Added added,
+                                  AddRow(group, partition, batch, grouped_rows_[i]));
+        changed |= added == Added::kChanged;
+        if (added == Added::kUnknown) {
+          errors.entries.push_back({grouped_rows_[i], "a row is taken back that was never there"});
+        }
       }
-      MILLRACE_ASSIGN_OR_RETURN(const Ranking now, Read(group, partition));
-      for (const std::string& key : now.beyond) {
+      if (!changed) continue;
+      MILLRACE_RETURN_IF_ERROR(Read(group, partition, now_));
+      for (const std::string& key : beyond_) {
         MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key));
       }
-      MILLRACE_RETURN_IF_ERROR(with_rank_ || limit_ == 1 ? EmitByNumber(before, now, changes)
-                                                         : EmitMembers(before, now, changes));
+      MILLRACE_RETURN_IF_ERROR(with_rank_ || limit_ == 1 ? EmitByNumber(changes)
+                                                         : EmitMembers(changes));
     }
     changes.Flush();
     if (errors.empty()) return absl::OkStatus();
@@ -90,11 +96,43 @@ class TopN : public Operator {
   };
   // The first `limit` rows of a partition: order and row, ascending; a row that is there twice
   // stands twice.
-  struct Ranking {
-    std::vector<std::string> rows;
-    std::vector<size_t> row_begins;   // Where in rows[i] the bytes of the row begin.
-    std::vector<std::string> beyond;  // State keys that are not needed any more.
+  class Ranking {
+   public:
+    void Clear() {
+      bytes_.clear();
+      rows_.clear();
+    }
+    // `begin`: where in `row` the bytes of the row begin, behind those of the order.
+    void Add(std::string_view row, size_t begin) {
+      rows_.push_back({bytes_.size(), row.size(), begin});
+      bytes_ += row;
+    }
+    size_t size() const { return rows_.size(); }
+    std::string_view operator[](size_t i) const {
+      return std::string_view(bytes_).substr(rows_[i].at, rows_[i].size);
+    }
+    std::string_view row(size_t i) const { return (*this)[i].substr(rows_[i].begin); }
+
+   private:
+    struct Row {
+      size_t at, size, begin;
+    };
+    std::string bytes_;
+    std::vector<Row> rows_;
   };
+
+  // Fills grouped_rows_: the rows of each partition, in their order, partition by partition.
+  void GroupRows() {
+    distinct_.Assign(keys_);
+    row_begins_.assign(distinct_.size() + 1, 0);
+    for (int64_t row = 0; row < keys_.rows(); ++row) ++row_begins_[distinct_.number(row) + 1];
+    std::partial_sum(row_begins_.begin(), row_begins_.end(), row_begins_.begin());
+    grouped_rows_.resize(static_cast<size_t>(keys_.rows()));
+    next_of_.assign(row_begins_.begin(), row_begins_.end());
+    for (int32_t row = 0; row < keys_.rows(); ++row) {
+      grouped_rows_[next_of_[distinct_.number(row)]++] = row;
+    }
+  }
 
   void EncodeOrder(const Batch& batch) {
     encoded_order_.resize(order_.size());
@@ -104,9 +142,8 @@ class TopN : public Operator {
     }
   }
 
-  // The order of a row: bytes that compare as the rows do, none the beginning of another.
-  std::string OrderOf(int32_t row) const {
-    std::string bytes;
+  // Appends the order of a row: bytes that compare as the rows do, none the beginning of another.
+  void AppendOrder(int32_t row, std::string& bytes) const {
     for (size_t i = 0; i < order_.size(); ++i) {
       const std::string_view encoded = encoded_order_[i].key(row);
       const bool is_null = encoded[0] == 0;
@@ -116,89 +153,91 @@ class TopN : public Operator {
         bytes.push_back(order_[i].descending ? static_cast<char>(~c) : c);
       }
     }
-    return bytes;
   }
 
-  // False: the row takes one back that is not there.
-  absl::StatusOr<bool> AddRow(uint32_t group, std::string_view partition, const Batch& batch,
-                              int32_t row) {
-    const std::string order = OrderOf(row);
-    std::string key(partition);
-    key += order;
-    codec_->Append(batch, columns_, row, key);
-    std::string value;
-    MILLRACE_ASSIGN_OR_RETURN(const bool found, table_->Get(group, key, &value));
-    int64_t count = found ? ReadOrderedInt64(value) : 0;
-    count += IsRetraction(batch.kind(row)) ? -1 : 1;
-    if (count < 0) return false;
-    if (count == 0) {
-      MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key));
-      return true;
+  enum class Added {
+    kChanged,
+    kBeyond,   // There are `limit` better ones, and none of them will go.
+    kUnknown,  // The row takes one back that is not there.
+  };
+
+  absl::StatusOr<Added> AddRow(uint32_t group, std::string_view partition, const Batch& batch,
+                               int32_t row) {
+    key_.assign(partition);
+    AppendOrder(row, key_);
+    const size_t order_bytes = key_.size() - partition.size();
+    codec_->Append(batch, columns_, row, key_);
+    if (!keeps_all_ && before_.size() == limit_ &&
+        std::string_view(key_).substr(partition.size()) >= before_[before_.size() - 1]) {
+      return Added::kBeyond;
     }
-    value.clear();
-    AppendOrderedInt64(count, value);
-    AppendOrderedInt64(static_cast<int64_t>(order.size()), value);
-    MILLRACE_RETURN_IF_ERROR(table_->Put(group, key, value));
-    return true;
+    MILLRACE_ASSIGN_OR_RETURN(const bool found, table_->Get(group, key_, &value_));
+    int64_t count = found ? ReadOrderedInt64(value_) : 0;
+    count += IsRetraction(batch.kind(row)) ? -1 : 1;
+    if (count < 0) return Added::kUnknown;
+    if (count == 0) {
+      MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key_));
+      return Added::kChanged;
+    }
+    value_.clear();
+    AppendOrderedInt64(count, value_);
+    AppendOrderedInt64(static_cast<int64_t>(order_bytes), value_);
+    MILLRACE_RETURN_IF_ERROR(table_->Put(group, key_, value_));
+    return Added::kChanged;
   }
 
-  absl::StatusOr<Ranking> Read(uint32_t group, std::string_view partition) {
-    Ranking ranking;
-    MILLRACE_RETURN_IF_ERROR(
-        table_->Scan(group, partition, [&](std::string_view key, std::string_view value) {
-          if (ranking.rows.size() >= limit_) {
-            if (keeps_all_) return false;
-            ranking.beyond.emplace_back(key);
-            return true;
-          }
-          const auto begin = static_cast<size_t>(ReadOrderedInt64(value.substr(8)));
-          for (int64_t i = 0; i < ReadOrderedInt64(value) && ranking.rows.size() < limit_; ++i) {
-            ranking.rows.emplace_back(key.substr(partition.size()));
-            ranking.row_begins.push_back(begin);
-          }
-          return true;
-        }));
-    return ranking;
+  // Fills `ranking`, and beyond_.
+  absl::Status Read(uint32_t group, std::string_view partition, Ranking& ranking) {
+    ranking.Clear();
+    beyond_.clear();
+    return table_->Scan(group, partition, [&](std::string_view key, std::string_view value) {
+      if (ranking.size() >= limit_) {
+        if (keeps_all_) return false;
+        beyond_.emplace_back(key);
+        return true;
+      }
+      const auto begin = static_cast<size_t>(ReadOrderedInt64(value.substr(8)));
+      for (int64_t i = 0; i < ReadOrderedInt64(value) && ranking.size() < limit_; ++i) {
+        ranking.Add(key.substr(partition.size()), begin);
+      }
+      return true;
+    });
   }
 
   absl::Status Emit(const Ranking& ranking, size_t at, RowKind kind, ChangeBuilder& changes) {
-    BatchBuilder row(context_->input_schemas[0]);
-    MILLRACE_RETURN_IF_ERROR(
-        codec_->Decode(std::string_view(ranking.rows[at]).substr(ranking.row_begins[at]), row));
-    const Batch decoded = row.Finish();
     BatchBuilder& out = changes.row();
-    for (int i = 0; i < decoded.column_count(); ++i) {
-      out.column(i).AppendFrom(decoded.column(i), 0);
+    MILLRACE_RETURN_IF_ERROR(codec_->Decode(ranking.row(at), out));
+    if (with_rank_) {
+      out.column(static_cast<int>(columns_.size())).AppendInt64(static_cast<int64_t>(at) + 1);
     }
-    if (with_rank_) out.column(decoded.column_count()).AppendInt64(static_cast<int64_t>(at) + 1);
     changes.Add(kind);
     return absl::OkStatus();
   }
 
-  absl::Status EmitByNumber(const Ranking& before, const Ranking& now, ChangeBuilder& changes) {
-    for (size_t i = 0; i < std::max(before.rows.size(), now.rows.size()); ++i) {
-      const bool had = i < before.rows.size(), has = i < now.rows.size();
-      if (had && has && before.rows[i] == now.rows[i]) continue;
+  absl::Status EmitByNumber(ChangeBuilder& changes) {
+    for (size_t i = 0; i < std::max(before_.size(), now_.size()); ++i) {
+      const bool had = i < before_.size(), has = i < now_.size();
+      if (had && has && before_[i] == now_[i]) continue;
       if (had) {
         MILLRACE_RETURN_IF_ERROR(
-            Emit(before, i, has ? RowKind::kUpdateBefore : RowKind::kDelete, changes));
+            Emit(before_, i, has ? RowKind::kUpdateBefore : RowKind::kDelete, changes));
       }
       if (has) {
         MILLRACE_RETURN_IF_ERROR(
-            Emit(now, i, had ? RowKind::kUpdateAfter : RowKind::kInsert, changes));
+            Emit(now_, i, had ? RowKind::kUpdateAfter : RowKind::kInsert, changes));
       }
     }
     return absl::OkStatus();
   }
 
-  absl::Status EmitMembers(const Ranking& before, const Ranking& now, ChangeBuilder& changes) {
+  absl::Status EmitMembers(ChangeBuilder& changes) {
     size_t a = 0, b = 0;
-    while (a < before.rows.size() || b < now.rows.size()) {
-      const int order = a == before.rows.size() ? 1
-                        : b == now.rows.size()  ? -1
-                                                : before.rows[a].compare(now.rows[b]);
-      if (order < 0) MILLRACE_RETURN_IF_ERROR(Emit(before, a, RowKind::kDelete, changes));
-      if (order > 0) MILLRACE_RETURN_IF_ERROR(Emit(now, b, RowKind::kInsert, changes));
+    while (a < before_.size() || b < now_.size()) {
+      const int order = a == before_.size() ? 1
+                        : b == now_.size()  ? -1
+                                            : before_[a].compare(now_[b]);
+      if (order < 0) MILLRACE_RETURN_IF_ERROR(Emit(before_, a, RowKind::kDelete, changes));
+      if (order > 0) MILLRACE_RETURN_IF_ERROR(Emit(now_, b, RowKind::kInsert, changes));
       if (order <= 0) ++a;
       if (order >= 0) ++b;
     }
@@ -218,6 +257,13 @@ class TopN : public Operator {
   // Scratch of one batch.
   EncodedKeys keys_;
   std::vector<EncodedKeys> encoded_order_;
+  DistinctKeys distinct_;
+  std::vector<size_t> row_begins_, next_of_;  // By number of the partition: in grouped_rows_.
+  std::vector<int32_t> grouped_rows_;
+  // Of one partition.
+  Ranking before_, now_;
+  std::vector<std::string> beyond_;  // State keys that are not needed any more.
+  std::string key_, value_;
 };
 
 }  // namespace
