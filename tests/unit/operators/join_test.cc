@@ -55,6 +55,14 @@ OperatorHarness::Job Timed(const std::string& kind) {
           .right = "right"};
 }
 
+// The time is a part of the key, as that of windows is.
+OperatorHarness::Job TimedByKey(const std::string& kind) {
+  OperatorHarness::Job job = Timed(kind);
+  job.node = absl::StrCat("join: {kind: ", kind,
+                          ", left_keys: [a, t], right_keys: [c, u], left_time: t, right_time: u}");
+  return job;
+}
+
 class JoinTest : public ::testing::TestWithParam<HarnessMode> {};
 INSTANTIATE_TEST_SUITE_P(Modes, JoinTest, ::testing::ValuesIn(kAllModes),
                          [](const auto& info) { return ModeName(info.param); });
@@ -102,6 +110,44 @@ TEST_P(JoinTest, ANewVersionForgetsRowsWithTimesWhenTheyAreDue) {
   op.Upgrade(Timed("LEFT"));
   op.Push({{"2", "105"}}, 1);
   EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | 2 | 105"));
+  op.Watermark(200);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | NULL | NULL", "1 | 100 | NULL | NULL"));
+  EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+}
+
+TEST_P(JoinTest, RowsOfAWindowGoTogether) {
+  // Straight on, more than go in one step.
+  const int rows = GetParam() == HarnessMode::kStraight ? 10'000 : 40;
+  for (const char* kind : {"LEFT", "INNER"}) {
+    SCOPED_TRACE(kind);
+    const bool left = std::string(kind) == "LEFT";
+    OperatorHarness::Job job = TimedByKey(kind);
+    job.columns = {"a BIGINT", "t TIMESTAMP(3)", "n BIGINT"};
+    OperatorHarness op(job, GetParam());
+    std::vector<TextRow> batch;
+    for (int n = 0; n < rows; ++n) batch.push_back({"1", "100", absl::StrCat(n)});
+    batch.push_back({"2", "100", "7"});
+    batch.push_back({"1", "101", "8"});
+    op.Push(batch);
+    EXPECT_EQ(op.StateRows({"left"}), static_cast<uint64_t>(rows) + 2);
+    op.Push({{"2", "100"}}, 1);
+    EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | 7 | 2 | 100"));
+    op.Watermark(101);
+    EXPECT_EQ(op.TakeMain().size(), left ? static_cast<size_t>(rows) : 0u);
+    op.Watermark(200);
+    EXPECT_EQ(op.TakeMain().size(), left ? 1u : 0u);
+    EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+  }
+}
+
+TEST_P(JoinTest, ANewVersionForgetsRowsOfAWindowWhenTheyAreDue) {
+  OperatorHarness::Job with_note = TimedByKey("LEFT");
+  with_note.columns = {"a BIGINT", "t TIMESTAMP(3)", "note STRING"};
+  OperatorHarness op(with_note, GetParam());
+  op.Push({{"1", "100", "p"}, {"1", "100", "q"}, {"2", "100", "p"}});
+  op.Upgrade(TimedByKey("LEFT"));
+  op.Push({{"2", "100"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | 2 | 100"));
   op.Watermark(200);
   EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | NULL | NULL", "1 | 100 | NULL | NULL"));
   EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
