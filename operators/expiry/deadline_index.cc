@@ -1,7 +1,6 @@
 #include "operators/expiry/deadline_index.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "runtime/base/status_macros.h"
 #include "runtime/columns/keys.h"
@@ -10,15 +9,12 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 constexpr size_t kDeadlineBytes = 8;
 
 }  // namespace
 
 DeadlineIndex::DeadlineIndex(KeyedTable* table, KeyGroupRange key_groups)
-    : table_(table),
-      key_groups_(key_groups),
-      first_(key_groups.last - key_groups.first + 1, kNone) {}
+    : table_(table), key_groups_(key_groups), first_(key_groups.last - key_groups.first + 1) {}
 
 absl::StatusOr<DeadlineIndex> DeadlineIndex::Open(KeyedTable* table, KeyGroupRange key_groups) {
   DeadlineIndex index(table, key_groups);
@@ -46,13 +42,13 @@ absl::Status DeadlineIndex::Add(uint32_t key_group, std::string_view key, int64_
   std::string bytes;
   AppendOrderedInt64(deadline_us, bytes);
   bytes += key;
-  First(key_group) = std::min(First(key_group), deadline_us);
+  First(key_group) = std::min(First(key_group).value_or(deadline_us), deadline_us);
   return table_->Put(key_group, bytes, "");
 }
 
 absl::StatusOr<bool> DeadlineIndex::Take(int64_t now_us, size_t size_max, std::vector<Due>& due) {
   for (uint32_t group = key_groups_.first; group <= key_groups_.last; ++group) {
-    while (First(group) != kNone && First(group) <= now_us) {
+    while (First(group) && *First(group) <= now_us) {
       if (due.size() >= size_max) return true;
       MILLRACE_RETURN_IF_ERROR(TakeOf(group, now_us, size_max, due));
     }
@@ -63,7 +59,7 @@ absl::StatusOr<bool> DeadlineIndex::Take(int64_t now_us, size_t size_max, std::v
 absl::Status DeadlineIndex::TakeOf(uint32_t key_group, int64_t now_us, size_t size_max,
                                    std::vector<Due>& due) {
   const size_t begin = due.size();
-  First(key_group) = kNone;
+  First(key_group).reset();
   MILLRACE_RETURN_IF_ERROR(table_->Scan(key_group, "", [&](std::string_view key, std::string_view) {
     const int64_t deadline = ReadOrderedInt64(key);
     if (deadline > now_us || due.size() >= size_max) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,11 +52,13 @@ class DeadlineIndex {
  private:
   DeadlineIndex(KeyedTable* table, KeyGroupRange key_groups);
   absl::Status TakeOf(uint32_t key_group, int64_t now_us, size_t size_max, std::vector<Due>& due);
-  int64_t& First(uint32_t key_group) { return first_[key_group - key_groups_.first]; }
+  std::optional<int64_t>& First(uint32_t key_group) {
+    return first_[key_group - key_groups_.first];
+  }
 
   KeyedTable* table_;
   KeyGroupRange key_groups_;
-  std::vector<int64_t> first_;  // Deadline of each key group; a lower bound.
+  std::vector<std::optional<int64_t>> first_;  // Deadline of each key group; a lower bound.
 };
 
 }  // namespace millrace
