@@ -57,6 +57,9 @@ constexpr OperatorEntry kOperators[] = {
     {.body = v1::Node::kOverAggregate,
      .make = [](const v1::Node&) { return MakeOverAggregate(); },
      .stateful = true},
+    {.body = v1::Node::kOverValues,
+     .make = [](const v1::Node&) { return MakeOverValues(); },
+     .stateful = true},
     {.body = v1::Node::kAssignWindows, .make = [](const v1::Node&) { return MakeAssignWindows(); }},
 };
 

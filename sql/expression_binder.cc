@@ -18,6 +18,7 @@
 #include "runtime/columns/decimal.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_parser.h"
+#include "sql/node_compiler.h"
 #include "sql/sql_text.h"
 #include "sql/time_literals.h"
 #include "sql/tree_binder.h"
@@ -685,8 +686,8 @@ class Binder {
     const int64_t offset = OffsetOf(body);
     std::string name = FunctionName(body);
     if (body.contains("over")) {
-      return Fail(offset, "MR1202", "window functions (OVER) are not supported in expressions",
-                  "only ROW_NUMBER() in a SELECT list, with its limit in the query around it");
+      return Fail(offset, "MR1202", "OVER stands in a SELECT list, and not beside GROUP BY",
+                  "compute it in a subquery in FROM, and name its column here");
     }
     if (IsAggregateName(name)) {
       return Fail(offset, "MR1210", Concat("aggregate ", name, "() has no place here"),
@@ -707,6 +708,11 @@ class Binder {
     if (tree_.functions != nullptr) {
       const auto defined = tree_.functions->find(LowerAscii(name));
       if (defined != tree_.functions->end()) return BindDefined(defined->second, nodes, offset);
+    }
+    if (IsOverFunction(name)) {
+      return Fail(offset, "MR1205", Concat(UpperText(name), "() needs OVER"),
+                  Concat("write ", UpperText(name), IsNumberFunction(name) ? "()" : "(…)",
+                         " OVER (PARTITION BY … ORDER BY ts)"));
     }
     if (body.value("funcformat", "") == "COERCE_SQL_SYNTAX") {
       if (name == "extract") return BindExtract(nodes, offset);

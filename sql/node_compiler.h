@@ -37,23 +37,30 @@ struct NodeContext {
 
 // The kinds, each defined beside the functions that compile it. A kind's `compile` returns the
 // facts of the main output; sinks have none, theirs are empty.
-extern const NodeKind kSourceNode;           // connector_nodes.cc
-extern const NodeKind kSinkNode;             // connector_nodes.cc
-extern const NodeKind kFilterNode;           // relational_nodes.cc
-extern const NodeKind kProjectNode;          // relational_nodes.cc
-extern const NodeKind kWatermarkNode;        // relational_nodes.cc
-extern const NodeKind kWindowAggregateNode;  // window_aggregate_node.cc
-extern const NodeKind kWindowTopNNode;       // window_top_n_node.cc
-extern const NodeKind kNormalizeNode;        // changelog_nodes.cc
-extern const NodeKind kGroupAggregateNode;   // changelog_nodes.cc
-extern const NodeKind kInferenceNode;        // inference_node.cc
-extern const NodeKind kJoinNode;             // join_node.cc
-extern const NodeKind kTopNNode;             // top_n_node.cc
-extern const NodeKind kProcessingTimeNode;   // processing_time_node.cc
-extern const NodeKind kAssignWindowsNode;    // assign_windows_node.cc
-extern const NodeKind kLookupJoinNode;       // lookup_join_node.cc
-extern const NodeKind kTemporalJoinNode;     // temporal_join_node.cc
-extern const NodeKind kOverAggregateNode;    // over_aggregate_node.cc
+extern const NodeKind kSourceNode;            // connector_nodes.cc
+extern const NodeKind kSinkNode;              // connector_nodes.cc
+extern const NodeKind kFilterNode;            // relational_nodes.cc
+extern const NodeKind kProjectNode;           // relational_nodes.cc
+extern const NodeKind kWatermarkNode;         // relational_nodes.cc
+extern const NodeKind kWindowAggregateNode;   // window_aggregate_node.cc
+extern const NodeKind kWindowTopNNode;        // window_top_n_node.cc
+extern const NodeKind kNormalizeNode;         // changelog_nodes.cc
+extern const NodeKind kGroupAggregateNode;    // changelog_nodes.cc
+extern const NodeKind kInferenceNode;         // inference_node.cc
+extern const NodeKind kJoinNode;              // join_node.cc
+extern const NodeKind kTopNNode;              // top_n_node.cc
+extern const NodeKind kProcessingTimeNode;    // processing_time_node.cc
+extern const NodeKind kAssignWindowsNode;     // assign_windows_node.cc
+extern const NodeKind kLookupJoinNode;        // lookup_join_node.cc
+extern const NodeKind kTemporalJoinNode;      // temporal_join_node.cc
+extern const NodeKind kOverAggregateNode;     // over_nodes.cc
+extern const NodeKind kOverValuesNode;        // over_nodes.cc
+
+// The functions of OverValue.
+bool IsOverFunction(std::string_view name);
+// ROW_NUMBER, RANK or DENSE_RANK; FIRST_VALUE, LAST_VALUE or NTH_VALUE, which have a frame.
+bool IsNumberFunction(std::string_view name);
+bool IsFrameFunction(std::string_view name);
 
 // Rows that a partition of a top_n may keep.
 inline constexpr uint64_t kTopNLimitMax = 100'000;
@@ -94,6 +101,18 @@ bool CompileOrder(const NodeContext& context, const std::string& at,
 // "num DESC, price".
 std::string OrderText(const google::protobuf::RepeatedPtrField<v1::SortKey>& order,
                       const v1::Schema& input);
+// What a ranking node does with rows that tie.
+template <typename Body>
+std::string TiesText(const Body& body) {
+  return body.dense() ? " values" : body.with_ties() ? " with ties" : "";
+}
+template <typename Body>
+bool CheckTies(const NodeContext& context, const std::string& at, const Body& body) {
+  if (!body.dense() || body.with_ties()) return true;
+  context.Error("MR1410", at + ".dense", "rows that tie count as one, and are not kept",
+                "write with_ties: true");
+  return false;
+}
 // The appended column of the number of a row; its id, which is assigned when it is 0.
 uint32_t AddRank(const std::string& name, uint32_t id, v1::Schema& schema);
 // Reports names that occur twice.

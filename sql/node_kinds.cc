@@ -12,7 +12,7 @@ constexpr const NodeKind* kNodeKinds[] = {
     &kWindowTopNNode,     &kNormalizeNode,     &kGroupAggregateNode,
     &kJoinNode,           &kInferenceNode,     &kTopNNode,
     &kProcessingTimeNode, &kAssignWindowsNode, &kLookupJoinNode,
-    &kTemporalJoinNode,   &kOverAggregateNode,
+    &kTemporalJoinNode,   &kOverAggregateNode, &kOverValuesNode,
 };
 
 }  // namespace

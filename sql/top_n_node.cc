@@ -23,6 +23,7 @@ std::optional<StreamFacts> CompileTopN(const NodeContext& context) {
                   "write for example limit: 10");
     ok = false;
   }
+  ok &= CheckTies(context, ".top_n", body);
   if (!ok) return std::nullopt;
   body.set_input_retracts(input.mode == v1::CHANGELOG_MODE_RETRACT);
   StreamFacts out{.schema = input.schema,
@@ -30,10 +31,12 @@ std::optional<StreamFacts> CompileTopN(const NodeContext& context) {
                   .mode = v1::CHANGELOG_MODE_RETRACT,
                   .key = input.key};
   const auto& ids = body.partition().ids();
-  if (body.limit() == 1) out.key.assign(ids.begin(), ids.end());
+  // Rows that tie have one number, which does not tell them apart.
+  const bool numbers = !body.with_ties();
+  if (body.limit() == 1 && numbers) out.key.assign(ids.begin(), ids.end());
   if (!body.rank_name().empty()) {
     body.set_rank_id(AddRank(body.rank_name(), body.rank_id(), out.schema));
-    if (body.limit() > 1) {
+    if (body.limit() > 1 && numbers) {
       out.key.assign(ids.begin(), ids.end());
       out.key.push_back(body.rank_id());
     }
@@ -44,7 +47,8 @@ std::optional<StreamFacts> CompileTopN(const NodeContext& context) {
 
 std::string TopNText(const v1::Node& node, const v1::Schema& input) {
   const v1::TopN& body = node.top_n();
-  std::string text = Concat("top ", body.limit(), " by ", OrderText(body.order(), input));
+  std::string text =
+      Concat("top ", body.limit(), TiesText(body), " by ", OrderText(body.order(), input));
   if (body.partition().ids_size() > 0) text += Concat(" per ", FieldsText(body.partition(), input));
   return text;
 }
@@ -59,7 +63,9 @@ const NodeKind kTopNNode = {
     .state_text = [](const v1::Node& node, const v1::Schema&, uint64_t) -> std::string {
       return node.top_n().input_retracts()
                  ? "every row of every partition"
-                 : Concat("at most ", node.top_n().limit(), " rows per partition");
+                 : Concat("at most ", node.top_n().limit(),
+                          node.top_n().with_ties() ? " rows (more when they tie)" : " rows",
+                          " per partition");
     },
     // Rows that tie are ordered by their bytes: with other columns another one would be the first.
     .layout =
@@ -67,7 +73,7 @@ const NodeKind kTopNNode = {
           const v1::TopN& body = node.top_n();
           AddFact(out, "partition by", TypedFieldsText(body.partition(), inputs[0]));
           AddFact(out, "order by", OrderText(body.order(), inputs[0]));
-          AddFact(out, "limit", Concat(body.limit()));
+          AddFact(out, "limit", Concat(body.limit(), TiesText(body)));
           AddFact(out, "input", body.input_retracts() ? "changes" : "inserts");
           AddFact(out, "columns", ColumnsText(inputs[0]));
         },

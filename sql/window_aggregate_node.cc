@@ -45,8 +45,10 @@ bool CompileWindowTime(const NodeContext& context, const std::string& at, v1::Wi
     if (input.event_times.contains(one.id())) names.push_back(one.name());
   }
   context.Error("MR1405", at, Concat("the watermark does not follow column '", field.name(), "'"),
-                names.empty() ? "pass the watermark's column on unchanged"
-                              : Concat("the watermark follows: ", Join(names, ", ")));
+                names.empty()
+                    ? "pass the watermark's column on unchanged; rows that LEAD has held back "
+                      "have none: put the window before it"
+                    : Concat("the watermark follows: ", Join(names, ", ")));
   return false;
 }
 

@@ -59,6 +59,7 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
     context.Error("MR1410", ".window_top_n.limit", "the limit is too large");
     ok = false;
   }
+  ok &= CheckTies(context, ".window_top_n", body);
   if (!ok) return std::nullopt;
   StreamFacts out = *context.input;
   out.chain_source.clear();
@@ -76,8 +77,8 @@ std::optional<StreamFacts> CompileWindowTopN(const NodeContext& context) {
 std::string WindowTopNText(const v1::Node& node, const v1::Schema& input) {
   const v1::WindowTopN& body = node.window_top_n();
   std::string text =
-      Concat("window top ", body.limit(), body.with_ties() ? " with ties" : "", " by ",
-             OrderText(body.order(), input), " per ", FieldsText(body.window_end(), input));
+      Concat("window top ", body.limit(), TiesText(body), " by ", OrderText(body.order(), input),
+             " per ", FieldsText(body.window_end(), input));
   if (body.partition().ids_size() > 0) text += Concat(", ", FieldsText(body.partition(), input));
   return text;
 }
@@ -109,7 +110,7 @@ const NodeKind kWindowTopNNode = {
           AddFact(out, "window", TypedFieldsText(body.window_end(), inputs[0]));
           AddFact(out, "partition by", TypedFieldsText(body.partition(), inputs[0]));
           AddFact(out, "order by", OrderText(body.order(), inputs[0]));
-          AddFact(out, "limit", Concat(body.limit(), body.with_ties() ? " with ties" : ""));
+          AddFact(out, "limit", Concat(body.limit(), TiesText(body)));
           AddFact(out, "columns", ColumnsText(inputs[0]));
         },
     .keys = &WindowTopNKeys,

@@ -1,15 +1,12 @@
-// State: "rows": partition, time, row -> how often it is there: rows that are not given yet, and
-// those that are in the frames of rows to come. "row_ends": partitions by when there is something
-// to do for them (DeadlineIndex). Of frames without a beginning rows go when they are given;
-// "totals": partition -> GroupState, "values": partition, number of the aggregate, value ->
-// nothing, for DISTINCT.
+// State: the rows that are not given yet, and those that are in the frames of rows to come
+// (PartitionRows). Of frames without a beginning rows go when they are given; "totals": partition
+// -> GroupState, "values": partition, number of the aggregate, value -> nothing, for DISTINCT.
 //
 // When the watermark passes rows of a partition, the aggregates of its frame are made from the rows
 // that it has, and slide from row to row.
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,8 +14,8 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/changelog/group_state.h"
-#include "operators/expiry/deadline_index.h"
 #include "operators/over/over.h"
+#include "operators/over/partition_rows.h"
 #include "operators/windows/aggregates.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/columns/keys.h"
@@ -29,19 +26,12 @@
 namespace millrace {
 namespace {
 
-constexpr size_t kPartitionsPerStep = 256;
-constexpr size_t kTimeBytes = 8;
-
 class OverAggregate : public Operator {
  public:
   absl::Status Open(OperatorContext& context) override {
     context_ = &context;
     const v1::OverAggregate& body = context.node.over_aggregate();
     input_ = context.input_schemas[0];
-    for (const uint32_t id : body.partition().ids()) partition_.push_back(input_->IndexOfId(id));
-    time_ = input_->IndexOfId(body.time().ids(0));
-    for (int i = 0; i < input_->size(); ++i) columns_.push_back(i);
-    codec_.emplace(input_);
     by_rows_ = body.frame() == v1::OverAggregate::FRAME_ROWS;
     is_bounded_ = body.has_preceding();
     preceding_ = static_cast<int64_t>(body.preceding()) * (by_rows_ ? 1 : 1000);
@@ -51,13 +41,11 @@ class OverAggregate : public Operator {
     MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
                               AggregateInputs::Make(body.aggregates(), *input_));
     inputs_.emplace(std::move(inputs));
-    MILLRACE_ASSIGN_OR_RETURN(rows_, context.state->OpenKeyedTable("rows"));
+    MILLRACE_ASSIGN_OR_RETURN(PartitionRows rows,
+                              PartitionRows::Open(context, body.partition(), body.time()));
+    rows_.emplace(std::move(rows));
     MILLRACE_ASSIGN_OR_RETURN(totals_, context.state->OpenKeyedTable("totals"));
     MILLRACE_ASSIGN_OR_RETURN(values_, context.state->OpenKeyedTable("values"));
-    MILLRACE_ASSIGN_OR_RETURN(KeyedTable* const ends, context.state->OpenKeyedTable("row_ends"));
-    MILLRACE_ASSIGN_OR_RETURN(DeadlineIndex index, DeadlineIndex::Open(ends, context.key_groups));
-    ends_.emplace(std::move(index));
-    watermark_ = context.restored_watermark;
     return absl::OkStatus();
   }
 
@@ -69,95 +57,29 @@ class OverAggregate : public Operator {
                                         context_->counters, context_->clock, out);
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
-    EncodeKeys(batch, partition_, keys_);
-    const auto* times = batch.column(time_).values<int64_t>();
-    std::vector<int32_t> late;
-    for (int32_t row = 0; row < batch.rows(); ++row) {
-      if (times[row] < watermark_.us) {
-        late.push_back(row);
-      } else {
-        MILLRACE_RETURN_IF_ERROR(Keep(batch, row, times[row]));
-      }
-    }
-    if (late.empty()) return absl::OkStatus();
-    context_->counters.rows_late.Add(late.size());
-    out.Emit(OutputPort::kLate, Take(batch, late));
-    return absl::OkStatus();
+    // Of RANGE, a row is in no frame any more when the length of it is over.
+    const bool stays = is_bounded_ && !by_rows_;
+    return rows_->Add(batch, stays ? std::optional(preceding_) : std::nullopt, out);
   }
 
   absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
-    bool more = true;
-    while (more) {
-      if (out.full()) return Progress::kAgain;
-      std::vector<DeadlineIndex::Due> due;
-      MILLRACE_ASSIGN_OR_RETURN(more, ends_->Take(watermark.us, kPartitionsPerStep, due));
-      for (const DeadlineIndex::Due& one : due) {
-        // A partition is there once for each of its rows.
-        if (!done_.insert(one.key).second) continue;
-        MILLRACE_RETURN_IF_ERROR(Advance(one.key_group, one.key, watermark, out));
-      }
-    }
-    done_.clear();
-    watermark_ = std::max(watermark_, watermark);
-    return Progress::kDone;
+    return rows_->Pass(watermark, out, [&](uint32_t group, const std::string& partition) {
+      return Advance(group, partition, watermark, out);
+    });
   }
 
  private:
-  absl::Status Keep(const Batch& batch, int32_t row, int64_t time_us) {
-    const std::string_view partition = keys_.key(row);
-    const uint32_t group =
-        KeyGroupOf(keys_.hashes[static_cast<size_t>(row)], context_->max_parallelism);
-    std::string key(partition);
-    AppendOrderedInt64(time_us, key);
-    codec_->Append(batch, columns_, row, key);
-    std::string bytes;
-    MILLRACE_ASSIGN_OR_RETURN(const bool found, rows_->Get(group, key, &bytes));
-    const int64_t count = found ? ReadOrderedInt64(bytes) : 0;
-    bytes.clear();
-    AppendOrderedInt64(count + 1, bytes);
-    MILLRACE_RETURN_IF_ERROR(rows_->Put(group, key, bytes));
-    if (found) return absl::OkStatus();
-    MILLRACE_RETURN_IF_ERROR(ends_->Add(group, partition, WatermarkPast(time_us)));
-    if (!is_bounded_ || by_rows_) return absl::OkStatus();
-    return ends_->Add(group, partition,
-                      WatermarkPast(time_us, preceding_));  // It is in no frame any more.
-  }
-
-  // Rows of a partition before the watermark, in order.
-  struct Rows {
-    Batch batch;
-    std::vector<std::string> keys;  // In the state; a row that is there twice stands twice.
-    std::vector<int64_t> times;
-  };
-
-  absl::StatusOr<Rows> Read(uint32_t group, const std::string& partition, EventTime watermark) {
-    Rows rows;
-    BatchBuilder builder(input_);
-    absl::Status status;
-    MILLRACE_RETURN_IF_ERROR(
-        rows_->Scan(group, partition, [&](std::string_view key, std::string_view value) {
-          const int64_t time = ReadOrderedInt64(key.substr(partition.size()));
-          if (time >= watermark.us && watermark != EventTime::Max()) return false;
-          for (int64_t n = ReadOrderedInt64(value); n > 0 && status.ok(); --n) {
-            rows.keys.emplace_back(key);
-            rows.times.push_back(time);
-            status = codec_->Decode(key.substr(partition.size() + kTimeBytes), builder);
-          }
-          return status.ok();
-        }));
-    MILLRACE_RETURN_IF_ERROR(status);
-    rows.batch = builder.Finish();
-    return rows;
-  }
+  using Rows = PartitionRows::Rows;
 
   // Gives the rows of a partition that the watermark has passed, and lets go of what no frame
   // needs.
   absl::Status Advance(uint32_t group, const std::string& partition, EventTime watermark,
                        Emitter& out) {
-    MILLRACE_ASSIGN_OR_RETURN(const Rows rows, Read(group, partition, watermark));
+    MILLRACE_ASSIGN_OR_RETURN(const Rows rows, rows_->Read(group, partition, watermark));
     const size_t size = rows.times.size();
     const auto first_new = static_cast<size_t>(
-        std::lower_bound(rows.times.begin(), rows.times.end(), watermark_.us) - rows.times.begin());
+        std::lower_bound(rows.times.begin(), rows.times.end(), rows_->watermark().us) -
+        rows.times.begin());
     if (first_new < size) {
       MILLRACE_RETURN_IF_ERROR(Give(group, partition, rows, first_new, out));
     }
@@ -169,23 +91,7 @@ class OverAggregate : public Operator {
         --kept_from;
       }
     }
-    return Drop(group, rows, kept_from);
-  }
-
-  absl::Status Drop(uint32_t group, const Rows& rows, size_t end) {
-    for (size_t i = 0; i < end;) {
-      size_t next = i;
-      while (next < rows.keys.size() && rows.keys[next] == rows.keys[i]) ++next;
-      if (next <= end) {
-        MILLRACE_RETURN_IF_ERROR(rows_->Delete(group, rows.keys[i]));
-      } else {
-        std::string bytes;
-        AppendOrderedInt64(static_cast<int64_t>(next - end), bytes);
-        MILLRACE_RETURN_IF_ERROR(rows_->Put(group, rows.keys[i], bytes));
-      }
-      i = next;
-    }
-    return absl::OkStatus();
+    return rows_->Drop(group, rows, kept_from);
   }
 
   absl::Status Give(uint32_t group, const std::string& partition, const Rows& rows,
@@ -326,19 +232,13 @@ class OverAggregate : public Operator {
 
   OperatorContext* context_ = nullptr;
   SchemaPtr input_;
-  std::vector<int> partition_, columns_;
-  int time_ = -1;
-  std::optional<RowCodec> codec_;
   bool by_rows_ = false;
   bool is_bounded_ = false;
   int64_t preceding_ = 0;  // Rows, or microseconds.
   std::optional<GroupLayout> layout_;
   std::optional<AggregateInputs> inputs_;
-  KeyedTable *rows_ = nullptr, *totals_ = nullptr, *values_ = nullptr;
-  std::optional<DeadlineIndex> ends_;
-  EventTime watermark_ = EventTime::Min();
-  std::set<std::string> done_;  // Partitions, of the watermark that is passing.
-  EncodedKeys keys_;            // Of one batch.
+  std::optional<PartitionRows> rows_;
+  KeyedTable *totals_ = nullptr, *values_ = nullptr;
   // Of the partition whose rows are given.
   std::vector<EncodedKeys> arguments_;
   GroupState frame_;

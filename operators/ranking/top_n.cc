@@ -42,6 +42,8 @@ class TopN : public Operator {
     }
     limit_ = node.limit();
     keeps_all_ = node.input_retracts();
+    with_ties_ = node.with_ties();
+    dense_ = node.dense();
     with_rank_ = !node.rank_name().empty();
     MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("rows"));
     MILLRACE_ASSIGN_OR_RETURN(expiry_, KeyExpiry::Open(context));
@@ -76,8 +78,8 @@ class TopN : public Operator {
       for (const std::string& key : beyond_) {
         MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key));
       }
-      MILLRACE_RETURN_IF_ERROR(with_rank_ || limit_ == 1 ? EmitByNumber(changes)
-                                                         : EmitMembers(changes));
+      const bool by_number = !with_ties_ && (with_rank_ || limit_ == 1);
+      MILLRACE_RETURN_IF_ERROR(by_number ? EmitByNumber(changes) : EmitMembers(changes));
     }
     changes.Flush();
     if (errors.empty()) return absl::OkStatus();
@@ -94,8 +96,8 @@ class TopN : public Operator {
     bool descending;
     bool nulls_first;
   };
-  // The first `limit` rows of a partition: order and row, ascending; a row that is there twice
-  // stands twice.
+  // The rows of a partition whose numbers are within the limit: order and row, ascending; a row
+  // that is there twice stands twice.
   class Ranking {
    public:
     void Clear() {
@@ -103,19 +105,22 @@ class TopN : public Operator {
       rows_.clear();
     }
     // `begin`: where in `row` the bytes of the row begin, behind those of the order.
-    void Add(std::string_view row, size_t begin) {
-      rows_.push_back({bytes_.size(), row.size(), begin});
+    void Add(std::string_view row, size_t begin, uint64_t number) {
+      rows_.push_back({bytes_.size(), row.size(), begin, number});
       bytes_ += row;
     }
     size_t size() const { return rows_.size(); }
     std::string_view operator[](size_t i) const {
       return std::string_view(bytes_).substr(rows_[i].at, rows_[i].size);
     }
+    std::string_view order(size_t i) const { return (*this)[i].substr(0, rows_[i].begin); }
     std::string_view row(size_t i) const { return (*this)[i].substr(rows_[i].begin); }
+    uint64_t number(size_t i) const { return rows_[i].number; }  // From 1.
 
    private:
     struct Row {
       size_t at, size, begin;
+      uint64_t number;
     };
     std::string bytes_;
     std::vector<Row> rows_;
@@ -161,14 +166,23 @@ class TopN : public Operator {
     kUnknown,  // The row takes one back that is not there.
   };
 
+  // There are `limit` numbers before the row's, and none of them will go.
+  bool IsBeyond(std::string_view row, size_t order_bytes) const {
+    if (keeps_all_ || before_.size() == 0) return false;
+    const size_t last = before_.size() - 1;
+    if (!with_ties_) return before_.size() == limit_ && row >= before_[last];
+    // One that is equal to the last would share its number.
+    if ((dense_ ? before_.number(last) : before_.size()) < limit_) return false;
+    return row.substr(0, order_bytes) > before_.order(last);
+  }
+
   absl::StatusOr<Added> AddRow(uint32_t group, std::string_view partition, const Batch& batch,
                                int32_t row) {
     key_.assign(partition);
     AppendOrder(row, key_);
     const size_t order_bytes = key_.size() - partition.size();
     codec_->Append(batch, columns_, row, key_);
-    if (!keeps_all_ && before_.size() == limit_ &&
-        std::string_view(key_).substr(partition.size()) >= before_[before_.size() - 1]) {
+    if (IsBeyond(std::string_view(key_).substr(partition.size()), order_bytes)) {
       return Added::kBeyond;
     }
     MILLRACE_ASSIGN_OR_RETURN(const bool found, table_->Get(group, key_, &value_));
@@ -190,15 +204,23 @@ class TopN : public Operator {
   absl::Status Read(uint32_t group, std::string_view partition, Ranking& ranking) {
     ranking.Clear();
     beyond_.clear();
+    uint64_t rank = 0, dense_rank = 0;
     return table_->Scan(group, partition, [&](std::string_view key, std::string_view value) {
-      if (ranking.size() >= limit_) {
+      const auto begin = static_cast<size_t>(ReadOrderedInt64(value.substr(8)));
+      const std::string_view row = key.substr(partition.size());
+      if (ranking.size() == 0 || row.substr(0, begin) != ranking.order(ranking.size() - 1)) {
+        rank = ranking.size() + 1;
+        ++dense_rank;
+      }
+      const uint64_t number = !with_ties_ ? ranking.size() + 1 : dense_ ? dense_rank : rank;
+      if (number > limit_) {
         if (keeps_all_) return false;
         beyond_.emplace_back(key);
         return true;
       }
-      const auto begin = static_cast<size_t>(ReadOrderedInt64(value.substr(8)));
-      for (int64_t i = 0; i < ReadOrderedInt64(value) && ranking.size() < limit_; ++i) {
-        ranking.Add(key.substr(partition.size()), begin);
+      for (int64_t i = 0; i < ReadOrderedInt64(value); ++i) {
+        if (!with_ties_ && ranking.size() >= limit_) break;
+        ranking.Add(row, begin, with_ties_ ? number : ranking.size() + 1);
       }
       return true;
     });
@@ -208,7 +230,8 @@ class TopN : public Operator {
     BatchBuilder& out = changes.row();
     MILLRACE_RETURN_IF_ERROR(codec_->Decode(ranking.row(at), out));
     if (with_rank_) {
-      out.column(static_cast<int>(columns_.size())).AppendInt64(static_cast<int64_t>(at) + 1);
+      out.column(static_cast<int>(columns_.size())).AppendInt64(
+          static_cast<int64_t>(ranking.number(at)));
     }
     changes.Add(kind);
     return absl::OkStatus();
@@ -238,6 +261,10 @@ class TopN : public Operator {
                                             : before_[a].compare(now_[b]);
       if (order < 0) MILLRACE_RETURN_IF_ERROR(Emit(before_, a, RowKind::kDelete, changes));
       if (order > 0) MILLRACE_RETURN_IF_ERROR(Emit(now_, b, RowKind::kInsert, changes));
+      if (order == 0 && with_rank_ && before_.number(a) != now_.number(b)) {
+        MILLRACE_RETURN_IF_ERROR(Emit(before_, a, RowKind::kUpdateBefore, changes));
+        MILLRACE_RETURN_IF_ERROR(Emit(now_, b, RowKind::kUpdateAfter, changes));
+      }
       if (order <= 0) ++a;
       if (order >= 0) ++b;
     }
@@ -251,6 +278,8 @@ class TopN : public Operator {
   std::vector<SortColumn> order_;
   uint64_t limit_ = 0;
   bool keeps_all_ = false;
+  bool with_ties_ = false;
+  bool dense_ = false;
   bool with_rank_ = false;
   KeyedTable* table_ = nullptr;
   KeyExpiry expiry_;

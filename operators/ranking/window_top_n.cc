@@ -40,6 +40,7 @@ class WindowTopN : public Operator {
     }
     limit_ = static_cast<int64_t>(node.limit());
     with_ties_ = node.with_ties();
+    dense_ = node.dense();
     with_rank_ = !node.rank_name().empty();
     watermark_ = context.restored_watermark;
     MILLRACE_ASSIGN_OR_RETURN(table_, context.state->OpenKeyedTable("rows"));
@@ -164,7 +165,14 @@ class WindowTopN : public Operator {
     std::iota(rows.begin(), rows.end(), 0);
     const auto before = [&](int32_t a, int32_t b) { return CompareAll(all, a, b) < 0; };
     auto keep = static_cast<size_t>(std::min<int64_t>(limit_, all.rows()));
-    if (keep > 0 && keep < rows.size()) {
+    if (dense_) {
+      std::sort(rows.begin(), rows.end(), before);
+      int64_t values = 0;
+      for (keep = 0; keep < rows.size(); ++keep) {
+        if (keep == 0 || Compare(all, rows[keep - 1], rows[keep]) != 0) ++values;
+        if (values > limit_) break;
+      }
+    } else if (keep > 0 && keep < rows.size()) {
       // A group has many more rows than it keeps: only those are sorted.
       std::nth_element(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(keep), rows.end(),
                        before);
@@ -189,8 +197,10 @@ class WindowTopN : public Operator {
       ColumnBuilder rank(TypeKind::kInt64, rows.rows());
       int64_t current = 0;
       for (int32_t row = 0; row < rows.rows(); ++row) {
-        // RANK when ties are kept, else ROW_NUMBER.
-        if (!with_ties_ || row == 0 || Compare(rows, row - 1, row) != 0) current = row + 1;
+        // RANK, or DENSE_RANK, when ties are kept, else ROW_NUMBER.
+        if (!with_ties_ || row == 0 || Compare(rows, row - 1, row) != 0) {
+          current = dense_ ? current + 1 : row + 1;
+        }
         rank.AppendInt64(current);
       }
       columns.push_back(rank.Finish());
@@ -205,6 +215,7 @@ class WindowTopN : public Operator {
   std::vector<SortColumn> order_;
   int64_t limit_ = 0;
   bool with_ties_ = false;
+  bool dense_ = false;
   bool with_rank_ = false;
   KeyedTable* table_ = nullptr;
   EventTime watermark_ = EventTime::Min();

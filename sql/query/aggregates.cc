@@ -185,7 +185,7 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
       return Problem("MR1213", "'*' cannot stand beside GROUP BY", "name the columns",
                      static_cast<int64_t>(place));
     }
-    if (target.is_row_number) continue;
+    if (target.is_rank) continue;
     if (target.is_processing_time) {
       return Problem("MR1205", "PROCTIME() cannot stand beside aggregates",
                      "give the rows their time in a subquery: SELECT *, PROCTIME() AS p FROM …",

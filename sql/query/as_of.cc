@@ -134,8 +134,8 @@ QueryPlanner::Planned QueryPlanner::VersionsOf(const Relation& rows, const Block
     const Planned before = VersionsOf(*input, block, place);
     if (!before) return std::nullopt;
     versions = assembler_.Add(block.object, "versions", std::move(project), {&*before}, place);
-  } else if (node->has_top_n() && node->top_n().limit() == 1 && node->top_n().rank_name().empty() &&
-             input->facts.mode == v1::CHANGELOG_MODE_APPEND &&
+  } else if (node->has_top_n() && node->top_n().limit() == 1 && !node->top_n().with_ties() &&
+             node->top_n().rank_name().empty() && input->facts.mode == v1::CHANGELOG_MODE_APPEND &&
              node->top_n().order(0).descending() &&
              input->facts.event_times.contains(node->top_n().order(0).field().ids(0))) {
     versions = *input;

@@ -173,6 +173,11 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
   texts.erase(with_scalars, texts.end());
   const size_t place = PlaceOf(block, from_clause);
   for (Relation& item : items) {
+    if (item.rank && items.size() > 1) {
+      Planned numbered = NumberRows(std::move(item), block);
+      if (!numbered) return std::nullopt;
+      item = *std::move(numbered);
+    }
     if (!item.window) continue;
     std::set<uint32_t> tested;
     if (where != nullptr) AddReferencesOf(*where, item.columns, block, &tested);
@@ -225,12 +230,6 @@ QueryPlanner::Planned QueryPlanner::PlanFrom(const Json& from_clause, const Json
     if (rows) rows = PlanSubqueryTests(*std::move(rows), tests, block);
     return rows ? PlanScalarConditions(*std::move(rows), scalars, block) : std::nullopt;
   };
-  for (const Relation& item : items) {
-    if (!item.rank || items.size() == 1) continue;
-    return Problem("MR1217", "ROW_NUMBER() needs a limit before its rows are joined",
-                   Concat("write a subquery with WHERE ", item.rank->name, " <= 10"),
-                   static_cast<int64_t>(item.rank->offset));
-  }
   if (items.size() == 1 && items[0].rank) {
     return finish(
         ApplyRank(std::move(items[0]), &conditions, read.contains(kRowNumberId), block, place));
@@ -665,12 +664,12 @@ QueryPlanner::Planned QueryPlanner::PlanWindowFunction(const Json& call, const B
   if (table.contains("ColumnRef")) {
     const std::vector<NamePart> parts = NamePartsOf(block.tree, table["ColumnRef"]);
     if (parts.size() != 1) return Problem("MR1212", "expected the name of a table", usage, place);
-    input = ReadTable(parts[0].name, block, OffsetOf(block, table["ColumnRef"]));
+    input = NumberRows(ReadTable(parts[0].name, block, OffsetOf(block, table["ColumnRef"])), block);
     if (input) {
       for (RelationColumn& column : input->columns) column.table = parts[0].name;
     }
   } else if (table.contains("SubLink")) {
-    input = PlanQuery(table["SubLink"]["subselect"]["SelectStmt"], block);
+    input = PlanRows(table["SubLink"]["subselect"]["SelectStmt"], block);
   } else {
     return Problem("MR1206", "the first argument is not a table", usage, place);
   }
@@ -786,12 +785,16 @@ QueryPlanner::Planned QueryPlanner::ApplyRank(Relation relation, std::vector<v1:
       limit = limit < 0 ? here : std::min(limit, here);
     }
   }
-  const PendingRank rank = *std::move(relation.rank);
-  relation.rank.reset();
   if (limit < 0) {
-    return Problem("MR1217", "ROW_NUMBER() needs a limit in the query around it",
-                   Concat("write WHERE ", rank.name, " <= 10"), static_cast<int64_t>(rank.offset));
+    Planned numbered = NumberRows(std::move(relation), block);
+    if (!numbered) return std::nullopt;
+    const auto number = std::max_element(
+        numbered->columns.begin(), numbered->columns.end(),
+        [](const RelationColumn& a, const RelationColumn& b) { return a.id < b.id; });
+    for (v1::Expr& one : rest) one = ReplaceId(one, kRowNumberId, number->id);
+    return PlanFilter(*numbered, rest, block, place);
   }
+  const PendingRank rank = *std::exchange(relation.rank, std::nullopt);
   for (const v1::Expr& one : rest) shows_number |= ColumnIdsOf(one).contains(kRowNumberId);
   v1::Node node;
   const auto& partition = rank.partition.ids();
@@ -809,6 +812,8 @@ QueryPlanner::Planned QueryPlanner::ApplyRank(Relation relation, std::vector<v1:
     }
     *body.mutable_order() = rank.order;
     body.set_limit(static_cast<uint64_t>(limit));
+    body.set_with_ties(rank.function != "row_number");
+    body.set_dense(rank.function == "dense_rank");
     if (shows_number) body.set_rank_name(rank.name);
     if (shows_number) body.set_rank_id(rank_id);
   } else {
@@ -816,6 +821,8 @@ QueryPlanner::Planned QueryPlanner::ApplyRank(Relation relation, std::vector<v1:
     *body.mutable_partition() = rank.partition;
     *body.mutable_order() = rank.order;
     body.set_limit(static_cast<uint64_t>(limit));
+    body.set_with_ties(rank.function != "row_number");
+    body.set_dense(rank.function == "dense_rank");
     if (shows_number) body.set_rank_name(rank.name);
     if (shows_number) body.set_rank_id(rank_id);
   }

@@ -22,8 +22,8 @@ bool IsProcessingTime(const json& node) {
   return CallName(node) == "proctime" && !node["FuncCall"].contains("args");
 }
 
-bool IsRowNumber(const json& node) {
-  return CallName(node) == "row_number" && node["FuncCall"].contains("over");
+bool IsRank(const json& node) {
+  return IsNumberFunction(CallName(node)) && node["FuncCall"].contains("over");
 }
 
 // Names differ: the second "id" becomes "id0", as in Flink.
@@ -222,7 +222,7 @@ void QueryPlanner::PlanInsert(const std::string& table, const std::vector<std::s
       .notes = query.notes,
       .object = target->name,
       .with = {}};
-  if (const Planned rows = PlanQuery(query.query, block)) {
+  if (const Planned rows = PlanRows(query.query, block)) {
     PlanSink(*target, columns, *rows, offset);
   }
 }
@@ -235,7 +235,7 @@ void QueryPlanner::PlanSelectAlone(const View& query, size_t offset) {
       .notes = query.notes,
       .object = "select",
       .with = {}};
-  const Planned rows = PlanQuery(query.query, block);
+  const Planned rows = PlanRows(query.query, block);
   if (!rows) return;
   v1::Node node;
   node.mutable_sink()->set_connector("print");
@@ -279,7 +279,8 @@ QueryPlanner::Planned QueryPlanner::PlanQuery(const Json& body, const Block& out
     Problem("MR1202", "INTERSECT and EXCEPT are not supported", "", OffsetOf(block, body));
   }
   if (result && (body.contains("sortClause") || body.contains("limitCount"))) {
-    result = PlanLimit(*std::move(result), body, block);
+    result = NumberRows(std::move(result), block);
+    if (result) result = PlanLimit(*std::move(result), body, block);
   }
   --depth_;
   return result;
@@ -290,7 +291,7 @@ QueryPlanner::Planned QueryPlanner::PlanLimit(Relation relation, const Json& bod
                                               const Block& block) {
   const auto place = static_cast<int64_t>(PlaceOf(block, body.value("sortClause", Json())));
   if (!body.contains("limitCount") || !body.contains("sortClause") ||
-      body.contains("limitOffset") || relation.rank) {
+      body.contains("limitOffset")) {
     return Problem("MR1202", "a stream has no end: ORDER BY needs LIMIT, and LIMIT ORDER BY",
                    "write ORDER BY column LIMIT 10", place);
   }
@@ -321,8 +322,8 @@ QueryPlanner::Planned QueryPlanner::PlanLimit(Relation relation, const Json& bod
 }
 
 QueryPlanner::Planned QueryPlanner::PlanUnion(const Json& body, const Block& block) {
-  Planned left = PlanQuery(body["larg"], block);
-  Planned right = PlanQuery(body["rarg"], block);
+  Planned left = PlanRows(body["larg"], block);
+  Planned right = PlanRows(body["rarg"], block);
   if (!left || !right) return std::nullopt;
   const size_t place = PlaceOf(block, body);
   Planned all = UniteRows(*std::move(left), *std::move(right), block, place);
@@ -398,7 +399,8 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
   if (aggregates) {
     input = PlanGroupBy(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
-  } else if (ContainsOver(body["targetList"])) {
+  } else if (ContainsOver(body["targetList"]) && !RanksAlone(*targets)) {
+    for (Target& target : *targets) target.is_rank = false;
     input = PlanOver(body, *std::move(input), &*targets, block);
     if (!input) return std::nullopt;
   } else {
@@ -410,7 +412,7 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
     const ScalarScope scope(input->columns, values);
     bool ok = true;
     for (Target& target : *targets) {
-      if (target.node == nullptr || target.is_row_number || target.is_processing_time) continue;
+      if (target.node == nullptr || target.is_rank || target.is_processing_time) continue;
       SqlProblem problem;
       if (BindTree(block.tree, *target.node, scope, &target.expr, &problem)) continue;
       Report(problem);
@@ -418,13 +420,15 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
     }
     if (!ok) return std::nullopt;
   }
-  const bool ranks = std::any_of(targets->begin(), targets->end(),
-                                 [](const Target& one) { return one.is_row_number; });
+  const bool ranks =
+      std::any_of(targets->begin(), targets->end(), [](const Target& one) { return one.is_rank; });
   Planned result =
       ranks ? PlanRank(*input, *targets, block) : PlanTargets(*input, *targets, block, place);
   if (!result || !body.contains("distinctClause")) return result;
+  result = NumberRows(std::move(result), block);
+  if (!result) return std::nullopt;
   const Json& distinct = body["distinctClause"];
-  if (ranks || distinct.size() != 1 || !distinct[0].empty()) {
+  if (distinct.size() != 1 || !distinct[0].empty()) {
     return Problem("MR1202", "DISTINCT ON is not supported", "use ROW_NUMBER() … = 1",
                    static_cast<int64_t>(place));
   }
@@ -478,7 +482,7 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
     }
     Target one{.node = &value,
                .expr = {},
-               .is_row_number = IsRowNumber(value),
+               .is_rank = IsRank(value),
                .is_processing_time = IsProcessingTime(value)};
     if (named) {
       one.name = AliasSpelled(block, target);
@@ -581,6 +585,16 @@ QueryPlanner::Planned QueryPlanner::PlanFilter(const Relation& input,
 
 // ---- ROW_NUMBER ----
 
+bool QueryPlanner::RanksAlone(const std::vector<Target>& targets) {
+  size_t ranks = 0, others = 0;
+  for (const Target& one : targets) {
+    if (one.node == nullptr) continue;
+    ranks += one.is_rank ? 1 : 0;
+    others += !one.is_rank && ContainsOver(*one.node) ? 1 : 0;
+  }
+  return ranks == 1 && others == 0;
+}
+
 bool QueryPlanner::ReadOrder(const Json& clause, const ExpressionScope& scope, const Block& block,
                              std::vector<v1::Expr>* exprs,
                              google::protobuf::RepeatedPtrField<v1::SortKey>* order) {
@@ -604,20 +618,24 @@ bool QueryPlanner::ReadOrder(const Json& clause, const ExpressionScope& scope, c
 // with the limit of the outer query.
 QueryPlanner::Planned QueryPlanner::PlanRank(const Relation& input, std::vector<Target>& targets,
                                              const Block& block) {
-  const auto numbered = std::find_if(targets.begin(), targets.end(),
-                                     [](const Target& one) { return one.is_row_number; });
+  const auto numbered =
+      std::find_if(targets.begin(), targets.end(), [](const Target& one) { return one.is_rank; });
   const Json& over = (*numbered->node)["FuncCall"]["over"];
   const int64_t place = OffsetOf(block, (*numbered->node)["FuncCall"]);
-  if (std::count_if(targets.begin(), targets.end(),
-                    [](const Target& one) { return one.is_row_number; }) > 1) {
-    return Problem("MR1202", "two ROW_NUMBERs in one query are not supported", "nest them", place);
+  const std::string function = CallName(*numbered->node);
+  if (!RanksAlone(targets)) {
+    return Problem("MR1202", "two numbers of rows beside GROUP BY are not supported",
+                   "group in a subquery, or nest them", place);
   }
   if (!over.contains("orderClause")) {
-    return Problem("MR1410", "ROW_NUMBER() needs an order", "OVER (PARTITION BY … ORDER BY …)",
-                   place);
+    return Problem("MR1410", Concat(UpperText(function), "() needs an order"),
+                   "OVER (PARTITION BY … ORDER BY …)", place);
   }
-  PendingRank rank{
-      .partition = {}, .order = {}, .name = numbered->name, .offset = static_cast<size_t>(place)};
+  PendingRank rank{.function = function,
+                   .partition = {},
+                   .order = {},
+                   .name = numbered->name,
+                   .offset = static_cast<size_t>(place)};
   const RelationScope scope(input.columns);
   std::vector<v1::Expr> by;
   if (over.contains("partitionClause")) {
@@ -630,7 +648,7 @@ QueryPlanner::Planned QueryPlanner::PlanRank(const Relation& input, std::vector<
   if (!ReadOrder(over["orderClause"], scope, block, &by, &rank.order)) return std::nullopt;
   std::vector<Target> columns;
   for (const Target& target : targets) {
-    if (!target.is_row_number) columns.push_back(target);
+    if (!target.is_rank) columns.push_back(target);
   }
   const size_t visible = columns.size();
   std::vector<size_t> at;

@@ -93,7 +93,7 @@ class QueryPlanner {
     std::string name;
     const Json* node = nullptr;
     v1::Expr expr;
-    bool is_row_number = false;
+    bool is_rank = false;             // ROW_NUMBER, RANK or DENSE_RANK, alone with its OVER.
     bool is_processing_time = false;  // PROCTIME().
     uint32_t id = 0;                  // Of the output column; 0: any.
   };
@@ -104,12 +104,19 @@ class QueryPlanner {
   int64_t OffsetOf(const Block& block, const Json& body) const;
   size_t PlaceOf(const Block& block, const Json& node) const;
 
+  // Its rank may be pending (Relation::rank): the query around it may have the limit.
   Planned PlanQuery(const Json& body, const Block& block);
+  // The same for what knows nothing of ranks: their numbers are columns.
+  Planned PlanRows(const Json& body, const Block& block) {
+    return NumberRows(PlanQuery(body, block), block);
+  }
   Planned PlanUnion(const Json& body, const Block& block);
   // The rows of both; their columns are made the same by name and type. Nothing: reported.
   Planned UniteRows(Relation left, Relation right, const Block& block, size_t place);
   Planned PlanSelect(const Json& body, const Block& block);
   Planned PlanLimit(Relation relation, const Json& body, const Block& block);
+  // Whether one number is the only call with OVER: the query around it may have its limit.
+  static bool RanksAlone(const std::vector<Target>& targets);
   Planned PlanRank(const Relation& input, std::vector<Target>& targets, const Block& block);
   // Every column of a schema, under its name and id.
   static std::vector<Target> AllColumns(const v1::Schema& schema);
@@ -251,13 +258,16 @@ class QueryPlanner {
   bool OneType(std::vector<v1::Expr>& exprs, const Block& block, size_t place, v1::Type* type);
 
   // ---- over.cc ----
+  struct OverCall;
   struct OverWindow;
   class OverScope;
-  // Binds the targets, and gives the rows the columns of their aggregates with OVER.
+  // Binds the targets, and gives the rows the columns of their calls with OVER.
   Planned PlanOver(const Json& body, Relation input, std::vector<Target>* targets,
                    const Block& block);
-  Planned PlanOverWindow(OverWindow window, Relation rows, uint32_t* next_id, const Block& block,
-                         size_t place);
+  Planned PlanOverWindow(OverWindow window, Relation rows, uint32_t* next_id, const Block& block);
+  // Gives rows whose rank has no limit their numbers, or reports that they cannot have them.
+  Planned NumberRows(Planned rows, const Block& block);
+  std::nullopt_t NeedsLimit(const PendingRank& rank);
   bool ReadFrame(const Json& over, const Block& block, size_t place, v1::OverAggregate* body);
 
   // ---- aggregates.cc ----
@@ -322,8 +332,8 @@ bool IsProcessingTime(std::string_view text);
 std::string CallName(const nlohmann::json& node);
 // Of a parse tree; aggregates of subqueries do not count.
 bool ContainsAggregate(const nlohmann::json& node);
-// An aggregate with OVER; a tree that has one, subqueries aside.
-bool IsOverAggregate(const nlohmann::json& node);
+// A call with OVER; a tree that has one, subqueries aside.
+bool IsOverCall(const nlohmann::json& node);
 bool ContainsOver(const nlohmann::json& node);
 // A subquery that is a value: (SELECT …).
 bool IsScalarSubquery(const nlohmann::json& node);

@@ -32,8 +32,10 @@ inline constexpr uint32_t kWindowStartId = UINT32_MAX - 1;
 inline constexpr uint32_t kWindowEndId = UINT32_MAX - 2;
 inline constexpr uint32_t kRowNumberId = UINT32_MAX - 3;
 
-// ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) of a subquery, whose limit the outer query has.
+// ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) of a subquery, or RANK or DENSE_RANK, whose limit
+// the outer query has.
 struct PendingRank {
+  std::string function;  // "row_number".
   v1::Fields partition;
   google::protobuf::RepeatedPtrField<v1::SortKey> order;
   std::string name;

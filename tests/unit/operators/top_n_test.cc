@@ -57,6 +57,28 @@ TEST_P(TopNTest, NumbersShift) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5 | 2", "+U | a | 4 | 1", "-U | a | 5 | 1"));
 }
 
+TEST_P(TopNTest, RowsThatTieHaveOneRank) {
+  OperatorHarness op(Inserts("partition: [k], order: [v], limit: 2, with_ties: true, rank_name: r"),
+                     GetParam());
+  op.Push({{"a", "5"}, {"a", "5"}, {"a", "7"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5 | 1", "+I | a | 5 | 1"));
+  op.Push({{"a", "4"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 4 | 1", "+U | a | 5 | 2", "+U | a | 5 | 2",
+                                         "-U | a | 5 | 1", "-U | a | 5 | 1"));
+  op.Push({{"a", "4"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 4 | 1", "-D | a | 5 | 2", "-D | a | 5 | 2"));
+}
+
+TEST_P(TopNTest, OfDenseRanksValuesAreCounted) {
+  OperatorHarness op(
+      Inserts("partition: [k], order: [v], limit: 2, with_ties: true, dense: true, rank_name: r"),
+      GetParam());
+  op.Push({{"a", "5"}, {"a", "5"}, {"a", "7"}, {"a", "9"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 5 | 1", "+I | a | 5 | 1", "+I | a | 7 | 2"));
+  op.Push({{"a", "6"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | a | 6 | 2", "-D | a | 7 | 2"));
+}
+
 TEST_P(TopNTest, NullsStandWhereTheOrderSays) {
   OperatorHarness first(Inserts("order: [v NULLS FIRST], limit: 1"), GetParam());
   first.Push({{"a", "1"}, {"b", "NULL"}});
@@ -140,6 +162,54 @@ TEST_P(TopNTest, ChangesAddUpToTheBatchAnswer) {
   std::erase_if(table, [](const auto& one) { return one.second == 0; });
   EXPECT_EQ(table, expected);
   EXPECT_GT(expected.size(), 3);
+}
+
+TEST_P(TopNTest, RanksOfChangesAddUpToTheBatchAnswer) {
+  for (const auto& [dense, shown] : {std::pair(false, true), {true, true}, {true, false}}) {
+    std::string body = "partition: [k], order: [v DESC], limit: 2, with_ties: true";
+    if (dense) body += ", dense: true";
+    if (shown) body += ", rank_name: r";
+    OperatorHarness op(Changes(body), GetParam());
+    std::mt19937 random(12);
+    std::set<TextRow> all;
+    std::map<std::string, int> table;
+    for (int step = 0; step < 60; ++step) {
+      std::vector<TextRow> rows;
+      for (int i = 0; i < 4; ++i) {
+        if (!all.empty() && random() % 3 == 0) {
+          auto it = all.begin();
+          std::advance(it, random() % all.size());
+          rows.push_back({"-D", (*it)[0], (*it)[1], (*it)[2]});
+          all.erase(it);
+          continue;
+        }
+        const TextRow row = {absl::StrCat(step * 4 + i), std::string(1, "ab"[random() % 2]),
+                             absl::StrCat(random() % 6)};
+        rows.push_back({"+I", row[0], row[1], row[2]});
+        all.insert(row);
+      }
+      op.Push(rows);
+      for (const std::string& line : op.TakeMain()) {
+        table[line.substr(5)] += line[0] == '+' ? 1 : -1;
+      }
+      std::map<std::string, int> expected;
+      for (const TextRow& row : all) {
+        std::set<std::string> values;
+        int before = 0;
+        for (const TextRow& other : all) {
+          if (other[1] != row[1] || other[2] <= row[2]) continue;
+          values.insert(other[2]);
+          ++before;
+        }
+        const int rank = 1 + (dense ? static_cast<int>(values.size()) : before);
+        if (rank > 2) continue;
+        ++expected[absl::StrCat(row[0], " | ", row[1], " | ", row[2],
+                                shown ? absl::StrCat(" | ", rank) : "")];
+      }
+      std::erase_if(table, [](const auto& one) { return one.second == 0; });
+      ASSERT_EQ(table, expected) << step << dense << shown;
+    }
+  }
 }
 
 }  // namespace

@@ -62,6 +62,16 @@ TEST_P(WindowTopNTest, TiesOfTheLastRowStayWhenAsked) {
                                          "0 | 10000 | d | 5 | 2", "0 | 10000 | e | 5 | 2"));
 }
 
+TEST_P(WindowTopNTest, OfDenseRanksValuesAreCounted) {
+  OperatorHarness op(Top("order: [v DESC], limit: 2, with_ties: true, dense: true, rank_name: r"),
+                     GetParam());
+  op.Push({{"0", "10000", "a", "9"}, {"0", "10000", "b", "9"}, {"0", "10000", "c", "4"}});
+  op.Push({{"0", "10000", "d", "5"}, {"0", "10000", "e", "5"}});
+  op.End();
+  EXPECT_THAT(op.TakeMain(), ElementsAre("0 | 10000 | a | 9 | 1", "0 | 10000 | b | 9 | 1",
+                                         "0 | 10000 | d | 5 | 2", "0 | 10000 | e | 5 | 2"));
+}
+
 TEST_P(WindowTopNTest, RandomRowsAgreeWithASort) {
   for (uint64_t seed = 1; seed <= 8; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
