@@ -144,7 +144,8 @@ struct Unsupported {
 };
 constexpr Unsupported kUnsupported[] = {
     {"SubLink", "subqueries are not supported here",
-     "WHERE has x IN (SELECT …) and EXISTS (SELECT …) among its ANDs; else write a join"},
+     "values, (SELECT …), stand in SELECT, WHERE and HAVING, IN and EXISTS among the ANDs of "
+     "WHERE; else write a join"},
     {"ParamRef", "parameters are not supported", "use ${name} variables of the job file"},
     {"A_ArrayExpr", "arrays are not supported", ""},
     {"ArrayExpr", "arrays are not supported", ""},

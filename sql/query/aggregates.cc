@@ -35,21 +35,37 @@ class GroupScope : public ExpressionScope {
   GroupScope(const SqlTree& tree, const std::vector<RelationColumn>& columns,
              const std::vector<v1::Expr>& keys, const std::vector<v1::Expr>& outputs,
              const std::vector<v1::Expr>& absent, std::vector<v1::Aggregate>& aggregates,
-             uint32_t& next_id)
+             uint32_t& next_id, const std::map<const json*, v1::Expr>& values)
       : tree_(tree),
         input_(columns),
         keys_(keys),
         outputs_(outputs),
         absent_(absent),
         aggregates_(aggregates),
-        next_id_(next_id) {}
+        next_id_(next_id),
+        values_(values) {}
 
   bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
                   SqlProblem* problem) const override {
     return input_.FindColumn(parts, out, problem);
   }
 
+  // Notes the aggregates of a tree. False: one of them cannot be bound.
+  bool Collect(const json& node, SqlProblem* problem) const {
+    if (!node.is_structured() || (node.is_object() && node.contains("SubLink"))) return true;
+    v1::Expr ignored;
+    if (node.is_object() && IsAggregateCall(node)) {
+      return ReplaceAggregate(node, &ignored, problem) == Replacement::kDone;
+    }
+    return std::all_of(node.begin(), node.end(),
+                       [&](const json& one) { return Collect(one, problem); });
+  }
+
   Replacement Replace(const json& node, v1::Expr* out, SqlProblem* problem) const override {
+    if (const auto value = values_.find(&node); value != values_.end()) {
+      *out = value->second;
+      return Replacement::kDone;
+    }
     if (IsAggregateCall(node)) return ReplaceAggregate(node, out, problem);
     if (node.contains("A_Const")) return Replacement::kNone;
     if (const json* arguments = GroupingArguments(node)) {
@@ -135,6 +151,7 @@ class GroupScope : public ExpressionScope {
   const std::vector<v1::Expr>& absent_;  // Keys of other grouping sets.
   std::vector<v1::Aggregate>& aggregates_;
   uint32_t& next_id_;
+  const std::map<const json*, v1::Expr>& values_;  // Of subqueries.
 };
 
 }  // namespace
@@ -177,8 +194,36 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
   for (const Json* key : by.absent) {
     if (!bind(*key, &absent.emplace_back())) return std::nullopt;
   }
+  ScalarValues values;
   const GroupScope behind(block.tree, columns, grouping.keys, grouping.outputs, absent,
-                          grouping.aggregates, grouping.next_id);
+                          grouping.aggregates, grouping.next_id, values);
+  // Subqueries that are values see the groups: these are made first.
+  const Json having_clause = body.value("havingClause", Json());
+  Planned result;
+  if (ContainsScalarSubquery(body["targetList"]) || ContainsScalarSubquery(having_clause)) {
+    SqlProblem problem;
+    if (!behind.Collect(body["targetList"], &problem) || !behind.Collect(having_clause, &problem)) {
+      return Report(problem);
+    }
+    result = AddAggregateNode(grouping, block, place);
+    if (!result) return std::nullopt;
+    result->columns = columns;
+    for (RelationColumn& column : result->columns) {
+      const auto key = std::find_if(
+          grouping.keys.begin(), grouping.keys.end(),
+          [&](const v1::Expr& one) { return one.field_id() == column.id && one.has_field_id(); });
+      if (key == grouping.keys.end()) {
+        column.type.Clear();
+      } else {
+        column.id = grouping.outputs[static_cast<size_t>(key - grouping.keys.begin())].field_id();
+      }
+    }
+    result = PlanScalars(*std::move(result), body["targetList"], block, &values);
+    if (result && body.contains("havingClause")) {
+      result = PlanScalars(*std::move(result), body["havingClause"], block, &values);
+    }
+    if (!result) return std::nullopt;
+  }
   bool ok = true;
   for (Target& target : *targets) {
     if (target.node == nullptr) {
@@ -205,7 +250,7 @@ QueryPlanner::Planned QueryPlanner::PlanAggregate(const Json& body, Relation inp
     }
   }
   if (!ok) return std::nullopt;
-  Planned result = AddAggregateNode(grouping, block, place);
+  if (!result) result = AddAggregateNode(grouping, block, place);
   if (!result || !body.contains("havingClause")) return result;
   return PlanFilter(*result, {having}, block, PlaceOf(block, body["havingClause"]));
 }

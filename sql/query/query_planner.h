@@ -241,8 +241,9 @@ class QueryPlanner {
   Planned PlanScalars(Relation relation, const Json& tree, const Block& block,
                       ScalarValues* values);
   Planned PlanScalar(Relation relation, const Json& link, const Block& block, v1::Expr* value);
-  Planned PlanScalarRow(const Json& body, Relation inner, const std::vector<uint32_t>& keys,
-                        const Block& block, size_t place);
+  Planned PlanScalarRow(const Json& body, Relation inner,
+                        const std::vector<const Json*>& aggregates,
+                        const std::vector<uint32_t>& keys, const Block& block, size_t place);
   Planned PlanScalarConditions(Relation relation, const std::vector<const Json*>& conditions,
                                const Block& block);
 

@@ -61,6 +61,13 @@ bool RelationScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
       found = &column;
     }
     if (found == nullptr) continue;
+    if (found->type.kind() == v1::Type::KIND_UNSPECIFIED) {
+      *problem = {
+          "MR1213",
+          Concat("column '", Spelled(parts), "' is neither in GROUP BY nor in an aggregate"),
+          "add it to GROUP BY", -1};
+      return false;
+    }
     *out = ColumnExpr(*found);
     return true;
   }
@@ -92,7 +99,7 @@ bool SubqueryScope::FindColumn(std::span<const NamePart> parts, v1::Expr* out,
       std::any_of(outer_columns_.begin(), outer_columns_.end(), [&](const RelationColumn& one) {
         return EqualsIgnoringCase(one.table, parts[0].name);
       });
-  if (names_outer_table) *problem = of_outer;
+  if (names_outer_table || of_outer.code == "MR1213") *problem = of_outer;
   return false;
 }
 

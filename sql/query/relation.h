@@ -20,7 +20,7 @@ struct RelationColumn {
   std::string table;               // Name or alias of the table; empty: none.
   std::vector<std::string> names;  // {"price"}, or {"bid", "price"} of a nested value.
   uint32_t id = 0;
-  v1::Type type;
+  v1::Type type;  // Unspecified: the rows are grouped, and not by this column.
   // Among the columns of `*`, once USING has moved one; kHidden: USING shows another in its place,
   // and it is seen behind the name of its table only.
   static constexpr int kHidden = -1;

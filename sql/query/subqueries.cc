@@ -11,9 +11,40 @@
 namespace millrace {
 namespace {
 
-bool IsCount(const nlohmann::json& node) {
-  return IsAggregateCall(node) && CallName(node) == "count";
+// The aggregates of a tree, those of subqueries within it aside.
+void AddAggregatesOf(const nlohmann::json& node, std::vector<const nlohmann::json*>* out) {
+  if (!node.is_structured() || (node.is_object() && node.contains("SubLink"))) return;
+  if (node.is_object() && IsAggregateCall(node)) {
+    out->push_back(&node);
+    return;
+  }
+  for (const nlohmann::json& one : node) AddAggregatesOf(one, out);
 }
+
+// What a subquery computes of its aggregates: it sees those, and the columns around it; its own
+// columns have gone into the aggregates.
+class AggregatedScope : public ScalarScope {
+ public:
+  // All must outlive this.
+  AggregatedScope(const std::vector<RelationColumn>& inner,
+                  const std::vector<RelationColumn>& outer,
+                  const std::map<const nlohmann::json*, v1::Expr>& aggregates)
+      : ScalarScope(outer, aggregates), inner_(inner) {}
+
+  bool FindColumn(std::span<const NamePart> parts, v1::Expr* out,
+                  SqlProblem* problem) const override {
+    SqlProblem ignored;
+    if (!inner_.FindColumn(parts, out, &ignored)) {
+      return ScalarScope::FindColumn(parts, out, problem);
+    }
+    *problem = {"MR1213", Concat("column '", parts.back().name, "' is not in an aggregate"),
+                "the subquery has one row: write MAX(…) around it", -1};
+    return false;
+  }
+
+ private:
+  const RelationScope inner_;
+};
 
 }  // namespace
 
@@ -74,7 +105,7 @@ QueryPlanner::Planned QueryPlanner::PlanMembership(Relation relation, const Subq
     if (!members) return std::nullopt;
   }
   if (outer.conditions.empty()) {
-    members = PlanQuery(body, block);
+    members = PlanRows(body, block);
     if (!members) return std::nullopt;
     if (members->columns.size() != 1) {
       return Problem("MR1216", "IN needs a query with one column", "", place);
@@ -234,7 +265,8 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
     if (!sides) {
       return Problem("MR1202",
                      "a subquery that is a value compares columns of the query around it with =",
-                     "write a join with a subquery in FROM", static_cast<int64_t>(place));
+                     "join the tables on all of the conditions, and aggregate by GROUP BY",
+                     static_cast<int64_t>(place));
     }
     outers.push_back(MoveIds(sides->first, offset));
     const std::vector<RelationColumn> seen = inner->columns;
@@ -244,36 +276,68 @@ QueryPlanner::Planned QueryPlanner::PlanScalar(Relation relation, const Json& li
       inner->columns.push_back({"", {key.name()}, key.id(), key.type()});
     }
   }
-  Planned row = inner ? PlanScalarRow(body, *std::move(inner), keys, block, place) : std::nullopt;
+  if (!inner) return std::nullopt;
+  const Json& node = body["targetList"][0]["ResTarget"]["val"];
+  std::vector<const Json*> aggregates;
+  AddAggregatesOf(node, &aggregates);
+  for (const Json* one : aggregates) {
+    v1::Aggregate bound;
+    SqlProblem problem, ignored;
+    const SubqueryScope all(inner->columns, outer.columns);
+    if (BindAggregateTree(block.tree, *one, RelationScope(inner->columns), &bound, &problem) ||
+        !BindAggregateTree(block.tree, *one, all, &bound, &ignored)) {
+      continue;
+    }
+    return Problem(
+        "MR1202", "an aggregate of a subquery that is a value has columns of the subquery alone",
+        "compute with the others outside of the aggregate, or write a join with GROUP BY",
+        static_cast<int64_t>(PlaceOf(block, *one)));
+  }
+  const std::vector<RelationColumn> inner_columns = inner->columns;
+  Planned row = PlanScalarRow(body, *std::move(inner), aggregates, keys, block, place);
   if (!row) return std::nullopt;
+  const size_t values = std::max<size_t>(aggregates.size(), 1);
   std::vector<v1::Expr> conditions;
   for (size_t i = 0; i < keys.size(); ++i) {
     conditions.push_back(
-        TestExpr("eq", {outers[i], MoveIds(ColumnExpr(row->columns[i + 1]), offset)}));
+        TestExpr("eq", {outers[i], MoveIds(ColumnExpr(row->columns[values + i]), offset)}));
   }
-  *value = MoveIds(ColumnExpr(row->columns[0]), offset);
-  if (IsCount(body["targetList"][0]["ResTarget"]["val"])) {
+  ScalarValues found;
+  for (size_t i = 0; i < aggregates.size(); ++i) {
+    v1::Expr& one = found[aggregates[i]];
+    one = MoveIds(ColumnExpr(row->columns[i]), offset);
+    if (CallName(*aggregates[i]) != "count") continue;
     // Of no rows there is no row here; their number is 0.
     v1::Expr zero;
-    *zero.mutable_type() = value->type();
+    *zero.mutable_type() = one.type();
     zero.mutable_literal()->set_int_value(0);
-    *value = CallExpr("coalesce", zero.type(), {*value, zero});
+    one = CallExpr("coalesce", zero.type(), {one, zero});
   }
   const std::vector<RelationColumn> seen = relation.columns;
+  if (aggregates.empty()) {
+    *value = MoveIds(ColumnExpr(row->columns[0]), offset);
+  } else if (SqlProblem problem; !BindTree(
+                 block.tree, node, AggregatedScope(inner_columns, seen, found), value, &problem)) {
+    return Report(problem);
+  }
   Planned joined = PlanJoin(v1::Join::KIND_LEFT, std::move(relation), *std::move(row), offset,
                             std::move(conditions), block, place);
   if (joined) joined->columns = seen;
   return joined;
 }
 
-// The value, then the keys; at most one row of each.
+// The aggregates, or the value, then the keys; at most one row of each.
 QueryPlanner::Planned QueryPlanner::PlanScalarRow(const Json& body, Relation inner,
+                                                  const std::vector<const Json*>& aggregates,
                                                   const std::vector<uint32_t>& keys,
                                                   const Block& block, size_t place) {
   const Json& node = body["targetList"][0]["ResTarget"]["val"];
-  std::vector<Target> targets = {{.name = "value", .node = &node, .expr = {}}};
+  std::vector<Target> targets;
+  for (const Json* one : aggregates) {
+    targets.push_back({.name = Concat("value$", targets.size()), .node = one, .expr = {}});
+  }
   Planned rows;
-  if (ContainsAggregate(node)) {
+  if (!aggregates.empty()) {
     rows = PlanAggregate(body, std::move(inner), &targets, block,
                          {.columns = keys, .keys = {}, .absent = {}});
     if (!rows) return std::nullopt;
@@ -286,6 +350,7 @@ QueryPlanner::Planned QueryPlanner::PlanScalarRow(const Json& body, Relation inn
                      "aggregate it: SELECT MAX(…)", static_cast<int64_t>(place));
     }
     SqlProblem problem;
+    targets.push_back({.name = "value", .node = &node, .expr = {}});
     if (!BindTree(block.tree, node, RelationScope(inner.columns), &targets[0].expr, &problem)) {
       return Report(problem);
     }
