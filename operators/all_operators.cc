@@ -60,6 +60,9 @@ constexpr OperatorEntry kOperators[] = {
     {.body = v1::Node::kOverValues,
      .make = [](const v1::Node&) { return MakeOverValues(); },
      .stateful = true},
+    {.body = v1::Node::kResolveConflicts,
+     .make = [](const v1::Node&) { return MakeResolveConflicts(); },
+     .stateful = true},
     {.body = v1::Node::kAssignWindows, .make = [](const v1::Node&) { return MakeAssignWindows(); }},
 };
 

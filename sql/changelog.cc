@@ -212,7 +212,9 @@ bool CompileSinkChanges(const NodeContext& context, SinkKey need) {
       input.key.empty()
           ? "the changes of the input have no key by which the sink could order them"
           : Concat("the input changes rows by another key: ", KeyText(input.schema, input.key)),
-      "give the sink the key of its input");
+      "give the sink the key of its input, or say which row wins: INSERT … ON CONFLICT DO "
+      "DEDUPLICATE (the last), DO NOTHING (the first) or DO ERROR; in YAML, a resolve_conflicts "
+      "node");
   return false;
 }
 

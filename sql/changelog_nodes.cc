@@ -1,4 +1,5 @@
-// Nodes that make exact changes: normalize, and aggregates of a group without a window.
+// Nodes that make exact changes: normalize, resolve_conflicts, and aggregates of a group without a
+// window.
 #include <algorithm>
 #include <set>
 
@@ -44,6 +45,45 @@ std::optional<StreamFacts> CompileNormalize(const NodeContext& context) {
 
 void ReadsOfNormalize(const v1::Node& node, FieldIds& out) {
   AddFields(node.normalize().key(), out);
+}
+
+// ---- resolve conflicts ----
+
+std::optional<StreamFacts> CompileResolveConflicts(const NodeContext& context) {
+  const StreamFacts& input = *context.input;
+  v1::ResolveConflicts& body = *context.node.mutable_resolve_conflicts();
+  std::vector<int> columns;
+  if (!CompileFields(context, ".resolve_conflicts.key", input.schema, *body.mutable_key(),
+                     &columns)) {
+    return std::nullopt;
+  }
+  if (columns.empty()) {
+    context.Error("MR1421", ".resolve_conflicts",
+                  "rows in conflict have the same key: there is none",
+                  "name the columns of the key: resolve_conflicts: {key: [id]}");
+    return std::nullopt;
+  }
+  if (body.keep() == v1::ResolveConflicts::KEEP_UNSPECIFIED) {
+    body.set_keep(v1::ResolveConflicts::KEEP_LAST);
+  }
+  body.set_input_retracts(input.mode == v1::CHANGELOG_MODE_RETRACT);
+  body.clear_row_key();
+  for (const uint32_t id : input.key) body.mutable_row_key()->add_ids(id);
+  return StreamFacts{.schema = input.schema,
+                     .has_watermark = input.has_watermark,
+                     .mode = v1::CHANGELOG_MODE_RETRACT,
+                     .key = {body.key().ids().begin(), body.key().ids().end()}};
+}
+
+std::string_view KeptText(const v1::ResolveConflicts& body) {
+  switch (body.keep()) {
+    case v1::ResolveConflicts::KEEP_FIRST:
+      return "the first row";
+    case v1::ResolveConflicts::KEEP_ONLY:
+      return "the only row";
+    default:
+      return "the last row";
+  }
 }
 
 // ---- group aggregate ----
@@ -121,6 +161,35 @@ const NodeKind kNormalizeNode = {
     .passes_columns = true,
     .accepts =
         kAppendOnly | ModeBit(v1::CHANGELOG_MODE_UPSERT) | ModeBit(v1::CHANGELOG_MODE_CAPTURED),
+    .has_dead_letter_output = true,
+};
+
+const NodeKind kResolveConflictsNode = {
+    .body = v1::Node::kResolveConflicts,
+    .name = "resolve conflicts",
+    .compile = &CompileResolveConflicts,
+    .text =
+        [](const v1::Node& node, const v1::Schema& input) {
+          const v1::ResolveConflicts& body = node.resolve_conflicts();
+          return Concat("resolve conflicts: ", KeptText(body), " by ",
+                        FieldsText(body.key(), input));
+        },
+    .state_text = [](const v1::Node& node, const v1::Schema&, uint64_t) -> std::string {
+      return node.resolve_conflicts().input_retracts() ? "every row" : "a row of every key, or two";
+    },
+    .layout =
+        [](const v1::Node& node, const std::vector<v1::Schema>& inputs, v1::StateLayout& out) {
+          const v1::ResolveConflicts& body = node.resolve_conflicts();
+          AddFact(out, "key", TypedFieldsText(body.key(), inputs[0]));
+          AddFact(out, "keeps", std::string(KeptText(body)));
+          AddFact(out, "input", body.input_retracts() ? "changes" : "inserts");
+          AddFact(out, "columns", ColumnsText(inputs[0]));
+        },
+    .keys = [](const v1::Node& node, uint32_t) -> std::optional<v1::Fields> {
+      return node.resolve_conflicts().key();
+    },
+    .keeps_for_ever = [](const v1::Node&) { return true; },
+    .accepts = kExactChanges,
     .has_dead_letter_output = true,
 };
 

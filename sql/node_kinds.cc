@@ -7,12 +7,16 @@ namespace {
 
 // In the order of the cases in graph.proto.
 constexpr const NodeKind* kNodeKinds[] = {
-    &kSourceNode,         &kSinkNode,          &kFilterNode,
-    &kProjectNode,        &kWatermarkNode,     &kWindowAggregateNode,
-    &kWindowTopNNode,     &kNormalizeNode,     &kGroupAggregateNode,
-    &kJoinNode,           &kInferenceNode,     &kTopNNode,
-    &kProcessingTimeNode, &kAssignWindowsNode, &kLookupJoinNode,
-    &kTemporalJoinNode,   &kOverAggregateNode, &kOverValuesNode,
+    &kSourceNode,           &kSinkNode,
+    &kFilterNode,           &kProjectNode,
+    &kWatermarkNode,        &kWindowAggregateNode,
+    &kWindowTopNNode,       &kNormalizeNode,
+    &kGroupAggregateNode,   &kJoinNode,
+    &kInferenceNode,        &kTopNNode,
+    &kProcessingTimeNode,   &kAssignWindowsNode,
+    &kLookupJoinNode,       &kTemporalJoinNode,
+    &kOverAggregateNode,    &kOverValuesNode,
+    &kResolveConflictsNode,
 };
 
 }  // namespace

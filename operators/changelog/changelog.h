@@ -1,4 +1,4 @@
-// Operators that make exact changes (graph.proto, Normalize and GroupAggregate).
+// Operators that make exact changes (graph.proto, Normalize, GroupAggregate and ResolveConflicts).
 #pragma once
 
 #include <memory>
@@ -9,5 +9,6 @@ namespace millrace {
 
 std::unique_ptr<Operator> MakeNormalize();
 std::unique_ptr<Operator> MakeGroupAggregate();
+std::unique_ptr<Operator> MakeResolveConflicts();
 
 }  // namespace millrace

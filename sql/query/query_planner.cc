@@ -208,7 +208,8 @@ bool QueryPlanner::DefineView(const std::string& name, View view, size_t offset)
 }
 
 void QueryPlanner::PlanInsert(const std::string& table, const std::vector<std::string>& columns,
-                              const View& query, size_t offset) {
+                              const View& query, size_t offset,
+                              const std::optional<OnConflict>& conflict) {
   if (first_target_.empty()) first_target_ = table;
   has_sink_ = true;
   const TableDefinition* target = FindTable(table);
@@ -223,7 +224,7 @@ void QueryPlanner::PlanInsert(const std::string& table, const std::vector<std::s
       .object = target->name,
       .with = {}};
   if (const Planned rows = PlanRows(query.query, block)) {
-    PlanSink(*target, columns, *rows, offset);
+    PlanSink(*target, columns, *rows, offset, conflict);
   }
 }
 

@@ -63,9 +63,14 @@ class QueryPlanner {
   bool DefineTable(TableDefinition table);
   bool DefineView(const std::string& name, View view, size_t offset);
 
+  // ON CONFLICT: which of the rows with one key of the target is written.
+  struct OnConflict {
+    v1::ResolveConflicts::Keep keep = v1::ResolveConflicts::KEEP_LAST;
+    size_t offset = 0;
+  };
   // INSERT INTO table (columns) query.
   void PlanInsert(const std::string& table, const std::vector<std::string>& columns,
-                  const View& query, size_t offset);
+                  const View& query, size_t offset, const std::optional<OnConflict>& conflict);
   // A query alone: its rows are printed.
   void PlanSelectAlone(const View& query, size_t offset);
   // A table, named by a setting at `offset`, for rows that no query sees.
@@ -149,7 +154,10 @@ class QueryPlanner {
   bool BindComputed(const TableDefinition& table, v1::Schema& schema);
   Planned PlanWatermark(const TableDefinition& table, Relation source);
   void PlanSink(const TableDefinition& table, const std::vector<std::string>& columns,
-                const Relation& rows, size_t offset);
+                const Relation& rows, size_t offset, const std::optional<OnConflict>& conflict);
+  // The rows, at most one of each key of the table. Nothing: reported.
+  Planned ResolveConflicts(const TableDefinition& table, const Relation& rows,
+                           const OnConflict& conflict, const Block& block);
 
   // ---- joins.cc ----
   // The columns that a subquery sees of the query around it, and its conditions on both.

@@ -139,10 +139,9 @@ class Compiler {
     json& body = tree[kind];
     if (std::string_view(kind) == "SelectStmt") {
       query.query = std::move(body);
-    } else if (body.contains("onConflictClause") || body.contains("returningList")) {
-      assembler_.Report({"MR1202", "ON CONFLICT and RETURNING are not supported",
-                         "the PRIMARY KEY of the target says which rows replace which",
-                         Place(statement)});
+    } else if (body.contains("returningList")) {
+      assembler_.Report({"MR1202", "RETURNING is not supported",
+                         "INSERT the same query into a second table", Place(statement)});
       return std::nullopt;
     } else {
       query.query = std::move(body[body.contains("query") ? "query" : "selectStmt"]["SelectStmt"]);
@@ -168,12 +167,43 @@ class Compiler {
     (void)planner_.DefineView(name, *std::move(query), text().tokens[at].begin);
   }
 
-  void CompileInsert(const Statement& statement, size_t at) {
+  // ON CONFLICT DO … at the end of an INSERT, which is taken off. False: reported.
+  bool TakeConflict(Statement* statement, std::optional<QueryPlanner::OnConflict>* out) {
+    size_t at = statement->first;
+    while (at < statement->last && !(text().IsWord(at, "ON") && text().IsWord(at + 1, "CONFLICT") &&
+                                     (text().IsWord(at + 2, "DO") || text().IsWord(at + 2, "ON") ||
+                                      text().IsSymbol(at + 2, '(')))) {
+      ++at;
+    }
+    if (at == statement->last) return true;
+    QueryPlanner::OnConflict& clause = out->emplace();
+    clause.offset = text().tokens[at].begin;
+    constexpr std::pair<std::string_view, v1::ResolveConflicts::Keep> kWords[] = {
+        {"DEDUPLICATE", v1::ResolveConflicts::KEEP_LAST},
+        {"NOTHING", v1::ResolveConflicts::KEEP_FIRST},
+        {"ERROR", v1::ResolveConflicts::KEEP_ONLY}};
+    for (const auto& [word, keep] : kWords) {
+      if (!text().IsWord(at + 2, "DO") || !text().IsWord(at + 3, word)) continue;
+      if (at + 4 != statement->last) break;
+      clause.keep = keep;
+      statement->last = at;
+      return true;
+    }
+    assembler_.Report({"MR1202", "ON CONFLICT is DO DEDUPLICATE, DO NOTHING or DO ERROR",
+                       "the rows in conflict are those of one PRIMARY KEY of the target: DO "
+                       "DEDUPLICATE gives the last of them, as an update would",
+                       static_cast<int64_t>(clause.offset)});
+    return false;
+  }
+
+  void CompileInsert(Statement statement, size_t at) {
+    std::optional<QueryPlanner::OnConflict> conflict;
+    if (!TakeConflict(&statement, &conflict)) return;
     const auto query = Parse(statement, "InsertStmt");
     std::string name;
     std::vector<std::string> columns;
     if (!query || !ReadTarget(at, &name, &columns)) return;
-    planner_.PlanInsert(name, columns, *query, text().tokens[at].begin);
+    planner_.PlanInsert(name, columns, *query, text().tokens[at].begin, conflict);
   }
 
   // SET 'name' = 'value'

@@ -321,17 +321,13 @@ const DialectNotes kNoNotes;
 }
 
 void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std::string>& columns,
-                            const Relation& rows, size_t offset) {
+                            const Relation& rows, size_t offset,
+                            const std::optional<OnConflict>& conflict) {
   const Block block{.tree = {.text = text_, .location_base = 0, .functions = &functions_},
                     .notes = kNoNotes,
                     .object = table.name,
                     .with = {}};
   const auto place = static_cast<int64_t>(offset);
-  if (rows.rank) {
-    Problem("MR1217", "ROW_NUMBER() needs a limit in the query around it", "write WHERE rn <= 10",
-            static_cast<int64_t>(rows.rank->offset));
-    return;
-  }
   std::vector<const v1::Field*> fields;
   for (const v1::Field& field : table.schema.fields()) {
     if (!field.has_computed() && field.metadata().empty()) fields.push_back(&field);
@@ -381,7 +377,8 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
     if (!same) target.expr = CastExpr(std::move(target.expr), to);
     targets.push_back(std::move(target));
   }
-  const Planned shaped = PlanProject(rows, targets, block, offset);
+  Planned shaped = PlanProject(rows, targets, block, offset);
+  if (shaped && conflict) shaped = ResolveConflicts(table, *shaped, *conflict, block);
   if (!shaped) return;
   v1::Node node;
   SetTable(table, TableUse::kSink, node, *node.mutable_sink());
@@ -390,6 +387,41 @@ void QueryPlanner::PlanSink(const TableDefinition& table, const std::vector<std:
     for (const std::string& column : table.primary_key) node.mutable_key()->add_names(column);
   }
   (void)assembler_.Add(table.name, "sink", std::move(node), {&*shaped}, offset);
+}
+
+QueryPlanner::Planned QueryPlanner::ResolveConflicts(const TableDefinition& table,
+                                                     const Relation& rows,
+                                                     const OnConflict& conflict,
+                                                     const Block& block) {
+  const auto place = static_cast<int64_t>(conflict.offset);
+  const auto spec = FindConnectorSpec(OptionOf(table, "connector"));
+  if (spec.ok() && (*spec)->sink_key == SinkKey::kNever) {
+    return Problem("MR1421",
+                   Concat("ON CONFLICT needs a target with keys; '", table.name, "' (",
+                          OptionOf(table, "connector"), ") takes all rows and their changes"),
+                   "leave ON CONFLICT out", place);
+  }
+  if (table.primary_key.empty()) {
+    return Problem("MR1421", Concat("ON CONFLICT needs the key of '", table.name, "'"),
+                   "add PRIMARY KEY (…) NOT ENFORCED to its CREATE TABLE", place);
+  }
+  v1::Node node;
+  v1::ResolveConflicts& body = *node.mutable_resolve_conflicts();
+  std::vector<uint32_t> key;
+  for (const std::string& name : table.primary_key) {
+    for (const v1::Field& field : rows.facts.schema.fields()) {
+      if (field.name() == name) key.push_back(field.id());
+    }
+    body.mutable_key()->add_names(name);
+  }
+  body.set_keep(conflict.keep);
+  // The last row of each key is what the target makes of inserts, and of changes by the same key.
+  const bool is_same_key =
+      !key.empty() &&
+      std::is_permutation(key.begin(), key.end(), rows.facts.key.begin(), rows.facts.key.end());
+  const bool appends = rows.facts.mode == v1::CHANGELOG_MODE_APPEND;
+  if (appends ? conflict.keep == v1::ResolveConflicts::KEEP_LAST : is_same_key) return rows;
+  return assembler_.Add(table.name, "conflicts", std::move(node), {&rows}, conflict.offset);
 }
 
 }  // namespace millrace

@@ -342,6 +342,12 @@ void OperatorHarness::AfterStep() {
   Open(parallelism, segments);
 }
 
+absl::Status OperatorHarness::TrySnapshot() {
+  absl::Status status;
+  for (const auto& instance : instances_) status.Update(instance->op->FlushState(Epoch{++epoch_}));
+  return status;
+}
+
 std::vector<v1::Segment> OperatorHarness::Snapshot() {
   const Epoch epoch{++epoch_};
   std::vector<v1::Segment> segments;

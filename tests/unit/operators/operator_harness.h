@@ -65,6 +65,8 @@ class OperatorHarness {
   // A new version of the operator and what is before it goes on with the state. The test fails when
   // the state would have to be given up. No step.
   void Upgrade(const Job& job);
+  // Of a barrier: what the operator says. No step.
+  absl::Status TrySnapshot();
   // The next timer of the operator goes off; no step. False: there is none.
   bool RunTimer() { return env_.RunTimer(); }
 

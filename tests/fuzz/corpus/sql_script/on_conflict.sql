@@ -1,0 +1,2 @@
+CREATE TABLE bid (auction BIGINT, price INT, note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'b', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json');
+CREATE TABLE up (a BIGINT, n BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u', 'properties.bootstrap.servers' = 'h:1', 'format' = 'json'); INSERT INTO up SELECT auction, count(*) FROM bid GROUP BY auction HAVING count(*) > (SELECT count(*) / 2 FROM bid) ON CONFLICT DO DEDUPLICATE;
