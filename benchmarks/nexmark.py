@@ -94,7 +94,8 @@ def answer_in(folder):
 
 def rows_read(cluster, job):
     described = json.loads(cluster.command("-o", "json", "describe", job).stdout)
-    return max(int(node.get("rows_in", 0)) for node in described["job"]["nodes"])
+    return max(int(node.get("rows_in", 0)) for node in described["job"]["nodes"]
+               if node["operator"] == "source kafka")
 
 
 def run_millrace(folder, script, events, parallelism, patience):

@@ -230,8 +230,8 @@ class TopN : public Operator {
     BatchBuilder& out = changes.row();
     MILLRACE_RETURN_IF_ERROR(codec_->Decode(ranking.row(at), out));
     if (with_rank_) {
-      out.column(static_cast<int>(columns_.size())).AppendInt64(
-          static_cast<int64_t>(ranking.number(at)));
+      out.column(static_cast<int>(columns_.size()))
+          .AppendInt64(static_cast<int64_t>(ranking.number(at)));
     }
     changes.Add(kind);
     return absl::OkStatus();
