@@ -113,7 +113,7 @@ void JobController::TriggerEpoch() {
   trigger.set_drain(epoch.drain);
   trigger.set_hold(epoch.last && !epoch.drain);
   trigger.set_keep_segments(preparation_.has_value());
-  if (trigger.hold()) paused_since_ns_ = epoch.begin_ns;
+  if (trigger.hold() && paused_since_ns_ == 0) paused_since_ns_ = epoch.begin_ns;
   SendToAttempt(message);
   ArmTimer(CheckpointTimesOf(graph().settings()).timeout);
 }
