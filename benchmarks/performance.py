@@ -50,9 +50,9 @@ the same bytes; medians, and the range in brackets. This page is written by `dev
 WEAK = """
 ## What explains the worst
 
-Less than five times Flink is a bug to explain. By `perf` on 2026-11-28, more than half of q11 (sessions) and more than a third of q5
-(written as a join of two window aggregates) goes into the tables of state that are ordered maps of text keys (`MemoryKeyedTable`):
-finding a key by comparing, noting it as changed.
+Less than five times Flink is a bug to explain. Since keyed state is a radix tree of rows, about half of q5 (written as a join of two window
+aggregates) by `perf` is still the join of windows: its rows are stored, met once and removed. q4, q7, q9 and q20, which are not in the
+tables, keep every row of a join whole; q7 needs a filter by the running maximum.
 
 ## What the figures do not say
 
