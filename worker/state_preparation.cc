@@ -42,24 +42,19 @@ absl::Status StatePreparation::AdvanceNode(CheckpointStorage& storage,
       RestoreNode(message.restore(), node, key_groups, task.key().index(), chain.parallelism())
           .state;
   std::unique_ptr<StateRestore>& restore = restores_[{node.uid(), key_groups}];
-  if (restore != nullptr) {
-    const absl::Status status = restore->Advance(storage, segments);
-    if (status.ok()) return status;
-    restore.reset();
-    if (!absl::IsAborted(status)) return status;
+  if (restore == nullptr) {
+    restore = std::make_unique<StateRestore>(
+        StateStoreOptions{.uid = node.uid(),
+                          .key_groups = key_groups,
+                          .max_parallelism = message.graph().max_parallelism(),
+                          .storage = storage,
+                          .env = parts_->env,
+                          .budget = parts_->budget,
+                          .cold_folder = absl::StrCat(cold_folder_, "/", restores_.size()),
+                          .name_prefix = "",
+                          .restore = {}});
   }
-  auto begun = BeginStateRestore({.uid = node.uid(),
-                                  .key_groups = key_groups,
-                                  .max_parallelism = message.graph().max_parallelism(),
-                                  .storage = storage,
-                                  .env = parts_->env,
-                                  .budget = parts_->budget,
-                                  .cold_folder = absl::StrCat(cold_folder_, "/", folders_++),
-                                  .name_prefix = "",
-                                  .restore = {}});
-  MILLRACE_RETURN_IF_ERROR(begun->Advance(storage, segments));
-  restore = std::move(begun);
-  return absl::OkStatus();
+  return restore->Advance(storage, segments).status();
 }
 
 PreparedState StatePreparation::Take(const v1::Chain& chain, KeyGroupRange key_groups) {

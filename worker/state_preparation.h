@@ -41,7 +41,6 @@ class StatePreparation {
 
   const std::shared_ptr<WorkerParts> parts_;
   const std::string cold_folder_;
-  int folders_ = 0;
   std::map<std::pair<std::string, KeyGroupRange>, std::unique_ptr<StateRestore>> restores_;
 };
 

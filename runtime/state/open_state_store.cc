@@ -39,7 +39,9 @@ bool Overlap(const v1::Segment& a, const v1::Segment& b) {
       {b.key_group_first(), b.key_group_last()});
 }
 
-class SegmentedStateStore final : public StateStore, public StateRestore, public StoreContext {
+}  // namespace
+
+class SegmentedStateStore final : public StateStore, public StoreContext {
  public:
   explicit SegmentedStateStore(StateStoreOptions options)
       : options_(std::move(options)), disk_(options_.env.disk), budget_(options_.budget) {
@@ -51,14 +53,9 @@ class SegmentedStateStore final : public StateStore, public StateRestore, public
     budget_.RemoveStore();
   }
 
-  // The same state, so that what is restored is of use to it.
-  bool Fits(const StateStoreOptions& options) const {
-    return options.uid == options_.uid && options.key_groups == options_.key_groups &&
-           options.max_parallelism == options_.max_parallelism;
-  }
-
-  absl::Status Advance(CheckpointStorage& storage,
-                       const std::vector<v1::Segment>& restore) override {
+  // Applies what of `restore` has not been applied yet. kAborted: nothing was changed, because it
+  // cannot be applied behind what was; begin anew.
+  absl::Status Advance(CheckpointStorage& storage, const std::vector<v1::Segment>& restore) {
     MILLRACE_ASSIGN_OR_RETURN(const std::vector<v1::Segment> missing, NotApplied(restore));
     for (const v1::Segment& segment : missing) {
       MILLRACE_RETURN_IF_ERROR(RestoreSegment(storage, segment));
@@ -374,10 +371,25 @@ class SegmentedStateStore final : public StateStore, public StateRestore, public
   Epoch epoch_;  // Frozen last.
 };
 
-}  // namespace
+StateRestore::StateRestore(StateStoreOptions options) : options_(std::move(options)) {}
+StateRestore::~StateRestore() = default;
 
-std::unique_ptr<StateRestore> BeginStateRestore(StateStoreOptions options) {
-  return std::make_unique<SegmentedStateStore>(std::move(options));
+absl::StatusOr<bool> StateRestore::Advance(CheckpointStorage& storage,
+                                           const std::vector<v1::Segment>& restore) {
+  const bool has_applied = store_ != nullptr;
+  absl::Status status;
+  if (has_applied) status = store_->Advance(storage, restore);
+  const bool anew = !has_applied || absl::IsAborted(status);
+  if (anew) {
+    store_.reset();  // It lets go of its folder first.
+    store_ = std::make_unique<SegmentedStateStore>(options_);
+    status = store_->Advance(storage, restore);
+  }
+  if (!status.ok()) {
+    store_.reset();
+    return status;
+  }
+  return !(has_applied && anew);
 }
 
 absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions options,
@@ -387,25 +399,16 @@ absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions opt
     return absl::InvalidArgumentError(
         Concat("the key groups of ", options.uid, " are out of range"));
   }
-  // There is no other kind.
-  std::unique_ptr<SegmentedStateStore> store(static_cast<SegmentedStateStore*>(prepared.release()));
-  if (store != nullptr) {
-    const absl::Status status = store->Fits(options)
-                                    ? store->Advance(options.storage, options.restore)
-                                    : absl::AbortedError("it is of another state");
-    if (absl::IsAborted(status)) {
-      LogInfo("prepared state is not used", {{"uid", options.uid}, {"why", status.ToString()}});
-      store.reset();
-    } else if (!status.ok()) {
-      return status;
-    }
-  }
-  if (store == nullptr) {
-    store = std::make_unique<SegmentedStateStore>(options);
-    MILLRACE_RETURN_IF_ERROR(store->Advance(options.storage, options.restore));
-  }
-  store->Open(options);
-  return store;
+  const bool fits =
+      prepared == nullptr || (options.uid == prepared->options_.uid &&
+                              options.key_groups == prepared->options_.key_groups &&
+                              options.max_parallelism == prepared->options_.max_parallelism);
+  if (prepared == nullptr || !fits) prepared = std::make_unique<StateRestore>(options);
+  MILLRACE_ASSIGN_OR_RETURN(const bool went_on,
+                            prepared->Advance(options.storage, options.restore));
+  if (!fits || !went_on) LogInfo("prepared state is not used", {{"uid", options.uid}});
+  prepared->store_->Open(options);
+  return std::move(prepared->store_);
 }
 
 }  // namespace millrace

@@ -17,6 +17,7 @@ namespace millrace {
 class CheckpointStorage;
 struct Env;
 class MemoryBudget;
+class SegmentedStateStore;
 
 struct StateStoreOptions {
   std::string uid;  // The operator's.
@@ -41,20 +42,26 @@ struct StateStoreOptions {
 // Threading: any, one at a time. Ownership: what the options refer to outlives it.
 class StateRestore {
  public:
-  virtual ~StateRestore() = default;
+  // Of `options`, those of the state itself are used: neither storage nor prefix nor segments.
+  explicit StateRestore(StateStoreOptions options);
+  ~StateRestore();
+
   // Applies those segments of `restore` (see StateStoreOptions) that have not been applied yet.
-  // Blocks. kAborted: they are not what was applied and more; nothing was changed, begin anew.
-  // After another error it is of no use any more.
-  virtual absl::Status Advance(CheckpointStorage& storage,
-                               const std::vector<v1::Segment>& restore) = 0;
+  // Blocks. False: those that have been are not part of it any more, or come in another order, so
+  // all were applied anew. After an error none is.
+  absl::StatusOr<bool> Advance(CheckpointStorage& storage, const std::vector<v1::Segment>& restore);
+
+ private:
+  friend absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(StateStoreOptions,
+                                                                    std::unique_ptr<StateRestore>);
+
+  const StateStoreOptions options_;
+  std::unique_ptr<SegmentedStateStore> store_;  // Null: nothing is applied.
 };
 
-// Of `options`, those of the state itself are used: neither storage nor prefix nor segments.
-std::unique_ptr<StateRestore> BeginStateRestore(StateStoreOptions options);
-
 // Restores before it returns: blocks as long as reading all segments takes, or those that
-// `prepared` has not applied; null: nothing is prepared. What does not fit is not used. Errors:
-// kDataLoss names the damaged segment.
+// `prepared` has not applied; null: nothing is prepared. What is of another state is not used.
+// Errors: kDataLoss names the damaged segment.
 absl::StatusOr<std::unique_ptr<StateStore>> OpenStateStore(
     StateStoreOptions options, std::unique_ptr<StateRestore> prepared = nullptr);
 
