@@ -279,8 +279,10 @@ void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {
   const Task::AfterEpoch after = trigger.drain()  ? Task::AfterEpoch::kDrain
                                  : trigger.hold() ? Task::AfterEpoch::kHold
                                                   : Task::AfterEpoch::kGoOn;
+  const bool changes =
+      std::exchange(keep_segments_, trigger.keep_segments()) != trigger.keep_segments();
   for (auto& [id, hosted] : tasks_) {
-    hosted.task->KeepSegments(trigger.keep_segments());
+    if (changes) hosted.task->KeepSegments(keep_segments_);
     if (hosted.task->has_source()) hosted.task->TriggerEpoch(Epoch{trigger.epoch()}, after);
   }
 }

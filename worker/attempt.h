@@ -89,6 +89,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Channels between two tasks of this worker: the sender waits here until its task starts.
   std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
   bool started_ = false;
+  bool keep_segments_ = false;  // As the tasks were told last.
   absl::once_flag stopped_;
 };
 
