@@ -110,7 +110,9 @@ class RescaleWithStateTest(JobTest):
         logs = self.logs()
         self.assertEqual(logs.count("the state is prepared up to epoch"), 4, logs)
         self.assertEqual(logs.count("rows waited for"), 4, logs)
-        self.assertNotIn("prepared state is not used", logs)
+        for log in (self.folder / "cluster").glob("worker*.log"):
+            self.assertIn("deploying", log.read_text())
+            self.assertNotIn("prepared state is not used", log.read_text())
         self.assertIn("Restarts: 0", self.describe())
         self.drain_and_check()
 
