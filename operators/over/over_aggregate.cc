@@ -15,6 +15,7 @@
 #include "millrace/v1/graph.pb.h"
 #include "operators/changelog/group_state.h"
 #include "operators/over/over.h"
+#include "operators/over/over_frame.h"
 #include "operators/over/partition_rows.h"
 #include "operators/windows/aggregates.h"
 #include "runtime/base/status_macros.h"
@@ -32,11 +33,9 @@ class OverAggregate : public Operator {
     context_ = &context;
     const v1::OverAggregate& body = context.node.over_aggregate();
     input_ = context.input_schemas[0];
-    by_rows_ = body.frame() == v1::OverAggregate::FRAME_ROWS;
-    is_bounded_ = body.has_preceding();
-    preceding_ = static_cast<int64_t>(body.preceding()) * (by_rows_ ? 1 : 1000);
+    over_ = OverFrame::Of(body);
     MILLRACE_ASSIGN_OR_RETURN(GroupLayout layout,
-                              GroupLayout::Make(body.aggregates(), is_bounded_));
+                              GroupLayout::Make(body.aggregates(), over_.is_bounded));
     layout_.emplace(std::move(layout));
     MILLRACE_ASSIGN_OR_RETURN(AggregateInputs inputs,
                               AggregateInputs::Make(body.aggregates(), *input_));
@@ -57,9 +56,7 @@ class OverAggregate : public Operator {
                                         context_->counters, context_->clock, out);
       return good.rows() == 0 ? absl::OkStatus() : Process(0, good, out);
     }
-    // Of RANGE, a row is in no frame any more when the length of it is over.
-    const bool stays = is_bounded_ && !by_rows_;
-    return rows_->Add(batch, stays ? std::optional(preceding_) : std::nullopt, out);
+    return rows_->Add(batch, over_.StaysUs(), out);
   }
 
   absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
@@ -83,15 +80,7 @@ class OverAggregate : public Operator {
     if (first_new < size) {
       MILLRACE_RETURN_IF_ERROR(Give(group, partition, rows, first_new, out));
     }
-    size_t kept_from = size;
-    if (is_bounded_ && by_rows_) {
-      kept_from = size - std::min(size, static_cast<size_t>(preceding_));
-    } else if (is_bounded_) {
-      while (kept_from > 0 && WatermarkPast(rows.times[kept_from - 1], preceding_) > watermark.us) {
-        --kept_from;
-      }
-    }
-    return rows_->Drop(group, rows, kept_from);
+    return rows_->Drop(group, rows, over_.KeptFrom(rows.times, size, watermark.us));
   }
 
   absl::Status Give(uint32_t group, const std::string& partition, const Rows& rows,
@@ -105,11 +94,11 @@ class OverAggregate : public Operator {
     for (size_t begin = 0, oldest = 0; begin < size;) {
       // Of RANGE, rows of one time are in the frames of each other.
       size_t end = begin + 1;
-      while (!by_rows_ && end < size && rows.times[end] == rows.times[begin]) ++end;
+      while (!over_.by_rows && end < size && rows.times[end] == rows.times[begin]) ++end;
       for (size_t i = begin; i < end; ++i) {
         MILLRACE_RETURN_IF_ERROR(Slide(i, 1, group, partition));
       }
-      while (is_bounded_ && IsBeforeFrame(rows, oldest, begin)) {
+      while (over_.is_bounded && over_.IsBefore(rows.times, oldest, begin)) {
         MILLRACE_RETURN_IF_ERROR(Slide(oldest++, -1, group, partition));
       }
       for (size_t i = begin; i < end; ++i) {
@@ -120,11 +109,6 @@ class OverAggregate : public Operator {
     MILLRACE_RETURN_IF_ERROR(EndFrame(group, partition));
     Emit(rows, first_new, results.Finish(), errors, out);
     return absl::OkStatus();
-  }
-
-  bool IsBeforeFrame(const Rows& rows, size_t oldest, size_t current) const {
-    if (by_rows_) return current - oldest > static_cast<size_t>(preceding_);
-    return WatermarkPast(rows.times[oldest], preceding_) <= rows.times[current];
   }
 
   SchemaPtr ResultSchema() const {
@@ -159,14 +143,14 @@ class OverAggregate : public Operator {
   absl::Status BeginFrame(uint32_t group, const std::string& partition) {
     frame_ = layout_->Empty();
     counts_.assign(layout_->slots().size(), {});
-    if (is_bounded_) return absl::OkStatus();
+    if (over_.is_bounded) return absl::OkStatus();
     std::string bytes;
     MILLRACE_ASSIGN_OR_RETURN(const bool found, totals_->Get(group, partition, &bytes));
     return found ? layout_->Decode(bytes, frame_) : absl::OkStatus();
   }
 
   absl::Status EndFrame(uint32_t group, const std::string& partition) {
-    if (is_bounded_) return absl::OkStatus();
+    if (over_.is_bounded) return absl::OkStatus();
     std::string bytes;
     layout_->Encode(frame_, bytes);
     return totals_->Put(group, partition, bytes);
@@ -195,7 +179,7 @@ class OverAggregate : public Operator {
   // True when the value has come into the frame, or left it, and is not there otherwise.
   absl::StatusOr<bool> CountValue(size_t slot, std::string_view value, int64_t weight,
                                   uint32_t group, const std::string& partition) {
-    if (is_bounded_) {
+    if (over_.is_bounded) {
       const auto [counted, fresh] = counts_[slot].try_emplace(std::string(value), 0);
       counted->second += weight;
       const bool gone = counted->second == 0;
@@ -213,7 +197,7 @@ class OverAggregate : public Operator {
   void UpdateExtreme(size_t slot, std::string_view value) {
     std::string& extreme = frame_.slots[slot].extreme;
     const bool is_max = layout_->slots()[slot].kind == AggregateKind::kMax;
-    if (is_bounded_) {
+    if (over_.is_bounded) {
       const auto& counts = counts_[slot];
       extreme = counts.empty() ? "" : is_max ? counts.rbegin()->first : counts.begin()->first;
     } else if (extreme.empty() || (is_max ? value > extreme : value < extreme)) {
@@ -232,9 +216,7 @@ class OverAggregate : public Operator {
 
   OperatorContext* context_ = nullptr;
   SchemaPtr input_;
-  bool by_rows_ = false;
-  bool is_bounded_ = false;
-  int64_t preceding_ = 0;  // Rows, or microseconds.
+  OverFrame over_;
   std::optional<GroupLayout> layout_;
   std::optional<AggregateInputs> inputs_;
   std::optional<PartitionRows> rows_;

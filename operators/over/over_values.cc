@@ -12,6 +12,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "operators/over/over.h"
+#include "operators/over/over_frame.h"
 #include "operators/over/partition_rows.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/columns/keys.h"
@@ -63,9 +64,7 @@ class OverValues : public Operator {
     context_ = &context;
     const v1::OverValues& body = context.node.over_values();
     input_ = context.input_schemas[0];
-    by_rows_ = body.frame() == v1::OverAggregate::FRAME_ROWS;
-    is_bounded_ = body.has_preceding();
-    preceding_ = static_cast<int64_t>(body.preceding()) * (by_rows_ ? 1 : 1000);
+    over_ = OverFrame::Of(body);
     std::vector<Field> carried;
     for (const v1::OverValue& one : body.values()) {
       Value value{.kind = KindOf(one.function()),
@@ -77,7 +76,7 @@ class OverValues : public Operator {
       if (value.kind == Kind::kLag) lag_ = std::max(lag_, value.offset);
       if (value.kind == Kind::kLead) lead_ = std::max(lead_, value.offset);
       if (value.IsOfFrame()) has_frame_ = true;
-      if (value.IsOfFrame() && !is_bounded_) {
+      if (value.IsOfFrame() && !over_.is_bounded) {
         value.carried = static_cast<int>(carried.size());
         carried.push_back(input_->fields()[static_cast<size_t>(value.column)]);
         carried.back().id = static_cast<uint32_t>(carried.size());
@@ -96,8 +95,7 @@ class OverValues : public Operator {
   }
 
   absl::Status Process(int, const Batch& batch, Emitter& out) override {
-    const bool stays = has_frame_ && is_bounded_ && !by_rows_;
-    return rows_->Add(batch, stays ? std::optional(preceding_) : std::nullopt, out);
+    return rows_->Add(batch, has_frame_ ? over_.StaysUs() : std::nullopt, out);
   }
 
   absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
@@ -164,14 +162,10 @@ class OverValues : public Operator {
   // The first row that is kept: the others are before the frames, and the offsets, of all rows that
   // are not given.
   size_t KeptFrom(const Rows& rows, size_t given_end, EventTime watermark) const {
-    size_t first = given_end - std::min(given_end, lag_);
-    if (!has_frame_ || !is_bounded_) return first;
-    if (by_rows_) {
-      return std::min(first, given_end - std::min(given_end, static_cast<size_t>(preceding_)));
-    }
-    const int64_t next = given_end < rows.size() ? rows.times[given_end] : watermark.us;
-    while (first > 0 && WatermarkPast(rows.times[first - 1], preceding_) > next) --first;
-    return first;
+    const size_t first = given_end - std::min(given_end, lag_);
+    if (!has_frame_) return first;
+    const int64_t next_us = given_end < rows.size() ? rows.times[given_end] : watermark.us;
+    return std::min(first, over_.KeptFrom(rows.times, given_end, next_us));
   }
 
   // Notes of the first `end` rows, which go, what rows to come need.
@@ -260,14 +254,11 @@ class OverValues : public Operator {
     lows_.assign(size, 0);
     highs_.resize(size);
     for (size_t i = size; i-- > 0;) {
-      const bool has_peer = !by_rows_ && i + 1 < size && rows.times[i + 1] == rows.times[i];
+      const bool has_peer = !over_.by_rows && i + 1 < size && rows.times[i + 1] == rows.times[i];
       highs_[i] = has_peer ? highs_[i + 1] : i;
     }
-    for (size_t i = 0, low = 0; is_bounded_ && i < size; ++i) {
-      while (by_rows_ ? i - low > static_cast<size_t>(preceding_)
-                      : WatermarkPast(rows.times[low], preceding_) <= rows.times[i]) {
-        ++low;
-      }
+    for (size_t i = 0, low = 0; over_.is_bounded && i < size; ++i) {
+      while (over_.IsBefore(rows.times, low, i)) ++low;
       lows_[i] = low;
     }
   }
@@ -323,9 +314,7 @@ class OverValues : public Operator {
   std::vector<Value> values_;
   size_t lag_ = 0, lead_ = 0;  // The farthest rows that are looked at.
   bool has_frame_ = false;
-  bool by_rows_ = false;
-  bool is_bounded_ = false;
-  int64_t preceding_ = 0;  // Rows, or microseconds.
+  OverFrame over_;
   bool keeps_totals_ = false;
   SchemaPtr carried_;  // Of Totals::values.
   std::vector<int> carried_columns_;
