@@ -8,6 +8,7 @@ conflicts, and rows that move from key to key must leave nothing behind.
 MILLRACE_TEST_POSTGRES=port of a server (dev/services).
 """
 
+import functools
 import os
 import pathlib
 import random
@@ -17,10 +18,14 @@ import unittest
 
 import duckdb
 
+import postgres_server
+from killed_runs import run_and_kill
+from postgres_server import PORT
+
 BUILD = pathlib.Path(os.environ["MILLRACE_BUILD"])
 MILLRACE = str(BUILD / "cli" / "millrace")
-PORT = os.environ.get("MILLRACE_TEST_POSTGRES")
 DATABASE = f"millrace_conflicts_{os.getpid()}"
+psql = functools.partial(postgres_server.psql, database=DATABASE)
 EVENTS = 20000
 KILLS = 3
 
@@ -35,23 +40,14 @@ CREATE TABLE target ({columns}, PRIMARY KEY ({key}) NOT ENFORCED) WITH ('connect
 """
 
 
-def psql(statements, database=DATABASE):
-    done = subprocess.run(["psql", "-h", "127.0.0.1", "-p", PORT, "-U", "postgres", "-qAt",
-                           "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statements],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@unittest.skipIf(PORT is None, "needs a server: MILLRACE_TEST_POSTGRES=port")
+@postgres_server.needs_server
 class ConflictsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.folder = pathlib.Path(temporary.name)
-        psql(f"CREATE DATABASE {DATABASE}", "postgres")
-        cls.addClassCleanup(psql, f"DROP DATABASE {DATABASE} WITH (FORCE)", "postgres")
+        postgres_server.make_database(cls, DATABASE)
         cls.events = cls.folder / "events.json"
         subprocess.run([MILLRACE, "generate", "nexmark", "--events", str(EVENTS), "--seed", "1",
                         "--rate", "1000", "--to", f"file:{cls.events}"],
@@ -72,18 +68,7 @@ class ConflictsTest(unittest.TestCase):
             events=self.events, columns=columns, key=key, port=PORT, database=DATABASE) +
                           f"INSERT INTO target {insert};\n")
         command = [MILLRACE, "run", str(script), "--work-dir", str(folder / "work")]
-        chance = random.Random(name)
-        for kill in range(kills):
-            with subprocess.Popen([*command, "--parallelism", str(1 + (kill + 1) % 3)],
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                  text=True) as process:
-                for line in process.stderr:
-                    if "RUNNING" in line:
-                        break
-                try:
-                    process.wait(chance.uniform(0, 0.2))
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        run_and_kill(command, kills, random.Random(name))
         return subprocess.run([*command, "--parallelism", str(parallelism)], capture_output=True,
                               text=True, timeout=120)
 

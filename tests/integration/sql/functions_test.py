@@ -17,9 +17,11 @@ import subprocess
 import tempfile
 import unittest
 
+import postgres_server
+from postgres_server import psql
+
 BUILD = pathlib.Path(os.environ["MILLRACE_BUILD"])
 MILLRACE = str(BUILD / "cli" / "millrace")
-PORT = os.environ.get("MILLRACE_TEST_POSTGRES")
 SEED = int(os.environ.get("MILLRACE_FUNCTIONS_SEED", "1"))
 ROWS = 1000
 FAR = 1e-12  # Relative, of doubles that come out of a library's functions.
@@ -196,19 +198,12 @@ def same(ours, theirs):
         return False
 
 
-@unittest.skipIf(PORT is None, "needs a server: MILLRACE_TEST_POSTGRES=port")
+@postgres_server.needs_server
 class FunctionsTest(unittest.TestCase):
     def setUp(self):
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
         self.folder = pathlib.Path(temporary.name)
-
-    def psql(self, statements):
-        done = subprocess.run(["psql", "-h", "127.0.0.1", "-p", PORT, "-U", "postgres", "-qAt",
-                               "-v", "ON_ERROR_STOP=1", "-d", "postgres"], input=statements,
-                              capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
 
     def ours(self, rows):
         (self.folder / "rows.json").write_text("".join(as_json(row) + "\n" for row in rows))
@@ -255,7 +250,7 @@ class FunctionsTest(unittest.TestCase):
             data.write("\t".join(str(as_csv(value)).replace("True", "t").replace("False", "f")
                                  for value in row.values()) + "\n")
         values = ", ".join(theirs for _, theirs in EXPRESSIONS)
-        text = self.psql(
+        text = psql(
             "SET client_min_messages = warning; SET TIME ZONE 'UTC'; SET extra_float_digits = 1;\n"
             f"CREATE TEMP TABLE input ({columns});\n"
             "COPY input FROM stdin;\n" + data.getvalue() + "\\.\n"

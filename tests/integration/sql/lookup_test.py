@@ -3,6 +3,7 @@
 MILLRACE_TEST_POSTGRES=port of a server (dev/services).
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -12,10 +13,13 @@ import threading
 import time
 import unittest
 
+import postgres_server
+from postgres_server import PORT
+
 BUILD = pathlib.Path(os.environ["MILLRACE_BUILD"])
 MILLRACE = str(BUILD / "cli" / "millrace")
-PORT = os.environ.get("MILLRACE_TEST_POSTGRES")
 DATABASE = f"millrace_lookup_{os.getpid()}"
+psql = functools.partial(postgres_server.psql, database=DATABASE)
 ROWS = 100_000
 
 JOB = """
@@ -33,23 +37,14 @@ ON o.region = s.region AND s.number = o.shop AND s.rating > 1;
 """
 
 
-def psql(statements, database=DATABASE):
-    done = subprocess.run(["psql", "-h", "127.0.0.1", "-p", PORT, "-U", "postgres", "-qAt",
-                           "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statements],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@unittest.skipIf(PORT is None, "needs a server: MILLRACE_TEST_POSTGRES=port")
+@postgres_server.needs_server
 class LookupTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.folder = pathlib.Path(temporary.name)
-        psql(f"CREATE DATABASE {DATABASE}", "postgres")
-        cls.addClassCleanup(psql, f"DROP DATABASE {DATABASE} WITH (FORCE)", "postgres")
+        postgres_server.make_database(cls, DATABASE)
         # A name that is NULL, one with quotes, a rating that the condition refuses.
         psql("CREATE TABLE shop (region varchar(10), number smallint, name text, rating numeric(6, 2),"
              " opened date, closed boolean, PRIMARY KEY (region, number));"

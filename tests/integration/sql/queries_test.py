@@ -22,6 +22,8 @@ import urllib.parse
 
 import duckdb
 
+from killed_runs import run_and_kill
+
 BUILD = pathlib.Path(os.environ["MILLRACE_BUILD"])
 MILLRACE = str(BUILD / "cli" / "millrace")
 FOLDER = pathlib.Path(__file__).parent / "queries"
@@ -189,19 +191,7 @@ class QueriesTest(unittest.TestCase):
             chance = random.Random(f"{SEED} {name}")
             out, command = self.job(name, self.folder / f"{name}-killed",
                                     "SET 'execution.checkpointing.interval' = '20 ms';\n")
-            for kill in range(KILLS):
-                # Restored at another parallelism each time.
-                with subprocess.Popen([*command, "--parallelism", str(1 + (kill + 1) % 3)],
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                      text=True) as process:
-                    for line in process.stderr:
-                        if "RUNNING" in line:
-                            break
-                    try:
-                        process.wait(chance.uniform(0, 0.2))
-                    except subprocess.TimeoutExpired:
-                        process.kill()
-                        type(self).kills += 1
+            type(self).kills += run_and_kill(command, KILLS, chance)
             self.finish([*command, "--parallelism", "2"])
             self.assertEqual(self.certain(name, self.result(out)), expected)
 
