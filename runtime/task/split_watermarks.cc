@@ -59,11 +59,12 @@ bool SplitWatermarks::AllIdle(int64_t now_ns) const {
 }
 
 EventTime SplitWatermarks::Current(int64_t now_ns, bool ended) {
-  EventTime minimum = EventTime::Max();
+  EventTime minimum = EventTime::Max(), latest = EventTime::Min();
   bool any_active = false;
   bool all_finished = true;
   for (uint32_t i = 0; i < splits_.size(); ++i) {
     const Split& s = splits_[i];
+    latest = std::max(latest, s.watermark);
     if (s.finished) continue;
     all_finished = false;
     if (IsIdle(i, now_ns)) continue;
@@ -72,8 +73,8 @@ EventTime SplitWatermarks::Current(int64_t now_ns, bool ended) {
   }
   if (all_finished && ended) {
     current_ = EventTime::Max();
-  } else if (any_active) {
-    current_ = std::max(current_, minimum);
+  } else {
+    current_ = std::max(current_, any_active ? minimum : latest);
   }
   return current_;
 }

@@ -34,8 +34,9 @@ class SplitWatermarks {
   // Time between `from_ns` and `to_ns` does not count towards idleness: the task was blocked.
   void ExcludeBlockedTime(int64_t from_ns, int64_t to_ns);
 
-  // The minimum over active splits; never goes back. Max() when all splits have finished and
-  // `ended` (no more splits can come). Unchanged while every split is idle.
+  // The minimum over active splits; the newest of any when none is active, so that it does not
+  // matter which fell silent first. Never goes back. Max() when all splits have finished and
+  // `ended` (no more splits can come).
   EventTime Current(int64_t now_ns, bool ended);
   // The watermark of one split, to be checkpointed.
   EventTime OfSplit(uint32_t split) const;

@@ -223,7 +223,7 @@ Task::Step Task::PollSource(Node& node) {
     const auto origin = static_cast<size_t>(watermark_node_);
     const EventTime watermark = split_watermarks_.Current(now, /*ended=*/false);
     if (watermark > nodes_[origin]->watermark) {
-      idle_sent_ = false;
+      idle_sent_ = idle_wanted_ = false;
       BeginWatermark(origin, watermark);
     } else if (*result == PollResult::kIdle && split_watermarks_.AllIdle(now)) {
       SendIdle();
@@ -298,6 +298,7 @@ void Task::HandleItem(Channel& channel, ChannelItem item) {
     case ChannelItem::Kind::kWatermark:
       channel.idle = false;
       channel.watermark = std::max(channel.watermark, item.watermark);
+      if (channel.watermark != EventTime::Max()) channel.before_end = channel.watermark;
       AdvanceInputWatermark();
       return;
     case ChannelItem::Kind::kLatencyMark:
@@ -330,25 +331,29 @@ void Task::HandleBarrier(Channel& channel, Epoch epoch) {
   align_began_ns_.Set(static_cast<uint64_t>(align_since_ns_));
 }
 
+// The minimum over the inputs that are active. Nobody waits for those that are idle or have ended:
+// without an active one the newest watermark of any counts, in whatever order they fell silent.
 void Task::AdvanceInputWatermark() {
-  EventTime minimum = EventTime::Max();
-  bool any_active = false;
+  EventTime minimum = EventTime::Max(), latest = EventTime::Min();
+  bool any_active = false, all_ended = true;
   for (const Channel& channel : channels_) {
-    if (channel.idle) continue;
+    const bool ended = channel.watermark == EventTime::Max();
+    all_ended &= ended;
+    latest = std::max(latest, channel.before_end);
+    if (ended || channel.idle) continue;
     any_active = true;
     minimum = std::min(minimum, channel.watermark);
   }
-  if (!any_active) {
-    SendIdle();
-  } else if (minimum > nodes_[0]->watermark) {
-    if (nodes_[0]->gives_time && minimum != EventTime::Max()) return;
-    idle_sent_ = false;
-    BeginWatermark(0, minimum);
+  const EventTime watermark = all_ended ? EventTime::Max() : any_active ? minimum : latest;
+  if (watermark > nodes_[0]->watermark &&
+      (!nodes_[0]->gives_time || watermark == EventTime::Max())) {
+    idle_sent_ = idle_wanted_ = false;
+    BeginWatermark(0, watermark);
   }
+  if (!any_active && !all_ended && !done_) SendIdle();
 }
 
 void Task::BeginWatermark(size_t origin, EventTime watermark) {
-  idle_wanted_ = false;
   pass_ = {.active = true, .watermark = watermark, .origin = origin, .next = origin};
   ContinueWatermark();
 }
@@ -373,10 +378,12 @@ void Task::ContinueWatermark() {
     }
   }
   pass_.active = false;
+  if (idle_wanted_) SendIdle();
 }
 
 void Task::SendIdle() {
-  idle_wanted_ = AnyUnderWay();  // Downstream must not go on without these rows.
+  // Downstream must not go on without these rows, and needs the watermark first.
+  idle_wanted_ = pass_.active || AnyUnderWay();
   if (idle_wanted_ || std::exchange(idle_sent_, true)) return;
   for (auto& node : nodes_) {
     if (node->is_behind_clock) continue;  // Their time goes on.

@@ -102,6 +102,7 @@ struct Task::Channel {
   TaskId from;
   std::unique_ptr<ChannelReceiver> receiver;
   EventTime watermark = EventTime::Min();
+  EventTime before_end = EventTime::Min();  // The newest watermark but that of the end.
   bool idle = false;
   bool at_barrier = false;  // Delivers nothing until the barrier has come everywhere.
   Epoch barrier;

@@ -239,10 +239,10 @@ class AsynchronousTaskTest : public ::testing::Test {
   void Rows(const std::vector<int64_t>& values) {
     in_->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers(values)});
   }
-  void Watermark(int64_t at) {
-    in_->Send({.kind = ChannelItem::Kind::kWatermark, .watermark = EventTime{at}});
-  }
+  void Watermark(int64_t at) { SendWatermark(*in_, at); }
+  void SecondWatermark(int64_t at) { SendWatermark(*second_in_, at); }
   void Idle() { in_->Send({.kind = ChannelItem::Kind::kIdle}); }
+  void SecondIdle() { second_in_->Send({.kind = ChannelItem::Kind::kIdle}); }
   void Barrier(uint64_t epoch) { SendBarrier(*in_, epoch); }
   void SecondBarrier(uint64_t epoch) { SendBarrier(*second_in_, epoch); }
   void LatencyMark(int64_t read_us) {
@@ -296,6 +296,9 @@ class AsynchronousTaskTest : public ::testing::Test {
     return {};
   }
 
+  static void SendWatermark(ChannelSender& to, int64_t at) {
+    to.Send({.kind = ChannelItem::Kind::kWatermark, .watermark = EventTime{at}});
+  }
   static void SendBarrier(ChannelSender& to, uint64_t epoch) {
     to.Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{epoch}});
   }
@@ -464,6 +467,52 @@ TEST_F(AsynchronousTaskTest, IsNotIdleForOthersWhileRowsAreUnderWay) {
   servers_["a"].Answer(0);
   Run();
   EXPECT_THAT(Out(), ElementsAre("1", "2", "idle"));
+}
+
+// In whatever order inputs fall silent: nobody waits for them any more.
+TEST_F(AsynchronousTaskTest, TheLastInputThatFallsSilentHoldsNoWatermarkBack) {
+  has_second_channel_ = true;
+  MakeTask({"a"});
+  Watermark(10);
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+  Idle();
+  Run();
+  EXPECT_THAT(Out(), IsEmpty()) << "the second may bring rows of any time";
+  SecondIdle();
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w10", "idle"));
+}
+
+TEST_F(AsynchronousTaskTest, AnInputThatHasEndedIsNotTheEndForOneThatIsSilent) {
+  has_second_channel_ = true;
+  MakeTask({"a"});
+  Watermark(10);
+  SecondWatermark(20);
+  SecondWatermark(EventTime::Max().us);
+  Idle();
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w10", "w20", "idle"));
+  Watermark(30);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("w30"));
+  Watermark(EventTime::Max().us);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("end"));
+}
+
+TEST_F(AsynchronousTaskTest, WhatIsUnderWayGoesBeforeTheWatermarkOfSilentInputs) {
+  has_second_channel_ = true;
+  MakeTask({"a"});
+  Rows({1, 2});
+  Watermark(10);
+  Idle();
+  SecondIdle();
+  Run();
+  EXPECT_THAT(Out(), IsEmpty());
+  servers_["a"].Answer(0);
+  Run();
+  EXPECT_THAT(Out(), ElementsAre("1", "2", "w10", "idle"));
 }
 
 // Found by a seed of the simulator: a coordinator that ends between two triggers has begun an epoch

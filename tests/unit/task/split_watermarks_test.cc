@@ -62,6 +62,17 @@ TEST(SplitWatermarksTest, IdleSplitsDoNotHoldTheOthers) {
   EXPECT_EQ(watermarks.Current(160, false), At(7));
 }
 
+TEST(SplitWatermarksTest, TheLastSplitThatFallsSilentHoldsNothingBack) {
+  SplitWatermarks watermarks;
+  watermarks.Configure({.out_of_orderness_us = 0, .idle_timeout_ns = 100});
+  watermarks.AddSplit(0, EventTime::Min(), 0);
+  watermarks.AddSplit(1, EventTime::Min(), 0);
+  watermarks.Observe(0, At(7), 10);
+  watermarks.Observe(1, At(3), 20);
+  EXPECT_EQ(watermarks.Current(119, false), At(3));
+  EXPECT_EQ(watermarks.Current(120, false), At(7)) << "as if the second had been silent first";
+}
+
 TEST(SplitWatermarksTest, WithoutTimeoutNothingIsIdle) {
   SplitWatermarks watermarks;
   watermarks.Configure({});
