@@ -39,6 +39,7 @@ bool GivesOneRowForEach(const v1::Node& node) {
     case v1::Node::kProject:
     case v1::Node::kWatermark:
     case v1::Node::kInference:
+    case v1::Node::kPythonCall:
       return true;
     default:
       return false;

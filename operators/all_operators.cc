@@ -12,6 +12,7 @@
 #include "operators/over/over.h"
 #include "operators/ranking/ranking.h"
 #include "operators/relational/relational.h"
+#include "operators/udf/python_call.h"
 #include "operators/windows/windows.h"
 #include "runtime/base/status_macros.h"
 
@@ -83,10 +84,12 @@ class NoSecrets final : public SecretStore {
 
 class NodeTable : public NodeFactory {
  public:
-  explicit NodeTable(const SecretStore& secrets) : secrets_(secrets) {}
+  NodeTable(const SecretStore& secrets, PythonSettings python)
+      : secrets_(secrets), python_(std::move(python)) {}
 
   absl::StatusOr<std::unique_ptr<Operator>> MakeOperator(const v1::Node& node) const override {
     if (node.has_lookup_join()) return MakeLookup(node);
+    if (node.has_python_call()) return MakePythonCall(python_);
     const OperatorEntry* entry = FindOperator(node.body_case());
     if (entry == nullptr) {
       return absl::UnimplementedError(absl::StrCat(
@@ -160,17 +163,18 @@ class NodeTable : public NodeFactory {
   }
 
   const SecretStore& secrets_;
+  const PythonSettings python_;
 };
 
 }  // namespace
 
 const NodeFactory& AllNodes() {
-  static const NodeTable* const table = new NodeTable(*new NoSecrets);
+  static const NodeTable* const table = new NodeTable(*new NoSecrets, {});
   return *table;
 }
 
-std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets) {
-  return std::make_unique<NodeTable>(secrets);
+std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets, PythonSettings python) {
+  return std::make_unique<NodeTable>(secrets, std::move(python));
 }
 
 absl::StatusOr<std::vector<std::string>> CleanSource(const v1::Node& node,

@@ -5,15 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "operators/udf/python_settings.h"
 #include "runtime/base/secret.h"
 #include "runtime/task/node_factory.h"
 
 namespace millrace {
 
-// Constant; lives as long as the process. Knows no secrets.
+// Constant; lives as long as the process. Knows no secrets, and allows no functions in Python.
 const NodeFactory& AllNodes();
-// The same, with the secrets that options name; `secrets` outlives it.
-std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets);
+// The same, with the secrets that options name, and the functions in Python that are allowed;
+// `secrets` outlives it.
+std::unique_ptr<NodeFactory> AllNodesWith(const SecretStore& secrets, PythonSettings python = {});
 // Connector::clean of a source, with its secrets.
 absl::StatusOr<std::vector<std::string>> CleanSource(const v1::Node& node,
                                                      const SecretStore& secrets);

@@ -16,7 +16,7 @@ constexpr const NodeKind* kNodeKinds[] = {
     &kProcessingTimeNode,   &kAssignWindowsNode,
     &kLookupJoinNode,       &kTemporalJoinNode,
     &kOverAggregateNode,    &kOverValuesNode,
-    &kResolveConflictsNode,
+    &kResolveConflictsNode, &kPythonCallNode,
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -61,6 +62,8 @@ struct OperatorContext {
   // `wake` may be called from any thread, also when the task is gone.
   Env* env = nullptr;
   std::function<void()> wake = {};
+  // For lines of the job's log (field "job").
+  std::string job_id = {};
 };
 
 enum class Progress { kDone, kAgain };

@@ -148,7 +148,8 @@ absl::Status Task::OpenNode(Node& node, PreparedState& prepared) {
                       .graph = &options_.graph,
                       .disk = &env_.disk,
                       .env = &env_,
-                      .wake = options_.wake});
+                      .wake = options_.wake,
+                      .job_id = options_.job_id});
   return node.op->Open(*node.operator_context);
 }
 

@@ -89,6 +89,12 @@ BANNED = [
          "runtime/task/task_thread.h": "the task threads",
          "runtime/task/task_thread.cc": "the task threads",
          "runtime/metrics/http_server.cc": "the listener of /metrics, which has no part in a job",
+         "operators/udf/python_evaluator.h": "the thread that waits for a process of Python",
+     }),
+    (r"(?<![\w.>])_?[Ff]ork\s*\(\s*\)|\bexec(l|le|lp|v|ve|vp|vpe)\s*\(|\bposix_spawnp?\s*\(|"
+     r"\bpopen\s*\(|(?<![\w.>])(std::)?system\s*\(",
+     "processes are started in one place", {
+         "operators/udf/python_process.cc": "the processes that run functions in Python",
      }),
     (r"\b(s?rand|random|drand48)\s*\(\s*\)|\bsrand\s*\(|\bstd::(random_device|mt19937)",
      "chance comes from Env", {}),
@@ -100,6 +106,7 @@ BANNED = [
     (r"(?<![\w.:])(std::)?(exit|_exit|quick_exit)\s*\(",
      "only main ends the process", {
          "runtime/base/failpoint.cc": "a crash that a test asked for",
+         "operators/udf/python_process.cc": "a child that could not become Python",
      }),
 ]
 PRINTS = re.compile(r"printf|cout")

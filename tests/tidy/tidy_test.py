@@ -80,7 +80,9 @@ class TidyTest(unittest.TestCase):
         for call in ("std::chrono::system_clock::now()", "absl::Now()", "time(nullptr)",
                      "std::this_thread::sleep_for(x)", "absl::SleepFor(x)", "usleep(3)",
                      "std::thread t(f)", "std::async(f)", "rand()", "std::random_device d",
-                     'std::printf("x")', "std::cout << 1", "exit(1)", "std::abort()"):
+                     'std::printf("x")', "std::cout << 1", "exit(1)", "std::abort()",
+                     "pid_t p = fork()", "_Fork()", "execve(a, b, c)", "popen(a, b)",
+                     "std::system(a)"):
             with self.subTest(call):
                 self.assert_finds("call", "runtime/task/a.cc",
                                   f"void F() {{\n  {call};\n}}\n", line=2)

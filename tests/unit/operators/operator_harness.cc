@@ -18,6 +18,8 @@ constexpr uint32_t kMaxParallelism = 16;
 // In turn, one per restore.
 constexpr uint32_t kParallelisms[] = {1, 3, 2, 5};
 
+constexpr absl::Duration kThreadPatience = absl::Seconds(60);
+
 std::string Value(const Column& column, int64_t row) {
   if (column.IsNull(row)) return "NULL";
   switch (column.type()) {
@@ -165,6 +167,7 @@ OperatorHarness::OperatorHarness(const Job& job, HarnessMode mode, MakeIt make)
       make_(std::move(make)),
       storage_(OpenTestStorage(env_.disk)),
       budget_(mode == HarnessMode::kSmallMemory ? 2048 : uint64_t{64} << 20) {
+  has_threads_ = job.has_threads;
   Load(job);
   if (node_ != nullptr) Open(1, {});
 }
@@ -244,7 +247,10 @@ void OperatorHarness::Open(uint32_t parallelism, const std::vector<v1::Segment>&
                             .graph = &graph_,
                             .disk = &env_.disk,
                             .env = &env_.env,
-                            .wake = [this] { is_woken_ = true; }});
+                            .wake = [this] {
+                              is_woken_ = true;
+                              waker_.Wake();
+                            }});
     if (make_ != nullptr) {
       instance->op = make_();
     } else {
@@ -305,6 +311,9 @@ void OperatorHarness::BringOut(Instance& instance) {
     ASSERT_LT(calls, 100'000) << "rows do not come out";
     if (out.full()) {
       out.MakeRoom();
+    } else if (!is_woken_ && has_threads_) {
+      waker_.Wait(kThreadPatience);
+      ASSERT_TRUE(is_woken_) << "a thread of the operator does not answer";
     } else if (!is_woken_) {
       ASSERT_TRUE(env_.RunTimer()) << "rows are under way, but nothing is going to happen";
     }
@@ -359,6 +368,12 @@ std::vector<v1::Segment> OperatorHarness::Snapshot() {
     }
   }
   return segments;
+}
+
+double OperatorHarness::metric(const std::string& name) const {
+  double sum = 0;
+  for (const auto& value : counters_.metrics.Read()) sum += value.name == name ? value.number : 0;
+  return sum;
 }
 
 std::vector<std::string> OperatorHarness::Take(OutputPort port) {

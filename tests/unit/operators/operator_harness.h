@@ -5,6 +5,7 @@
 // The node is written as in a job file; its input is the node `in`, whose columns the test names.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 
 #include "gtest/gtest.h"
 #include "millrace/v1/graph.pb.h"
+#include "runtime/base/mailbox.h"
 #include "runtime/columns/batch.h"
 #include "runtime/task/counters.h"
 #include "runtime/task/emitter.h"
@@ -50,6 +52,8 @@ class OperatorHarness {
     // The models of the graph, as whole YAML list items, and files by path.
     std::string models = {};
     std::map<std::string, std::string> files = {};
+    // The operator has threads of its own, which are waited for.
+    bool has_threads = false;
   };
   // `make`: makes the operator, instead of the table of operators; given what it talks to.
   using MakeIt = std::function<std::unique_ptr<Operator>()>;
@@ -77,6 +81,7 @@ class OperatorHarness {
   std::vector<std::string> TakeDeadLetters() { return Take(OutputPort::kDeadLetter); }
   uint64_t rows_late() const { return counters_.rows_late.value(); }
   uint64_t rows_unchanged() const { return counters_.rows_unchanged.value(); }
+  double metric(const std::string& name) const;  // The sum over its labels.
   uint64_t rows_dead_lettered() const { return counters_.rows_dead_lettered.value(); }
   // Rows in the keyed tables with these names, in memory and cold, of all tasks.
   uint64_t StateRows(const std::vector<std::string>& tables) const;
@@ -112,10 +117,12 @@ class OperatorHarness {
   std::unique_ptr<CheckpointStorage> storage_;
   MemoryBudget budget_;
   OperatorCounters counters_;
+  bool has_threads_ = false;
+  Waker waker_;  // Of threads of operators.
+  std::atomic<bool> is_woken_{false};
   std::vector<std::unique_ptr<Instance>> instances_;
   std::map<OutputPort, std::vector<std::string>> out_;
   EventTime watermark_ = EventTime::Min();
-  bool is_woken_ = false;
   uint64_t epoch_ = 0;
   int generation_ = 0;
   int evictions_ = 0;

@@ -1,0 +1,5 @@
+"""In a folder that `python.path` names."""
+
+
+def answer():
+    return 42
