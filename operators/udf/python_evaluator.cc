@@ -1,7 +1,6 @@
 #include "operators/udf/python_evaluator.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "runtime/base/log.h"
@@ -15,6 +14,9 @@ namespace {
 constexpr absl::Duration kBackOff = absl::Milliseconds(100);  // Doubles from try to try.
 constexpr absl::Duration kBackOffMax = absl::Seconds(2);
 constexpr absl::Duration kIdle = absl::Hours(1);
+// After so many batches that were small because of the time, and needed little of it, larger ones
+// are tried.
+constexpr int kQuickBatches = 16;
 // Of what user code prints: so many lines in so long a time; the rest is counted.
 constexpr int kLinesMax = 200;
 constexpr int64_t kLinesNs = 10'000'000'000;
@@ -74,7 +76,6 @@ PythonEvaluator::PythonEvaluator(Options options, Clock& clock)
     : options_(std::move(options)),
       answer_schema_(AnswerSchema(options_.results)),
       clock_(clock),
-      rows_max_(std::numeric_limits<int64_t>::max()),
       thread_([this] { Run(); }) {}
 
 PythonEvaluator::~PythonEvaluator() {
@@ -139,8 +140,12 @@ absl::Status PythonEvaluator::EvaluatePart(const Batch& part, Collected& collect
   const absl::StatusOr<Batch> answer = Ask(part);
   if (answer.ok()) {
     const auto took = absl::Nanoseconds(clock_.MonotonicNanos() - begin_ns);
-    const bool was_cut = rows_max_ != std::numeric_limits<int64_t>::max();
-    if (was_cut && part.rows() == rows_max_ && took < options_.timeout / 8) rows_max_ *= 2;
+    const bool is_quick = part.rows() == rows_max_ && took < options_.timeout / 8;
+    quick_batches_ = is_quick ? quick_batches_ + 1 : 0;
+    if (quick_batches_ == kQuickBatches) {
+      rows_max_ *= 2;
+      quick_batches_ = 0;
+    }
     collected.Add(*answer);
     return absl::OkStatus();
   }
@@ -151,6 +156,7 @@ absl::Status PythonEvaluator::EvaluatePart(const Batch& part, Collected& collect
   // All rows together need more than their time, perhaps: then less of them are asked at once.
   if (absl::IsDeadlineExceeded(answer.status())) {
     rows_max_ = std::max<int64_t>(1, part.rows() / 4);
+    quick_batches_ = 0;
   }
   return absl::OkStatus();
 }

@@ -87,7 +87,9 @@ class PythonEvaluator {
   std::deque<Request> requests_ ABSL_GUARDED_BY(mutex_);
   // The evaluator's thread alone.
   std::unique_ptr<PythonProcess> process_;
-  int64_t rows_max_;  // Of a batch: less when batches take longer than they may.
+  // Of a batch: less when batches take longer than they may.
+  int64_t rows_max_ = int64_t{1} << 40;
+  int quick_batches_ = 0;
   int64_t calls_ns_ = 0;
   uint64_t processes_ended_ = 0;
   int64_t lines_since_ns_ = 0;

@@ -86,7 +86,7 @@ class Column:
         if kind == BOOL:
             return [bit == 1 for bit in self.bits(self.data)]
         if kind in VARIABLE:
-            ends = self.offsets.cast("i")
+            ends = self.offsets.cast("i").tolist()
             data = self.data.tobytes()
             cut = [data[ends[row]:ends[row + 1]] for row in range(rows)]
             return cut if kind == BYTES else [one.decode() for one in cut]

@@ -35,6 +35,11 @@ std::string Call(const std::string& handler, const std::string& result,
          "}, arguments: [" + arguments + "]" + call + "}";
 }
 
+// For YAML, where it is one text of SQL.
+std::string Quoted(const std::string& text) {
+  return text.find('\'') == std::string::npos ? text : "\"" + text + "\"";
+}
+
 OperatorHarness::Job JobOf(const std::vector<std::string>& columns, const std::string& calls) {
   return {.columns = columns,
           .node = "python_call: {results: [" + calls + "]}",
@@ -233,9 +238,9 @@ TEST(PythonCallTest, AResultOfAnotherTypeIsADeadLetter) {
         Case{"BIGINT", "v_short", "a", "v_short: ValueError: the result has 0 values, not 1"},
         Case{"INT", "v_add", "a, 3000000000", "Integer value 3000000001 not in range"}}) {
     SCOPED_TRACE(one.result + " " + one.argument);
-    const auto harness = Make(
-        JobOf({"a BIGINT"}, Call("functions." + one.handler, one.result, "\"" + one.argument + "\"",
-                                 one.handler[0] == 'v' ? ", mode: vectorized" : "")));
+    const auto harness =
+        Make(JobOf({"a BIGINT"}, Call("functions." + one.handler, one.result, Quoted(one.argument),
+                                      one.handler[0] == 'v' ? ", mode: vectorized" : "")));
     harness->Push({{"1"}});
     harness->End();
     EXPECT_THAT(harness->TakeMain(), IsEmpty());
@@ -253,9 +258,9 @@ TEST(PythonCallTest, ResultsAreMadeToFitTheirType) {
         Case{"DECIMAL(5, 2)", "same", "7", "7.00"}, Case{"DOUBLE", "same", "7", "7"},
         Case{"TIMESTAMP(3)", "instant", "1970", "97445678"}, Case{"BIGINT", "v_list", "a", "2"}}) {
     SCOPED_TRACE(one.result + " " + one.argument);
-    const auto harness = Make(
-        JobOf({"a BIGINT"}, Call("functions." + one.handler, one.result, "\"" + one.argument + "\"",
-                                 one.handler[0] == 'v' ? ", mode: vectorized" : "")));
+    const auto harness =
+        Make(JobOf({"a BIGINT"}, Call("functions." + one.handler, one.result, Quoted(one.argument),
+                                      one.handler[0] == 'v' ? ", mode: vectorized" : "")));
     harness->Push({{"1"}});
     harness->End();
     EXPECT_THAT(harness->TakeMain(), ElementsAre("1 | " + one.value));
