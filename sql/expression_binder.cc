@@ -765,13 +765,23 @@ class Binder {
       if (!argument) return std::nullopt;
       const DataType wanted = DataType::FromProto(function.parameters[i].type);
       if (!IsUntypedNull(*argument) && !CanAssign(TypeOf(*argument), wanted)) {
-        return Fail(
-            offset, "MR1206",
-            Concat("parameter '", function.parameters[i].name, "' of function '", function.name,
-                   "' is ", TypeText(wanted), ", not ", TypeText(argument->type())),
-            "CAST it");
+        return Fail(offset, "MR1206",
+                    Concat("parameter ",
+                           function.parameters[i].name.empty()
+                               ? Concat(i + 1)
+                               : Concat("'", function.parameters[i].name, "'"),
+                           " of function '", function.name, "' is ", TypeText(wanted), ", not ",
+                           TypeText(argument->type())),
+                    "CAST it");
       }
       arguments.push_back(CastTo(*std::move(argument), wanted));
+    }
+    if (function.python) {
+      v1::Expr call;
+      *call.mutable_type() = function.result;
+      call.mutable_call()->set_function(Concat(kPythonPrefix, function.name));
+      for (v1::Expr& one : arguments) *call.mutable_call()->add_arguments() = std::move(one);
+      return call;
     }
     SqlProblem inner;
     const ArgumentScope scope(function, arguments);

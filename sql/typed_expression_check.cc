@@ -8,6 +8,7 @@
 #include "runtime/expressions/expression.h"
 #include "runtime/expressions/functions.h"
 #include "sql/expression_binder.h"
+#include "sql/sql_functions.h"
 #include "sql/type_names.h"
 
 namespace millrace {
@@ -54,6 +55,14 @@ bool CheckCall(const v1::Expr& expr, const v1::Schema& schema, int depth, SqlPro
   for (const v1::Expr& argument : expr.call().arguments()) {
     if (!Check(argument, schema, depth + 1, problem)) return false;
     types.emplace_back(TypeOf(argument));
+  }
+  const std::string_view name = expr.call().function();
+  if (name.starts_with(kPythonPrefix)) {
+    *problem = {"MR1605",
+                Concat("function '", name.substr(kPythonPrefix.size()),
+                       "' is one in Python, and cannot stand here"),
+                "compute it in a subquery or view in FROM, and name its column here", -1};
+    return false;
   }
   const auto resolved = ResolveFunction(expr.call().function(), types);
   if (!resolved.ok()) {

@@ -39,6 +39,13 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
                                             v1::Node node,
                                             const std::vector<const Relation*>& inputs,
                                             size_t offset, const Relation* united) {
+  if (united == nullptr && CallsPython(node)) {
+    if (inputs.size() == 1)
+      return AddBehindPython(object, role, std::move(node), *inputs[0], offset);
+    if (node.join().kind() == v1::Join::KIND_INNER && CallsPython(node.join().condition())) {
+      return AddJoinBeforePython(object, role, std::move(node), inputs, offset);
+    }
+  }
   if (KeepsForEver(node)) node.set_state_ttl_ms(state_ttl_ms_);
   std::string identity = node.SerializeAsString();
   for (const Relation* input : inputs) identity += "\n" + input->uid;
@@ -82,6 +89,67 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
   added_.emplace(std::move(identity), relation);
   by_uid_.emplace(relation.uid, relation);
   return relation;
+}
+
+std::optional<Relation> GraphAssembler::AddBehindPython(const std::string& object,
+                                                        std::string_view role, v1::Node node,
+                                                        Relation input, size_t offset) {
+  if (node.has_filter()) {  // Rows that the other conditions leave out are not asked about.
+    v1::Expr before, behind;
+    SplitByPython(node.filter().predicate(), &before, &behind);
+    if (before.has_type()) {
+      v1::Node first;
+      *first.mutable_filter()->mutable_predicate() = std::move(before);
+      *node.mutable_filter()->mutable_predicate() = std::move(behind);
+      std::optional<Relation> filtered = Add(object, role, std::move(first), {&input}, offset);
+      if (!filtered) return std::nullopt;
+      input = *std::move(filtered);
+    }
+  }
+  uint32_t next_id = std::max(LargestId(input.facts.schema), LargestIdIn(node)) + 1;
+  const uint32_t first_id = next_id;
+  // A call whose arguments call others comes behind them.
+  while (CallsPython(node)) {
+    v1::Node calls;
+    *calls.mutable_python_call() = TakeReadyCalls(python_, &node, &next_id);
+    if (calls.python_call().results().empty()) break;  // The node says what is wrong with them.
+    std::optional<Relation> computed = Add(object, "python", std::move(calls), {&input}, offset);
+    if (!computed) return std::nullopt;
+    input = *std::move(computed);
+  }
+  const bool is_project = node.has_project();
+  std::optional<Relation> added = Add(object, role, std::move(node), {&input}, offset);
+  if (!added || is_project) return added;
+  v1::Node seen;
+  bool is_seen = true;
+  for (const RelationColumn& column : added->columns) {
+    if (column.id >= first_id && column.id < next_id && FieldById(input.facts.schema, column.id)) {
+      is_seen = false;
+      continue;
+    }
+    *seen.mutable_project()->add_columns()->mutable_expr() = ColumnExpr(column);
+  }
+  if (is_seen || seen.project().columns().empty()) return added;
+  return Add(object, Concat(role, ".columns"), std::move(seen), {&*added}, offset);
+}
+
+// What the functions decide is asked of the pairs that the other conditions leave.
+std::optional<Relation> GraphAssembler::AddJoinBeforePython(
+    const std::string& object, std::string_view role, v1::Node node,
+    const std::vector<const Relation*>& inputs, size_t offset) {
+  v1::Join& join = *node.mutable_join();
+  v1::Expr before, behind;
+  SplitByPython(join.condition(), &before, &behind);
+  if (before.has_type()) {
+    *join.mutable_condition() = std::move(before);
+  } else {
+    join.clear_condition();
+  }
+  const std::optional<Relation> joined = Add(object, role, std::move(node), inputs, offset);
+  if (!joined) return std::nullopt;
+  v1::Node filter;
+  *filter.mutable_filter()->mutable_predicate() = std::move(behind);
+  return Add(object, Concat(role, ".filter"), std::move(filter), {&*joined}, offset);
 }
 
 std::string GraphAssembler::AddLater(

@@ -14,6 +14,7 @@
 
 #include "millrace/v1/graph.pb.h"
 #include "sql/diagnostics.h"
+#include "sql/query/python_calls.h"
 #include "sql/query/relation.h"
 #include "sql/source_positions.h"
 
@@ -31,6 +32,12 @@ class GraphAssembler {
   std::optional<Relation> Add(const std::string& object, std::string_view role, v1::Node node,
                               const std::vector<const Relation*>& inputs, size_t offset,
                               const Relation* united = nullptr);
+
+  // A function in Python, by the name in it. Nodes whose expressions call it get their input from a
+  // python_call node, which is added before them; what it has computed is not seen behind them.
+  void DefineFunction(const v1::PythonFunction& function) {
+    python_.insert_or_assign(function.name(), function);
+  }
 
   // The same for a node that is compiled with the whole graph alone, and with any outputs as its
   // inputs, all in input 0. Its uid.
@@ -59,6 +66,12 @@ class GraphAssembler {
 
  private:
   std::string FreshUid(const std::string& object, std::string_view role);
+  std::optional<Relation> AddBehindPython(const std::string& object, std::string_view role,
+                                          v1::Node node, Relation input, size_t offset);
+  std::optional<Relation> AddJoinBeforePython(const std::string& object, std::string_view role,
+                                              v1::Node node,
+                                              const std::vector<const Relation*>& inputs,
+                                              size_t offset);
 
   const std::string_view script_;
   v1::JobGraph graph_;
@@ -70,6 +83,7 @@ class GraphAssembler {
   std::set<std::string> uids_;
   std::map<std::string, Relation> added_;  // By what the node is and reads.
   std::map<std::string, Relation> by_uid_;
+  PythonFunctions python_;
 };
 
 }  // namespace millrace

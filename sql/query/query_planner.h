@@ -57,6 +57,7 @@ class QueryPlanner {
   const SqlFunctions& functions() const { return functions_; }
   void DefineFunction(SqlFunction function) {
     std::string name = function.name;
+    if (function.python) assembler_.DefineFunction(*function.python);
     functions_.emplace(std::move(name), std::move(function));
   }
   // False: the name is taken; reported.
