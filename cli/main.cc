@@ -50,6 +50,7 @@ struct Flags {
   std::string work_dir;
   std::string secrets_dir;
   std::string checkpoint_storage;
+  std::string python_path, python_interpreter = "python3";
   int metrics_port = -1;
   uint64_t memory_mb = 1024;
   bool drain = false;
@@ -174,6 +175,12 @@ class Command {
     options.memory_mb = flags_.memory_mb;
     options.upgrade = flags_.upgrade;
     options.consent = Consent();
+    // Whoever runs a job here may run the modules beside it, too.
+    const std::string beside = std::filesystem::path(flags_.file).parent_path().string();
+    options.python = {.folders = SplitFolders(!flags_.python_path.empty() ? flags_.python_path
+                                              : beside.empty()            ? "."
+                                                                          : beside),
+                      .interpreter = flags_.python_interpreter};
     return RunEmbedded(options, &interrupted);
   }
 
@@ -403,6 +410,14 @@ int Main(int argc, char** argv) {
                 "go on with the state of the folder though the job was changed");
   AddConsent(sub, flags);
   AddSecretsDir(sub, flags);
+  sub->add_option("--python-path", flags.python_path,
+                  "folders, separated by colons, with the modules of functions in Python; default: "
+                  "the folder of the job file")
+      ->envname("MILLRACE_PYTHON_PATH");
+  sub->add_option("--python-interpreter", flags.python_interpreter,
+                  "the Python that runs them: a name in PATH, or a path")
+      ->envname("MILLRACE_PYTHON_INTERPRETER")
+      ->capture_default_str();
   sub->add_option("--metrics-port", flags.metrics_port, "serve /metrics there; 0 = any port");
   sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20));

@@ -297,7 +297,7 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
   // Static: io work of the environment may use them to its end, after all that is made here.
   static const std::unique_ptr<SecretStore> secrets =
       OpenSecretFolder(options.secrets_dir, env.disk);
-  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
+  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets, options.python);
   const auto s3 =
       S3Access::Make({.environment = S3Environment::OfProcess(), .secrets = secrets.get()},
                      work_dir + "/s3-scratch", env);

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "millrace/v1/job_service.pb.h"
+#include "operators/udf/python_settings.h"
 #include "runtime/base/env.h"
 
 namespace millrace {
@@ -28,6 +29,7 @@ struct RunOptions {
   uint64_t memory_mb = 1024;
   std::string secrets_dir;         // Of ${secret:NAME}; empty: there are none.
   std::string checkpoint_storage;  // A URI; empty: in work_dir.
+  PythonSettings python;
 };
 
 // Called once per process. Runs until the job has ended or `*stop` is set; returns an exit code

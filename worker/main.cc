@@ -40,6 +40,7 @@ struct Flags {
   int drain_timeout_s = 60;
   ClientSecurity security;
   std::string secrets_dir;
+  std::string python_path, python_interpreter = "python3";
 };
 
 // Without a coordinator nobody takes the tasks over: they begin again from their last epoch.
@@ -134,7 +135,9 @@ int Run(const Flags& flags) {
   }
   // Static: io work of the environment may use them to its end, after all that is made here.
   static const std::unique_ptr<SecretStore> secrets = OpenSecretFolder(flags.secrets_dir, env.disk);
-  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(*secrets);
+  static const std::unique_ptr<NodeFactory> nodes = AllNodesWith(
+      *secrets,
+      {.folders = SplitFolders(flags.python_path), .interpreter = flags.python_interpreter});
   auto s3 = S3Access::Make({.environment = S3Environment::OfProcess(), .secrets = secrets.get()},
                            flags.data_dir + "/s3-scratch", env);
   if (!s3.ok()) {
@@ -237,6 +240,14 @@ int main(int argc, char** argv) {
   app.add_option("--secrets-dir", flags.secrets_dir,
                  "folder with a file per secret, for ${secret:NAME} in jobs")
       ->envname("MILLRACE_SECRETS_DIR");
+  app.add_option("--python-path", flags.python_path,
+                 "folders, separated by colons, whose modules jobs may use as functions in Python; "
+                 "none: this worker runs no such functions")
+      ->envname("MILLRACE_PYTHON_PATH");
+  app.add_option("--python-interpreter", flags.python_interpreter,
+                 "the Python that runs them: a name in PATH, or a path")
+      ->envname("MILLRACE_PYTHON_INTERPRETER")
+      ->capture_default_str();
   app.add_flag("--pin", flags.pin, "pin task threads to cores");
   app.add_option("--log-format", flags.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))

@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(All, ExamplesTest,
                          testing::Values("hot_items", "hot_items_embedded", "filter_project",
                                          "sessions", "late_and_dead_letters", "customer_totals",
                                          "fraud_scoring", "debezium", "postgres_cdc",
-                                         "upsert_topics", "hot_items_sql"),
+                                         "upsert_topics", "hot_items_sql", "python_functions"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
