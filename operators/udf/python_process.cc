@@ -91,6 +91,10 @@ struct Descriptors {
                          const Descriptors& from, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Where memory is short, it goes before the worker.
+  if (const int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); score >= 0) {
+    (void)!write(score, "500", 3);  // It is a wish.
+  }
   const bool is_orphan = getppid() != parent;  // It ended before it was asked for.
   // First out of the way of 0 to 3.
   const int runner = fcntl(from.runner, F_DUPFD, 10);
@@ -203,6 +207,8 @@ absl::Status PythonProcess::Spawn() {
     return SystemError("start a Python process");
   }
   pid_ = pid;
+  exit_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+  if (exit_ < 0) return SystemError("watch a Python process");
   return absl::OkStatus();
 }
 
@@ -270,7 +276,8 @@ absl::Status PythonProcess::Poll(int16_t events, int64_t deadline_ns) {
     if (options_.is_stopped()) return absl::CancelledError("the task stops");
     pollfd wanted[] = {{.fd = socket_, .events = events, .revents = 0},
                        {.fd = output_, .events = POLLIN, .revents = 0},
-                       {.fd = waker_.descriptor(), .events = POLLIN, .revents = 0}};
+                       {.fd = waker_.descriptor(), .events = POLLIN, .revents = 0},
+                       {.fd = exit_, .events = POLLIN, .revents = 0}};
     const int64_t left_ns = std::max<int64_t>(0, deadline_ns - clock_.MonotonicNanos());
     const int64_t left_ms = std::min<int64_t>(left_ns / 1'000'000 + 1, 1'000'000);
     const int ready = poll(wanted, std::size(wanted), static_cast<int>(left_ms));
@@ -278,6 +285,8 @@ absl::Status PythonProcess::Poll(int16_t events, int64_t deadline_ns) {
     if (wanted[1].revents != 0) ReadLines();
     if (wanted[2].revents != 0) waker_.Clear();
     if (ready > 0 && wanted[0].revents != 0) return absl::OkStatus();
+    // What it has started may still hold the socket.
+    if (ready > 0 && wanted[3].revents != 0) return Ended();
     if (ready == 0 || clock_.MonotonicNanos() >= deadline_ns) {
       return absl::DeadlineExceededError("no answer in time");
     }
@@ -294,12 +303,8 @@ void PythonProcess::Wait(absl::Duration timeout) {
 
 absl::Status PythonProcess::Ended() {
   // Its socket is closed; it may still be on its way out.
-  const int handle = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-  if (handle >= 0) {
-    pollfd wanted{.fd = handle, .events = POLLIN, .revents = 0};
-    (void)poll(&wanted, 1, kEndMs);  // Whatever comes of it, it is asked below.
-    close(handle);
-  }
+  pollfd wanted{.fd = exit_, .events = POLLIN, .revents = 0};
+  (void)poll(&wanted, 1, kEndMs);  // Whatever comes of it, it is asked below.
   int status = 0;
   const pid_t waited = waitpid(pid_, &status, WNOHANG);
   if (waited != pid_) return absl::AbortedError("the Python process closed its socket");
@@ -357,7 +362,8 @@ void PythonProcess::Kill() {
   PassLines(/*all=*/true);
   if (socket_ >= 0) close(socket_);
   if (output_ >= 0) close(output_);
-  socket_ = output_ = -1;
+  if (exit_ >= 0) close(exit_);
+  socket_ = output_ = exit_ = -1;
 }
 
 }  // namespace millrace

@@ -96,6 +96,7 @@ class PythonProcess {
   pid_t pid_ = -1;
   int socket_ = -1;
   int output_ = -1;    // What it prints.
+  int exit_ = -1;      // Readable once it has ended.
   std::string lines_;  // Printed and not passed on.
 };
 

@@ -377,8 +377,10 @@ class Call:
     def run_vectorized(self, rows, columns, chosen, errors):
         import pyarrow
         arrays = [column.array() for column in columns]
-        wanted = [row for row in range(rows)
-                  if row not in errors and (chosen is None or chosen[row])]
+        wanted = range(rows)
+        if errors or chosen is not None:
+            wanted = [row for row in wanted
+                      if row not in errors and (chosen is None or chosen[row])]
         if self.strict:
             for valid in (one.bits(one.validity) for one in columns if one.nulls):
                 wanted = [row for row in wanted if valid[row]]
@@ -460,7 +462,12 @@ class Link:
         self.socket.sendall(body)
 
 
-def text_column(texts):
+def error_column(rows, errors):
+    if not errors:
+        return STRING, (rows, bytes((rows + 7) // 8), b"", bytes((rows + 1) * 4))
+    texts = [None] * rows
+    for row, text in errors.items():
+        texts[row] = text[:ERROR_CHARACTERS_MAX].encode(errors="replace").decode()
     return STRING, encode_values(Type(STRING), texts, {}, "")
 
 
@@ -497,10 +504,7 @@ def main():
         rows, columns = decode_batch(body, types)
         errors = {}
         results = [call.run(rows, columns, errors) for call in calls]
-        texts = [None] * rows
-        for row, text in errors.items():
-            texts[row] = text[:ERROR_CHARACTERS_MAX].encode(errors="replace").decode()
-        link.send(RESULTS, encode_batch(rows, [*results, text_column(texts)]))
+        link.send(RESULTS, encode_batch(rows, [*results, error_column(rows, errors)]))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ TEST_P(PythonCallTest, ARowThatEndsTheProcessIsFound) {
   };
   for (const Case& one : {Case{"crash_on", "scalar", "ended by signal 11 (Segmentation fault)"},
                           Case{"v_crash_on", "vectorized", "ended by signal 11"},
-                          Case{"exit_on", "scalar", "ended with exit code 7"}}) {
+                          Case{"exit_on", "scalar", "ended with exit code 7"},
+                          Case{"crash_with_child_on", "scalar", "ended with exit code 7"}}) {
     SCOPED_TRACE(one.handler);
     const auto harness =
         Make(JobOf({"a BIGINT"}, Call("functions." + one.handler, "BIGINT", "a, CAST(3 AS BIGINT)",

@@ -64,6 +64,15 @@ def hang_on(value, bad):
     return value
 
 
+def crash_with_child_on(value, bad):
+    """The child has the socket, too, and goes on."""
+    if value == bad:
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(7)
+    return value
+
+
 def die_once(value, marker):
     """The first process that gets here is killed, as by somebody else."""
     path = pathlib.Path(marker)
