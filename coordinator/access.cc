@@ -42,6 +42,8 @@ constexpr MethodRule kRules[] = {
     {"/millrace.v1.JobService/ListWorkers", Role::kViewer},
     {"/millrace.v1.JobService/StopJob", Role::kOperator},
     {"/millrace.v1.JobService/SubmitJob", Role::kSubmitter},
+    // Who may submit can read any row already.
+    {"/millrace.v1.JobService/TailNode", Role::kSubmitter},
     {"/millrace.v1.JobService/UpdateModel", Role::kSubmitter},
     {"/millrace.v1.JobService/UpgradeJob", Role::kSubmitter},
     {"/millrace.v1.JobService/RescaleJob", Role::kOperator},

@@ -8,7 +8,8 @@
 //     worker     workers  cert:millrace-worker
 //
 // Tokens themselves are in no file of the coordinator. Each role may do what the one before may:
-// viewer (look), operator (stop, cancel, savepoints), submitter (submit, replace models), admin. A
+// viewer (look, but at no rows), operator (stop, cancel, savepoints), submitter (submit,
+// replace models, see rows), admin. A
 // worker may register, and nothing else.
 //
 // Threading: any thread.

@@ -190,6 +190,11 @@ void Coordinator::HandleMessage(uint64_t link_id, v1::ConnectRequest message) {
         job->OnLogLines(worker_id, message.log_lines());
       }
       return;
+    case v1::ConnectRequest::kNodeRows:
+      if (JobController* job = FindAttempt(message.node_rows().attempt())) {
+        job->OnNodeRows(worker_id, message.node_rows());
+      }
+      return;
     case v1::ConnectRequest::kLeaving:
       return HandleLeaving(*worker);
     case v1::ConnectRequest::kRegister:

@@ -104,6 +104,7 @@ class Coordinator final : public JobApi, private JobHost {
                        Reply<v1::ListCheckpointsResponse> reply) override;
   void ListWorkers(v1::ListWorkersRequest request, Reply<v1::ListWorkersResponse> reply) override;
   void GetLogs(v1::GetLogsRequest request, Reply<v1::GetLogsResponse> reply) override;
+  void TailNode(v1::TailNodeRequest request, std::shared_ptr<TailWatcher> watcher) override;
 
   // Loop thread; for metrics.
   void VisitJobs(const std::function<void(const JobController&)>& visit) const;

@@ -369,6 +369,14 @@ void Coordinator::GetLogs(v1::GetLogsRequest request, Reply<v1::GetLogsResponse>
   });
 }
 
+void Coordinator::TailNode(v1::TailNodeRequest request, std::shared_ptr<TailWatcher> watcher) {
+  loop_.Post([this, request = std::move(request), watcher = std::move(watcher)] {
+    const absl::StatusOr<JobController*> job = FindJob(request.job());
+    const absl::Status status = job.ok() ? (*job)->Tail(request, watcher) : job.status();
+    if (!status.ok()) watcher->OnEnd(status);
+  });
+}
+
 // ---- Changing. The answer to a request id is kept, and given again.
 
 template <typename Request, typename Response>

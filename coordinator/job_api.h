@@ -8,6 +8,7 @@
 //         for another request.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,18 @@ class JobWatcher {
   virtual ~JobWatcher() = default;
   virtual bool OnJob(const v1::Job& job) = 0;
   // The last call: OK after the job's end, kNotFound.
+  virtual void OnEnd(const absl::Status& status) = 0;
+};
+
+// Gets what TailNode promises: the columns first, then rows.
+class TailWatcher {
+ public:
+  virtual ~TailWatcher() = default;
+  // `taken`: to be called once there is room for more, from any thread; null for samples, of which
+  // one that is too slow leaves out what it likes. False: it listens no more.
+  virtual bool OnRows(const v1::TailNodeResponse& response, std::function<void()> taken) = 0;
+  virtual bool listening() const = 0;
+  // The last call: OK after the job's end, kAborted when it failed, or what is wrong.
   virtual void OnEnd(const absl::Status& status) = 0;
 };
 
@@ -56,6 +69,7 @@ class JobApi {
                                Reply<v1::ListCheckpointsResponse> reply) = 0;
   virtual void ListWorkers(v1::ListWorkersRequest request,
                            Reply<v1::ListWorkersResponse> reply) = 0;
+  virtual void TailNode(v1::TailNodeRequest request, std::shared_ptr<TailWatcher> watcher) = 0;
   virtual void GetLogs(v1::GetLogsRequest request, Reply<v1::GetLogsResponse> reply) = 0;
 };
 

@@ -137,6 +137,7 @@ void JobController::OnLost(const absl::Status& status) {
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, reason);
   ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, reason);
   ReplyToAll<v1::UpgradeJobResponse>(upgrade_replies_, reason);
+  EndTails(absl::UnavailableError(reason.message()));
   for (Savepoint& savepoint : std::exchange(savepoints_, {})) std::move(savepoint.reply)(reason);
   host_.OnFenced(job_id(), status);
 }
@@ -193,6 +194,7 @@ void JobController::LeaveAttempt() {
   *stop.mutable_stop()->mutable_attempt() = attempt_.id;
   std::set<std::string> workers = std::move(attempt_.workers);
   attempt_ = {};
+  untaken_.clear();
   ++token_;
   ++raises_pending_;
   metadata_.RaiseGeneration(++generation_, [this, stop, workers = std::move(workers)] {
@@ -318,6 +320,9 @@ void JobController::OnStoredEnd(v1::JobState state) {
   for (const std::shared_ptr<JobWatcher>& watcher : std::exchange(watchers_, {})) {
     watcher->OnEnd(absl::OkStatus());
   }
+  EndTails(state == v1::JOB_STATE_FAILED
+               ? absl::AbortedError(absl::StrCat("the job failed: ", status_.last_error()))
+               : absl::OkStatus());
   host_.OnJobEnded(job_id());
 }
 

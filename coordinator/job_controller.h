@@ -116,6 +116,7 @@ class JobController {
   void OnCommitAck(const v1::CommitAck& message);
   void OnModelPrepared(const v1::ModelPrepared& message);
   void OnStatePrepared(const std::string& worker_id, const v1::StatePrepared& message);
+  void OnNodeRows(const std::string& worker_id, const v1::NodeRows& message);
   void OnProgress(const v1::TaskProgress& progress);
   void OnCondition(const v1::TaskCondition& condition);
   void OnLogLines(const std::string& worker_id, const v1::LogLines& lines);
@@ -144,6 +145,8 @@ class JobController {
   std::vector<v1::Cause> Why() const;
   bool stalled() const { return stalled_since_unix_us_ != 0; }
   void Watch(std::shared_ptr<JobWatcher> watcher);
+  // An error: the watcher is not called.
+  absl::Status Tail(const v1::TailNodeRequest& request, std::shared_ptr<TailWatcher> watcher);
   v1::Job Describe() const;
   std::vector<v1::EpochRecord> Checkpoints() const;
   std::vector<v1::JobLogLine> LastLogLines(size_t lines_max) const;
@@ -223,6 +226,19 @@ class JobController {
     int64_t begin_ns = 0;
     std::set<std::string> waits_for;
     bool done = false;  // Or done without.
+  };
+
+  // Somebody who sees rows of a node; see job_tails.cc.
+  struct TailedNode {
+    std::string uid;
+    uint32_t rows_per_second_max = 0;  // 0: a sink `collect`.
+    std::shared_ptr<TailWatcher> watcher;
+  };
+  // Rows of a sink `collect` that its reader has not taken yet.
+  struct UntakenRows {
+    std::string worker_id;
+    v1::NodeRows message;
+    bool given = false;  // To the reader that there is now.
   };
 
   // A new version of a model on its way.
@@ -309,6 +325,14 @@ class JobController {
   void EndPreparation(const absl::Status& status);
   void ForgetPrepared(const std::set<std::string>& deployed);
 
+  // job_tails.cc: rows for those who look on.
+  void SendTap(const std::string& uid);
+  void SendTaps();
+  void GiveUntaken();
+  void OnRowsTaken(const std::string& worker_id, const v1::AttemptId& id, uint64_t number);
+  void LookAtTails();
+  void EndTails(const absl::Status& status);
+
   // job_models.cc: other versions of models.
   void DropUpdate(const absl::Status& status);
   void FinishUpdate(const v1::EpochRecord& record);
@@ -378,6 +402,9 @@ class JobController {
   };
   std::optional<RollBackCause> roll_back_;  // Wanted; decided when the generation is raised.
   std::vector<std::shared_ptr<JobWatcher>> watchers_;
+  std::vector<TailedNode> tails_;
+  std::deque<UntakenRows> untaken_;  // Of the running attempt; oldest first.
+  int64_t unread_since_ns_ = 0;      // Rows wait and nobody reads; 0 = not so.
   std::deque<v1::JobLogLine> logs_;
   JobCounters counters_;
 };

@@ -264,6 +264,7 @@ void JobController::StartWhenReady() {
                                                                  paused, absl::Milliseconds(1)))));
   }
   if (state() == v1::JOB_STATE_DEPLOYING) SetState(v1::JOB_STATE_RUNNING);
+  SendTaps();
   AnswerRescale();
   if (state() == v1::JOB_STATE_RUNNING && status_.stop_requested()) {
     SetState(v1::JOB_STATE_STOPPING);

@@ -75,6 +75,7 @@ std::vector<v1::Cause> JobController::Why() const { return Diagnose(ViewForDiagn
 // A job is stalled when no row and no epoch has moved for a while although something waits, or when
 // epochs go on, but the rows of an earlier one do not become visible. An idle one is not.
 void JobController::WatchProgress() {
+  LookAtTails();
   const int64_t now = loop_.env().clock.MonotonicNanos();
   uint64_t moved = attempt_.id.attempt() + CommittedEpoch();
   for (const auto& [key, progress] : progress_) moved += progress.rows_in();

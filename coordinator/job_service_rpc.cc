@@ -22,6 +22,8 @@ namespace {
 constexpr size_t kRequestBytesMax = size_t{4} << 20;
 // Of a watcher that reads slowly; older states are skipped.
 constexpr size_t kWatchQueueMax = 256;
+// Of one who looks at rows and reads slowly; further ones are counted and left out.
+constexpr size_t kTailQueueMax = 64;
 
 const grpc::Status& Stopping() {
   static const auto* status =
@@ -77,20 +79,29 @@ class JobServiceRpc::Calls {
 
 namespace {
 
-// One WatchJob. Owned by gRPC until OnDone; the watcher's end of it may live longer.
-class WatchStream final : public grpc::ServerWriteReactor<v1::WatchJobResponse> {
+// One call with a stream of responses. Owned by gRPC until OnDone; its handle may live longer.
+template <typename Response>
+class ResponseStream final : public grpc::ServerWriteReactor<Response> {
  public:
-  // What the coordinator holds.
-  class Watcher final : public JobWatcher {
+  // What the coordinator's side holds. Threading: any thread.
+  class Handle {
    public:
-    explicit Watcher(WatchStream* stream) : stream_(stream) {}
-    bool OnJob(const v1::Job& job) override {
+    explicit Handle(ResponseStream* stream) : stream_(stream) {}
+    // False when the client is gone. `written`: called once the response is on its way.
+    bool Push(const Response& response, std::function<void()> written = nullptr) {
       absl::MutexLock lock(&mutex_);
-      if (stream_ == nullptr) return false;
-      stream_->Push(job);
-      return true;
+      return stream_ != nullptr && stream_->Push(response, std::move(written));
     }
-    void OnEnd(const absl::Status& status) override { End(ToGrpcStatus(status)); }
+    // Responses that wait; infinite when the client is gone.
+    size_t waiting() {
+      absl::MutexLock lock(&mutex_);
+      return stream_ == nullptr ? SIZE_MAX : stream_->waiting();
+    }
+    // Of those that wait.
+    void DropOldest() {
+      absl::MutexLock lock(&mutex_);
+      if (stream_ != nullptr) stream_->DropOldest();
+    }
     void End(const grpc::Status& status) {
       absl::MutexLock lock(&mutex_);
       if (stream_ != nullptr) stream_->End(status);
@@ -102,33 +113,51 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::WatchJobResponse> 
 
    private:
     absl::Mutex mutex_;
-    WatchStream* stream_ ABSL_GUARDED_BY(mutex_);
+    ResponseStream* stream_ ABSL_GUARDED_BY(mutex_);
   };
 
-  std::shared_ptr<Watcher> watcher() const { return watcher_; }
+  std::shared_ptr<Handle> handle() const { return handle_; }
   void OnTheEnd(std::function<void()> forget) { forget_ = std::move(forget); }
 
   void OnWriteDone(bool ok) override {
-    absl::MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!ok && !end_.has_value()) end_ = grpc::Status::CANCELLED;
-    if (!ok) queue_.clear();
-    Continue();
+    std::function<void()> written;
+    {
+      absl::MutexLock lock(&mutex_);
+      writing_ = false;
+      if (ok) written = std::exchange(written_, nullptr);
+      if (!ok && !end_.has_value()) end_ = grpc::Status::CANCELLED;
+      if (!ok) queue_.clear();
+      Continue();
+    }
+    if (written != nullptr) written();
   }
   void OnCancel() override { End(grpc::Status::CANCELLED); }
   void OnDone() override {
-    watcher_->Detach();
+    handle_->Detach();
     forget_();
     delete this;
   }
 
  private:
-  void Push(const v1::Job& job) ABSL_LOCKS_EXCLUDED(mutex_) {
+  struct Waiting {
+    Response response;
+    std::function<void()> written;
+  };
+
+  bool Push(const Response& response, std::function<void()> written) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    if (end_.has_value()) return;
-    if (queue_.size() >= kWatchQueueMax) queue_.pop_front();
-    *queue_.emplace_back().mutable_job() = job;
+    if (end_.has_value()) return false;
+    queue_.push_back({response, std::move(written)});
     Continue();
+    return true;
+  }
+  void DropOldest() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (!queue_.empty()) queue_.pop_front();
+  }
+  size_t waiting() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return end_.has_value() ? SIZE_MAX : queue_.size();
   }
   void End(const grpc::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -140,24 +169,75 @@ class WatchStream final : public grpc::ServerWriteReactor<v1::WatchJobResponse> 
   void Continue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ || finished_) return;
     if (!queue_.empty()) {
-      outgoing_ = std::move(queue_.front());
+      outgoing_ = std::move(queue_.front().response);
+      written_ = std::move(queue_.front().written);
       queue_.pop_front();
       writing_ = true;
-      StartWrite(&outgoing_);
+      this->StartWrite(&outgoing_);
     } else if (end_.has_value()) {
       finished_ = true;
-      Finish(*end_);
+      this->Finish(*end_);
     }
   }
 
-  const std::shared_ptr<Watcher> watcher_ = std::make_shared<Watcher>(this);
+  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(this);
   std::function<void()> forget_ = [] {};
   absl::Mutex mutex_;
-  std::deque<v1::WatchJobResponse> queue_ ABSL_GUARDED_BY(mutex_);
-  v1::WatchJobResponse outgoing_;  // gRPC's while writing_.
+  std::deque<Waiting> queue_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> written_ ABSL_GUARDED_BY(mutex_);  // Of outgoing_.
+  Response outgoing_;                                      // gRPC's while writing_.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+};
+
+using WatchStream = ResponseStream<v1::WatchJobResponse>;
+using TailStream = ResponseStream<v1::TailNodeResponse>;
+
+class StreamWatcher final : public JobWatcher {
+ public:
+  explicit StreamWatcher(std::shared_ptr<WatchStream::Handle> stream)
+      : stream_(std::move(stream)) {}
+  bool OnJob(const v1::Job& job) override {
+    const size_t waiting = stream_->waiting();
+    if (waiting == SIZE_MAX) return false;
+    if (waiting >= kWatchQueueMax) stream_->DropOldest();
+    v1::WatchJobResponse response;
+    *response.mutable_job() = job;
+    return stream_->Push(response);
+  }
+  void OnEnd(const absl::Status& status) override { stream_->End(ToGrpcStatus(status)); }
+
+ private:
+  const std::shared_ptr<WatchStream::Handle> stream_;
+};
+
+class StreamTailWatcher final : public TailWatcher {
+ public:
+  explicit StreamTailWatcher(std::shared_ptr<TailStream::Handle> stream)
+      : stream_(std::move(stream)) {}
+  bool OnRows(const v1::TailNodeResponse& response, std::function<void()> taken) override {
+    if (taken != nullptr) return stream_->Push(response, std::move(taken));
+    const size_t waiting = stream_->waiting();
+    if (waiting == SIZE_MAX) return false;
+    if (waiting >= kTailQueueMax) {
+      left_out_ +=
+          static_cast<uint64_t>(response.rows().rows_size()) + response.rows().rows_left_out();
+      return true;
+    }
+    v1::TailNodeResponse told = response;
+    if (left_out_ > 0) {
+      told.mutable_rows()->set_rows_left_out(told.rows().rows_left_out() + left_out_);
+      left_out_ = 0;
+    }
+    return stream_->Push(told);
+  }
+  bool listening() const override { return stream_->waiting() != SIZE_MAX; }
+  void OnEnd(const absl::Status& status) override { stream_->End(ToGrpcStatus(status)); }
+
+ private:
+  const std::shared_ptr<TailStream::Handle> stream_;
+  uint64_t left_out_ = 0;  // The coordinator's loop.
 };
 
 }  // namespace
@@ -228,19 +308,34 @@ class JobServiceRpc::Service final : public v1::JobService::CallbackService {
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
       Context*, const v1::WatchJobRequest* request) override {
     auto* stream = new WatchStream;
-    const std::shared_ptr<WatchStream::Watcher> watcher = stream->watcher();
-    uint64_t id = 0;
-    const bool begun = calls_->Begin(
-        &id, [watcher](const grpc::Status& status) { watcher->End(status); },
-        [&](JobApi& api, uint64_t call) {
-          stream->OnTheEnd([calls = calls_, call] { (void)calls->Take(call); });
-          api.WatchJob(*request, watcher);
-        });
-    if (!begun) watcher->End(Stopping());
+    Begin(stream, [request = *request, handle = stream->handle()](JobApi& api) {
+      api.WatchJob(request, std::make_shared<StreamWatcher>(handle));
+    });
+    return stream;
+  }
+  grpc::ServerWriteReactor<v1::TailNodeResponse>* TailNode(
+      Context*, const v1::TailNodeRequest* request) override {
+    auto* stream = new TailStream;
+    Begin(stream, [request = *request, handle = stream->handle()](JobApi& api) {
+      api.TailNode(request, std::make_shared<StreamTailWatcher>(handle));
+    });
     return stream;
   }
 
  private:
+  template <typename Response>
+  void Begin(ResponseStream<Response>* stream, const std::function<void(JobApi&)>& start) {
+    const auto handle = stream->handle();
+    uint64_t id = 0;
+    const bool begun = calls_->Begin(
+        &id, [handle](const grpc::Status& status) { handle->End(status); },
+        [&](JobApi& api, uint64_t call) {
+          stream->OnTheEnd([calls = calls_, call] { (void)calls->Take(call); });
+          start(api);
+        });
+    if (!begun) handle->End(Stopping());
+  }
+
   template <typename Request, typename Response>
   Reactor* Unary(Context* context, const Request* request, Response* response,
                  void (JobApi::*method)(Request, Reply<Response>)) {

@@ -23,6 +23,10 @@ class Loop {
       : env_(env), mailbox_(std::make_shared<Mailbox>(std::move(wake))) {}
 
   void Post(Mailbox::Letter letter) { mailbox_->Post(std::move(letter)); }
+  // Posts from anywhere, also when the loop is gone: then the letter is dropped.
+  std::function<void(Mailbox::Letter)> poster() const {
+    return [mailbox = mailbox_](Mailbox::Letter letter) { mailbox->Post(std::move(letter)); };
+  }
   size_t RunPosted() { return mailbox_->RunPosted(); }
 
   void After(absl::Duration delay, Mailbox::Letter letter) {

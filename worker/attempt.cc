@@ -8,6 +8,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/task/graph_view.h"
+#include "runtime/task/tailed_rows.h"
 #include "worker/state_preparation.h"
 #include "worker/worker.h"
 
@@ -37,6 +38,11 @@ std::vector<uint32_t> Receivers(Routing routing, uint32_t from, uint32_t paralle
   for (uint32_t i = 0; i < parallelism; ++i) all[i] = i;
   return all;
 }
+
+// Rows that are larger are counted and not shown.
+constexpr size_t kShownRowBytesMax = 64 << 10;
+// How often those who wait for a reader look whether the attempt is over.
+constexpr absl::Duration kDeliveryLook = absl::Milliseconds(50);
 
 AttemptKey KeyOf(const v1::AttemptId& id) {
   return {.job_id = id.job_id(), .generation = id.generation(), .attempt = id.attempt()};
@@ -264,6 +270,7 @@ void Attempt::Start() {
 }
 
 void Attempt::Stop() {
+  EndDeliveries();
   absl::call_once(stopped_, [this] {
     for (auto& [id, hosted] : tasks_) {
       hosted.runner->RemoveIf(
@@ -294,6 +301,23 @@ void Attempt::CompleteEpoch(Epoch epoch) {
 void Attempt::PrepareModel(Epoch epoch, const v1::Model& model) {
   if (!started_) return;
   for (auto& [id, hosted] : tasks_) hosted.task->PrepareModel(epoch, model);
+}
+
+void Attempt::Tail(const v1::TailTasks& tail) {
+  const v1::Chain* const chain = ChainOf(tail.uid());
+  if (chain == nullptr) return;
+  const uint32_t rate = tail.rows_per_second_max();
+  const uint32_t per_task = rate == 0 ? 0 : std::max(1u, rate / std::max(1u, chain->parallelism()));
+  for (auto& [id, hosted] : tasks_) {
+    if (id.chain == chain->id()) hosted.task->SetTap(tail.uid(), per_task);
+  }
+}
+
+void Attempt::OnRowsTaken(uint64_t number) {
+  const auto found = deliveries_.find(number);
+  if (found == deliveries_.end()) return;
+  found->second->taken.Notify();
+  deliveries_.erase(found);
 }
 
 void Attempt::AddProgress(v1::Heartbeat& heartbeat) const {
@@ -346,6 +370,9 @@ void Attempt::ReportStates() const {
     v1::ConnectRequest message;
     *message.mutable_task_state_changed() = hosted.state;
     worker_.Report(std::move(message));
+  }
+  for (const auto& [number, delivery] : deliveries_) {
+    worker_.Report(v1::ConnectRequest(delivery->message));
   }
 }
 
@@ -426,6 +453,42 @@ void Attempt::OnModelPrepared(TaskId id, Epoch epoch, const absl::Status& status
     prepared.set_status_message(std::string(status.message()));
     attempt.worker_.Report(std::move(message));
   });
+}
+
+void Attempt::OnRows(TaskId, std::string_view uid, const Batch& batch, uint64_t left_out) {
+  Post([uid = std::string(uid), batch, left_out](Attempt& attempt) {
+    v1::ConnectRequest message;
+    v1::NodeRows& node_rows = *message.mutable_node_rows();
+    *node_rows.mutable_attempt() = attempt.deploy_.attempt();
+    node_rows.set_uid(uid);
+    v1::TailedRows& rows = *node_rows.mutable_rows();
+    rows.set_rows_left_out(left_out);
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      AppendTailedRows(batch, row, row + 1, rows);
+      if (rows.rows(rows.rows_size() - 1).ByteSizeLong() <= kShownRowBytesMax) continue;
+      rows.mutable_rows()->RemoveLast();
+      rows.set_rows_left_out(rows.rows_left_out() + 1);
+    }
+    attempt.worker_.Report(std::move(message));
+  });
+}
+
+absl::Status Attempt::DeliverRows(TaskId, std::string_view uid, v1::TailedRows rows) {
+  auto delivery = std::make_shared<Delivery>();
+  v1::NodeRows& node_rows = *delivery->message.mutable_node_rows();
+  *node_rows.mutable_attempt() = deploy_.attempt();
+  node_rows.set_uid(std::string(uid));
+  *node_rows.mutable_rows() = std::move(rows);
+  Post([delivery](Attempt& attempt) {
+    const uint64_t number = ++attempt.last_delivery_;
+    delivery->message.mutable_node_rows()->set_number(number);
+    attempt.deliveries_[number] = delivery;
+    attempt.worker_.Report(v1::ConnectRequest(delivery->message));
+  });
+  while (!delivery->taken.WaitForNotificationWithTimeout(kDeliveryLook)) {
+    if (deliveries_end_.load()) return absl::CancelledError("the attempt is over");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace millrace

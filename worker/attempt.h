@@ -6,6 +6,7 @@
 //            its last task is gone.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "absl/base/call_once.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "millrace/v1/worker_service.pb.h"
 #include "runtime/checkpoint/storage.h"
 #include "runtime/exchange/data_plane.h"
@@ -42,8 +44,15 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   void TriggerEpoch(const v1::TriggerEpoch& trigger);
   void CompleteEpoch(Epoch epoch);
   void PrepareModel(Epoch epoch, const v1::Model& model);
+  // Shows the coordinator rows of a node's tasks here.
+  void Tail(const v1::TailTasks& tail);
+  // The reader has taken the rows of that number.
+  void OnRowsTaken(uint64_t number);
   void AddProgress(v1::Heartbeat& heartbeat) const;
-  // The last state of each task, for a coordinator that has come back.
+  // Lets go of io threads that wait for a reader. Before Stop; any thread.
+  void EndDeliveries() { deliveries_end_.store(true); }
+  // The last state of each task, and the rows that wait for their reader, for a coordinator that
+  // has come back.
   void ReportStates() const;
   void VisitTasks(const std::function<void(const std::string&, Task&)>& visit) const;
 
@@ -55,8 +64,15 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot, EpochTimes times) override;
   void OnCommitted(TaskId task, Epoch epoch) override;
   void OnModelPrepared(TaskId task, Epoch epoch, const absl::Status& status) override;
+  void OnRows(TaskId task, std::string_view uid, const Batch& rows, uint64_t left_out) override;
+  absl::Status DeliverRows(TaskId task, std::string_view uid, v1::TailedRows rows) override;
 
  private:
+  // Rows that wait for their reader; shared with the io thread that waits.
+  struct Delivery {
+    v1::ConnectRequest message;
+    absl::Notification taken;
+  };
   struct Hosted {
     const v1::Task* spec;
     std::shared_ptr<Task> task;
@@ -89,6 +105,9 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Channels between two tasks of this worker: the sender waits here until its task starts.
   std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
   bool started_ = false;
+  std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;  // By number.
+  uint64_t last_delivery_ = 0;
+  std::atomic<bool> deliveries_end_{false};
   bool keep_segments_ = false;  // As the tasks were told last.
   absl::once_flag stopped_;
 };

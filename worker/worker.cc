@@ -157,6 +157,16 @@ void Worker::Handle(const v1::ConnectResponse& message) {
                               message.prepare_model().model());
       }
       return;
+    case v1::ConnectResponse::kTailTasks:
+      if (Attempt* attempt = Find(message.tail_tasks().attempt())) {
+        attempt->Tail(message.tail_tasks());
+      }
+      return;
+    case v1::ConnectResponse::kNodeRowsTaken:
+      if (Attempt* attempt = Find(message.node_rows_taken().attempt())) {
+        attempt->OnRowsTaken(message.node_rows_taken().number());
+      }
+      return;
     case v1::ConnectResponse::kPrepareState:
       return PrepareState(message.prepare_state());
     case v1::ConnectResponse::MESSAGE_NOT_SET:
@@ -256,6 +266,7 @@ void Worker::StopOne(const AttemptKey& key) {
   attempts_.erase(it);
   LogInfo("stopping",
           {{"job", key.job_id}, {"generation", key.generation}, {"attempt", key.attempt}});
+  attempt->EndDeliveries();
   std::erase_if(stopping_, [](const std::weak_ptr<Attempt>& other) { return other.expired(); });
   stopping_.push_back(attempt);
   // A task in the middle of a step may take a while: not on this loop.

@@ -1,5 +1,6 @@
 #include "operators/catalog/catalog.h"
 #include "operators/connectors/blackhole/blackhole_connector.h"
+#include "operators/connectors/collect/collect_connector.h"
 #include "operators/connectors/connector.h"
 #include "operators/connectors/datagen/datagen_connector.h"
 #include "operators/connectors/file/file_connector.h"
@@ -14,6 +15,7 @@ namespace millrace {
 std::span<const Connector> AllConnectors() {
   static constexpr Connector kConnectors[] = {
       {.name = "blackhole", .make_sink = &MakeBlackholeSink},
+      {.name = "collect", .make_sink = &MakeCollectSink},
       {.name = "datagen",
        .make_source = &MakeDatagenSource,
        .make_discovery = &MakeDatagenDiscovery},

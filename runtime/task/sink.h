@@ -10,6 +10,7 @@
 //            Commit is called again, perhaps on another worker, with the token from the checkpoint.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ namespace millrace {
 namespace v1 {
 class CommitToken;
 class Node;
+class TailedRows;
 }  // namespace v1
 class Outbox;
 struct OperatorCounters;
@@ -49,6 +51,9 @@ struct SinkContext {
   Outbox& outbox;
   // True for `millrace run` on a terminal and similar: prints may be coloured, etc.
   bool interactive = false;
+  // Hands rows of a complete epoch to the reader of the job, and waits until they are taken;
+  // kCancelled: the attempt is over. Io threads. Null: there is no way to a reader.
+  std::function<absl::Status(v1::TailedRows rows)> deliver = nullptr;
 };
 
 class Sink {

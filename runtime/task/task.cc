@@ -40,6 +40,7 @@ void Task::NodeEmitter::Emit(OutputPort port, Batch batch) {
       node_.counters.truncates_out.Add(static_cast<uint64_t>(
           std::count(kinds, kinds + batch.rows(), static_cast<uint8_t>(RowKind::kTruncate))));
     }
+    if (node_.tap != nullptr) task_.ShowRows(node_, batch);
   }
   for (TaskOutput& output : node_.outputs) {
     if (output.port != port) continue;
@@ -55,9 +56,42 @@ void Task::Deliver(size_t position, int input, const Batch& batch) {
   if (done_) return;
   Node& node = *nodes_[position];
   node.counters.rows_in.Add(static_cast<uint64_t>(batch.rows()));
+  if (node.tap != nullptr && node.sink != nullptr) ShowRows(node, batch);
   const absl::Status status = node.sink != nullptr ? node.sink->Write(batch)
                                                    : node.op->Process(input, batch, *node.emitter);
   if (!status.ok()) Fail(node.uid, status);
+}
+
+absl::Status TaskListener::DeliverRows(TaskId, std::string_view uid, v1::TailedRows) {
+  return absl::UnimplementedError(absl::StrCat("nobody takes the rows of ", std::string(uid)));
+}
+
+void Task::SetTap(std::string_view uid, uint32_t rows_per_second_max) {
+  Post([this, uid = std::string(uid), rows_per_second_max] {
+    for (auto& node : nodes_) {
+      if (node->uid != uid) continue;
+      taps_ -= node->tap != nullptr ? 1 : 0;
+      node->tap =
+          rows_per_second_max == 0 ? nullptr : std::make_unique<NodeTap>(rows_per_second_max);
+      taps_ += node->tap != nullptr ? 1 : 0;
+    }
+  });
+}
+
+void Task::ShowRows(Node& node, const Batch& batch) {
+  const NodeTap::Share share = node.tap->Take(batch.rows(), options_.env.clock.MonotonicNanos());
+  if (share.rows == 0) return;
+  options_.listener.OnRows(options_.id, node.uid, CopyRange(batch, 0, share.rows).WithoutOrigins(),
+                           share.left_out);
+}
+
+void Task::TellLeftOut() {
+  const int64_t now = options_.env.clock.MonotonicNanos();
+  for (auto& node : nodes_) {
+    if (node->tap == nullptr) continue;
+    const uint64_t left_out = node->tap->TakeLeftOut(now);
+    if (left_out > 0) options_.listener.OnRows(options_.id, node->uid, Batch(), left_out);
+  }
 }
 
 void Task::Post(Mailbox::Letter letter) {
@@ -82,6 +116,7 @@ void Task::Start(std::vector<TaskOutput> outputs) {
 Task::Step Task::RunOnce() {
   using WaitsFor = TaskCondition::WaitsFor;
   const Step step = RunStep();
+  if (taps_ > 0) TellLeftOut();
   if (step != Step::kBlocked) {
     SetWait(step == Step::kIdle ? WaitsFor::kInput : WaitsFor::kNothing);
   }

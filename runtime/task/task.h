@@ -52,6 +52,11 @@ class TaskListener {
   virtual void OnSnapshot(TaskId task, Epoch epoch, v1::TaskSnapshot snapshot,
                           EpochTimes times) = 0;
   virtual void OnCommitted(TaskId task, Epoch epoch) = 0;
+  // Rows that a node with a tap has emitted, or, a sink, was given; and how many it has not shown
+  // since the last call.
+  virtual void OnRows(TaskId, std::string_view /*uid*/, const Batch&, uint64_t /*left_out*/) {}
+  // See SinkContext::deliver. Io threads; blocks.
+  virtual absl::Status DeliverRows(TaskId, std::string_view uid, v1::TailedRows rows);
   // The answer to PrepareModel.
   virtual void OnModelPrepared(TaskId, Epoch, const absl::Status&) {}
 };
@@ -154,6 +159,9 @@ class Task : public std::enable_shared_from_this<Task> {
   // Loads `model` on an io thread for every operator that has one of its name, to be used from the
   // cut of `epoch` on; the listener is told. Any thread.
   void PrepareModel(Epoch epoch, const v1::Model& model);
+  // Shows the listener rows that node `uid` emits, at most so many per second; 0 = none. Any
+  // thread.
+  void SetTap(std::string_view uid, uint32_t rows_per_second_max);
   // The epoch record of `epoch` exists: commit. Any thread.
   void CompleteEpoch(Epoch epoch);
 
@@ -211,6 +219,8 @@ class Task : public std::enable_shared_from_this<Task> {
   Step RunStep();
   Step Blocked(TaskCondition::WaitsFor why);
   void SetWait(TaskCondition::WaitsFor why);
+  void ShowRows(Node& node, const Batch& batch);
+  void TellLeftOut();
   Step RunSource();
   Step RunChannels();
   Step PollSource(Node& node);
@@ -278,6 +288,7 @@ class Task : public std::enable_shared_from_this<Task> {
   std::vector<std::string> known_splits_;
   uint32_t steps_ = 0;
   int64_t next_mark_ns_ = 0;  // Sources: when the next latency mark is due.
+  int taps_ = 0;              // Nodes that have one.
   bool idle_sent_ = false;
   bool idle_wanted_ = false;  // To be sent when no row is under way.
   int64_t blocked_since_ns_ = 0;

@@ -10,6 +10,7 @@
 #include "runtime/checkpoint/segment_outbox.h"
 #include "runtime/expressions/expression.h"
 #include "runtime/state/state_store.h"
+#include "runtime/task/node_tap.h"
 #include "runtime/task/operator.h"
 #include "runtime/task/state_metrics.h"
 #include "runtime/task/task.h"
@@ -37,6 +38,7 @@ struct Task::Node {
   TaskCounter watermark_us;
   EventTime watermark = EventTime::Min();
   std::unique_ptr<NodeEmitter> emitter;
+  std::unique_ptr<NodeTap> tap;  // While somebody looks on.
 
   // Asynchronous operators: rows given to it and settled since Open, and the watermarks that wait
   // for the first `rows` of them, oldest first.

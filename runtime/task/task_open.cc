@@ -258,19 +258,22 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
                                                            .uid = node.uid,
                                                            .slot = options_.id.index,
                                                            .name_prefix = SegmentPrefix()});
-  node.sink_context =
-      std::make_unique<SinkContext>(SinkContext{.node = *node.proto,
-                                                .schema = inputs[0],
-                                                .counters = node.counters,
-                                                .env = env_,
-                                                .job_id = options_.job_id,
-                                                .job_name = options_.graph.name(),
-                                                .generation = options_.generation,
-                                                .restored_epoch = {options_.restore.epoch()},
-                                                .slot = options_.id.index,
-                                                .parallelism = options_.chain.parallelism(),
-                                                .outbox = *node.outbox,
-                                                .interactive = options_.interactive});
+  node.sink_context = std::make_unique<SinkContext>(
+      SinkContext{.node = *node.proto,
+                  .schema = inputs[0],
+                  .counters = node.counters,
+                  .env = env_,
+                  .job_id = options_.job_id,
+                  .job_name = options_.graph.name(),
+                  .generation = options_.generation,
+                  .restored_epoch = {options_.restore.epoch()},
+                  .slot = options_.id.index,
+                  .parallelism = options_.chain.parallelism(),
+                  .outbox = *node.outbox,
+                  .interactive = options_.interactive,
+                  .deliver = [this, &node](v1::TailedRows rows) {
+                    return options_.listener.DeliverRows(options_.id, node.uid, std::move(rows));
+                  }});
   MILLRACE_RETURN_IF_ERROR(node.sink->Open(*node.sink_context));
   node.latency = &node.counters.metrics.MakeHistogram(
       "millrace_end_to_end_latency_seconds",

@@ -52,6 +52,17 @@ class FakeWorker {
     Send([&](v1::ConnectRequest& m) { *m.mutable_heartbeat()->add_conditions() = condition; });
   }
 
+  // One row of a node; a `number` other than 0: of a sink `collect`.
+  void SendRows(const std::string& uid, const std::string& value, uint64_t number = 0) {
+    Send([&](v1::ConnectRequest& m) {
+      v1::NodeRows& rows = *m.mutable_node_rows();
+      *rows.mutable_attempt() = deploy_->attempt();
+      rows.set_uid(uid);
+      rows.set_number(number);
+      rows.mutable_rows()->add_rows()->add_values(value);
+    });
+  }
+
   void Leave() {
     Send([](v1::ConnectRequest& m) { m.mutable_leaving(); });
   }
@@ -79,6 +90,8 @@ class FakeWorker {
   bool may_leave = false;
   std::vector<uint64_t> prepared;  // Epochs of PrepareModel.
   std::vector<v1::PrepareState> prepared_states;
+  std::vector<v1::TailTasks> tails;
+  std::vector<uint64_t> rows_taken;
 
   void OnMessage(const v1::ConnectResponse& message);
 
@@ -401,6 +414,12 @@ inline void FakeWorker::OnMessage(const v1::ConnectResponse& message) {
       if (!is_mine(message.epoch_completed().attempt())) return;
       completed.push_back(message.epoch_completed().epoch());
       if (commits) AckCommit(message.epoch_completed().epoch());
+      return;
+    case v1::ConnectResponse::kTailTasks:
+      tails.push_back(message.tail_tasks());
+      return;
+    case v1::ConnectResponse::kNodeRowsTaken:
+      rows_taken.push_back(message.node_rows_taken().number());
       return;
     case v1::ConnectResponse::kMayLeave:
       may_leave = true;
