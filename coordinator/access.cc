@@ -40,6 +40,7 @@ constexpr MethodRule kRules[] = {
     {"/millrace.v1.JobService/ListCheckpoints", Role::kViewer},
     {"/millrace.v1.JobService/ListJobs", Role::kViewer},
     {"/millrace.v1.JobService/ListWorkers", Role::kViewer},
+    {"/millrace.v1.JobService/RestartJob", Role::kOperator},
     {"/millrace.v1.JobService/StopJob", Role::kOperator},
     {"/millrace.v1.JobService/SubmitJob", Role::kSubmitter},
     // Who may submit can read any row already.

@@ -8,7 +8,7 @@
 //     worker     workers  cert:millrace-worker
 //
 // Tokens themselves are in no file of the coordinator. Each role may do what the one before may:
-// viewer (look, but at no rows), operator (stop, cancel, savepoints), submitter (submit,
+// viewer (look, but at no rows), operator (stop, restart, cancel, savepoints), submitter (submit,
 // replace models, see rows), admin. A
 // worker may register, and nothing else.
 //

@@ -104,6 +104,7 @@ class Coordinator final : public JobApi, private JobHost {
                        Reply<v1::ListCheckpointsResponse> reply) override;
   void ListWorkers(v1::ListWorkersRequest request, Reply<v1::ListWorkersResponse> reply) override;
   void GetLogs(v1::GetLogsRequest request, Reply<v1::GetLogsResponse> reply) override;
+  void RestartJob(v1::RestartJobRequest request, Reply<v1::RestartJobResponse> reply) override;
   void TailNode(v1::TailNodeRequest request, std::shared_ptr<TailWatcher> watcher) override;
 
   // Loop thread; for metrics.
@@ -155,6 +156,7 @@ class Coordinator final : public JobApi, private JobHost {
   void RunStop(const v1::StopJobRequest& request, Reply<v1::StopJobResponse> reply);
   void RunCancel(const v1::CancelJobRequest& request, Reply<v1::CancelJobResponse> reply);
   void RunRescale(const v1::RescaleJobRequest& request, Reply<v1::RescaleJobResponse> reply);
+  void RunRestart(const v1::RestartJobRequest& request, Reply<v1::RestartJobResponse> reply);
   void RunUpgrade(const v1::UpgradeJobRequest& request, Reply<v1::UpgradeJobResponse> reply);
   void RunUpdateModel(const v1::UpdateModelRequest& request, Reply<v1::UpdateModelResponse> reply);
   void RunSavepoint(const v1::CreateSavepointRequest& request,

@@ -494,6 +494,17 @@ void Coordinator::RunRescale(const v1::RescaleJobRequest& request,
                     });
 }
 
+void Coordinator::RestartJob(v1::RestartJobRequest request, Reply<v1::RestartJobResponse> reply) {
+  RunOnce("RestartJob", std::move(request), std::move(reply), &Coordinator::RunRestart);
+}
+
+void Coordinator::RunRestart(const v1::RestartJobRequest& request,
+                             Reply<v1::RestartJobResponse> reply) {
+  const absl::StatusOr<JobController*> job = FindJob(request.job());
+  if (!job.ok()) return std::move(reply)(job.status());
+  (*job)->Restart(request.from_checkpoint(), std::move(reply));
+}
+
 void Coordinator::UpgradeJob(v1::UpgradeJobRequest request, Reply<v1::UpgradeJobResponse> reply) {
   RunOnce("UpgradeJob", std::move(request), std::move(reply), &Coordinator::RunUpgrade);
 }

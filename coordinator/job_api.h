@@ -69,6 +69,7 @@ class JobApi {
                                Reply<v1::ListCheckpointsResponse> reply) = 0;
   virtual void ListWorkers(v1::ListWorkersRequest request,
                            Reply<v1::ListWorkersResponse> reply) = 0;
+  virtual void RestartJob(v1::RestartJobRequest request, Reply<v1::RestartJobResponse> reply) = 0;
   virtual void TailNode(v1::TailNodeRequest request, std::shared_ptr<TailWatcher> watcher) = 0;
   virtual void GetLogs(v1::GetLogsRequest request, Reply<v1::GetLogsResponse> reply) = 0;
 };

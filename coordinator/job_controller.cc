@@ -137,6 +137,7 @@ void JobController::OnLost(const absl::Status& status) {
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, reason);
   ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, reason);
   ReplyToAll<v1::UpgradeJobResponse>(upgrade_replies_, reason);
+  ReplyToAll<v1::RestartJobResponse>(restart_replies_, reason);
   EndTails(absl::UnavailableError(reason.message()));
   for (Savepoint& savepoint : std::exchange(savepoints_, {})) std::move(savepoint.reply)(reason);
   host_.OnFenced(job_id(), status);
@@ -206,7 +207,7 @@ void JobController::LeaveAttempt() {
 }
 
 bool JobController::MustMove() const {
-  if (status_.rescale_pending()) return true;
+  if (status_.rescale_pending() || status_.restart_pending()) return true;
   return std::any_of(attempt_.workers.begin(), attempt_.workers.end(),
                      [this](const std::string& worker) { return host_.IsLeaving(worker); });
 }
@@ -216,11 +217,16 @@ bool JobController::MustMove() const {
 void JobController::Move() {
   const bool upgrades = status_.has_former() && status_.planned().nodes_size() == 0;
   const bool rescales = status_.rescale_pending();
+  const bool restarts = status_.restart_pending();
   AddLog(LogLevel::kInfo,
          upgrades   ? "goes on with the new version"
          : rescales ? absl::StrCat("goes on with parallelism ", submitted_graph().parallelism())
+         : restarts ? "goes on with new tasks, as was asked for"
                     : "a worker leaves: goes on on the others");
-  ++counters_.restarts_by_reason[upgrades ? "upgrade" : rescales ? "rescale" : "worker_leaves"];
+  ++counters_.restarts_by_reason[upgrades   ? "upgrade"
+                                 : rescales ? "rescale"
+                                 : restarts ? "restart"
+                                            : "worker_leaves"];
   LeaveAttempt();
   SetState(v1::JOB_STATE_RESTARTING);
   TryDeploy();
@@ -314,6 +320,7 @@ void JobController::OnStoredEnd(v1::JobState state) {
   ReplyToAll<v1::CancelJobResponse>(cancel_replies_, ended);
   ReplyToAll<v1::RescaleJobResponse>(rescale_replies_, ended);
   ReplyToAll<v1::UpgradeJobResponse>(upgrade_replies_, ended);
+  ReplyToAll<v1::RestartJobResponse>(restart_replies_, ended);
   // A savepoint being exported still ends by itself.
   std::vector<Savepoint> waiting = std::exchange(savepoints_, {});
   for (Savepoint& savepoint : waiting) std::move(savepoint.reply)(ended);

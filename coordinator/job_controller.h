@@ -133,6 +133,8 @@ class JobController {
   // `rescaled`: compiled, of submitted_graph() with another parallelism. Replies when the job runs
   // so.
   void Rescale(v1::JobGraph rescaled, Reply<v1::RescaleJobResponse> reply);
+  // Replies when the job runs again. `from_checkpoint`: without a last epoch.
+  void Restart(bool from_checkpoint, Reply<v1::RestartJobResponse> reply);
   // `graph`: compiled. Replies when the first epoch of the new version is complete; an error when
   // it was refused, or the job has gone back to the version before.
   void Upgrade(v1::JobGraph graph, v1::StateConsent consent, Reply<v1::UpgradeJobResponse> reply);
@@ -307,6 +309,7 @@ class JobController {
   void AskForUpgrade(v1::JobGraph graph, v1::StateConsent consent,
                      Reply<v1::UpgradeJobResponse> reply);
   void AnswerRescale();
+  void AnswerRestart();
   bool IsForeign(uint64_t epoch) const { return epoch <= status_.version().foreign_epoch(); }
   // The restored manifest as this version takes it over.
   absl::StatusOr<v1::Manifest> TakeOver(v1::Manifest manifest);
@@ -393,6 +396,7 @@ class JobController {
   std::vector<Reply<v1::StopJobResponse>> stop_replies_;
   std::vector<Reply<v1::CancelJobResponse>> cancel_replies_;
   std::vector<Reply<v1::RescaleJobResponse>> rescale_replies_;
+  std::vector<Reply<v1::RestartJobResponse>> restart_replies_;
   uint32_t former_parallelism_ = 0;  // For the replies.
   std::vector<Reply<v1::UpgradeJobResponse>> upgrade_replies_;
   v1::UpgradeJobResponse upgrade_response_;  // What was done with the state.

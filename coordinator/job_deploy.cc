@@ -38,6 +38,7 @@ void JobController::TryDeploy() {
     status_.clear_planned();
     status_.set_rescale_pending(false);
   }
+  status_.set_restart_pending(false);
   const absl::StatusOr<ChainPlan> plan = PlanChains(graph(), CoresOf(workers));
   if (!plan.ok()) return Fail(plan.status(), "plan");
   *status_.mutable_planned() = plan->graph;
@@ -266,6 +267,7 @@ void JobController::StartWhenReady() {
   if (state() == v1::JOB_STATE_DEPLOYING) SetState(v1::JOB_STATE_RUNNING);
   SendTaps();
   AnswerRescale();
+  AnswerRestart();
   if (state() == v1::JOB_STATE_RUNNING && status_.stop_requested()) {
     SetState(v1::JOB_STATE_STOPPING);
   }

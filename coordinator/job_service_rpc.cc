@@ -305,6 +305,10 @@ class JobServiceRpc::Service final : public v1::JobService::CallbackService {
                    v1::GetLogsResponse* response) override {
     return Unary(context, request, response, &JobApi::GetLogs);
   }
+  Reactor* RestartJob(Context* context, const v1::RestartJobRequest* request,
+                      v1::RestartJobResponse* response) override {
+    return Unary(context, request, response, &JobApi::RestartJob);
+  }
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
       Context*, const v1::WatchJobRequest* request) override {
     auto* stream = new WatchStream;

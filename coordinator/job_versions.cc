@@ -69,6 +69,47 @@ void JobController::AnswerRescale() {
   for (auto& reply : std::exchange(rescale_replies_, {})) std::move(reply)(response);
 }
 
+// ---- The same again.
+
+void JobController::Restart(bool from_checkpoint, Reply<v1::RestartJobResponse> reply) {
+  if (!fenced_ && !live()) {
+    return std::move(reply)(Annotate(
+        EndedStatus(job_id(), state()),
+        "a job that has ended is not begun again: submit it, with --savepoint where it left one"));
+  }
+  if (absl::Status status = CheckChangeable(); !status.ok()) return std::move(reply)(status);
+  if (status_.has_upgrade() || status_.has_former()) {
+    return std::move(reply)(
+        absl::FailedPreconditionError("the job is being upgraded; ask again when it has been"));
+  }
+  restart_replies_.push_back(std::move(reply));
+  AddLog(LogLevel::kInfo, from_checkpoint ? "a restart from the newest checkpoint was asked for"
+                                          : "a restart was asked for");
+  const bool runs = attempt_.phase == AttemptPhase::kRunning ||
+                    attempt_.phase == AttemptPhase::kOpening ||
+                    attempt_.phase == AttemptPhase::kAdopting;
+  if (runs) {
+    status_.set_restart_pending(true);
+    // Tasks that have not begun have nothing to finish.
+    if (from_checkpoint || attempt_.phase == AttemptPhase::kOpening) return Move();
+    PutStatus([] {});
+    return Advance();
+  }
+  // It is about to begin anyway; the back-off after a failure is over.
+  if (attempt_.phase == AttemptPhase::kNone && state() == v1::JOB_STATE_RESTARTING) {
+    delayed_ = false;
+    TryDeploy();
+  }
+}
+
+// The job runs, and is not about to begin again.
+void JobController::AnswerRestart() {
+  if (status_.restart_pending()) return;
+  v1::RestartJobResponse response;
+  if (newest_epoch() != nullptr) response.set_epoch(newest_epoch()->epoch());
+  for (auto& reply : std::exchange(restart_replies_, {})) std::move(reply)(response);
+}
+
 absl::Status JobController::CheckChangeable() const {
   if (fenced_) return absl::AbortedError("another coordinator controls the job");
   if (!live() || state() == v1::JOB_STATE_CANCELLING) return EndedStatus(job_id(), state());
