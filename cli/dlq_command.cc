@@ -87,6 +87,9 @@ absl::StatusOr<LetterSelection> ParseSelection(const DlqOptions& options, Clock&
   return selection;
 }
 
+// An object per line is a list in YAML.
+const char* ItemMark(OutputFormat format) { return format == OutputFormat::kYaml ? "- " : ""; }
+
 int Fail(const absl::Status& status) {
   PrintError(status, "");
   return absl::IsInvalidArgument(status) ? kExitUsage : ExitCodeFor(status);
@@ -200,8 +203,8 @@ int Summarize(const LetterTopic& from, const LetterSelection& selection, OutputF
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, group] : groups) {
     const auto& [code, uid, source] = key;
-    if (format == OutputFormat::kJson) {
-      std::string out = "{\"code\":";
+    if (IsDocument(format)) {
+      std::string out = absl::StrCat(ItemMark(format), "{\"code\":");
       AppendJsonString(code, out);
       out += ",\"uid\":";
       AppendJsonString(uid, out);
@@ -215,7 +218,7 @@ int Summarize(const LetterTopic& from, const LetterSelection& selection, OutputF
                     source.empty() ? "-" : Shown(source, kErrorShown), absl::StrCat(group.count),
                     group.first, group.last});
   }
-  if (format != OutputFormat::kJson) {
+  if (!IsDocument(format)) {
     PrintTable({"CODE", "UID", "SOURCE", "LETTERS", "FIRST", "LAST"}, rows);
   }
   TellOfOthers(*counts);
@@ -244,8 +247,8 @@ int DlqList(const DlqOptions& options, OutputFormat format, Env env,
         }
         ++shown;
         const KafkaLetter& letter = record.letter;
-        if (format == OutputFormat::kJson) {
-          std::printf("%s\n", AsJson(record).c_str());
+        if (IsDocument(format)) {
+          std::printf("%s%s\n", ItemMark(format), AsJson(record).c_str());
         } else {
           rows.push_back({absl::StrCat(record.partition, ":", record.offset), TimeOf(record),
                           Shown(letter.uid, kErrorShown), Shown(letter.code, kErrorShown),
@@ -255,7 +258,7 @@ int DlqList(const DlqOptions& options, OutputFormat format, Env env,
         return true;
       });
   if (!counts.ok()) return Fail(counts.status());
-  if (format != OutputFormat::kJson) {
+  if (!IsDocument(format)) {
     PrintTable({"AT", "TIME", "UID", "CODE", "SOURCE", "ERROR", "PAYLOAD"}, rows);
   }
   if (more) {
@@ -301,8 +304,8 @@ int DlqReplay(const DlqOptions& options, OutputFormat format, Env env,
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [code, counts] : result->by_code) {
-    if (format == OutputFormat::kJson) {
-      std::string out = "{\"code\":";
+    if (IsDocument(format)) {
+      std::string out = absl::StrCat(ItemMark(format), "{\"code\":");
       AppendJsonString(code, out);
       std::printf("%s,\"replayed\":%llu,\"without_record\":%llu}\n", out.c_str(),
                   static_cast<unsigned long long>(counts.replayed),
@@ -312,7 +315,7 @@ int DlqReplay(const DlqOptions& options, OutputFormat format, Env env,
     rows.push_back({Shown(code, kErrorShown), absl::StrCat(counts.replayed),
                     absl::StrCat(counts.without_record)});
   }
-  if (format != OutputFormat::kJson) {
+  if (!IsDocument(format)) {
     PrintTable({"CODE", options.dry_run ? "WOULD BE REPLAYED" : "REPLAYED", "WITHOUT RECORD"},
                rows);
   }

@@ -25,6 +25,9 @@ constexpr char kRetries[] = R"({"methodConfig": [{
   "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
                   "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
 
+// How often a call that waits looks whether it was interrupted.
+constexpr absl::Duration kInterruptLook = absl::Milliseconds(100);
+
 void Prepare(grpc::ClientContext& context, absl::Time deadline) {
   context.set_wait_for_ready(false);
   if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
@@ -136,6 +139,51 @@ absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time 
     }
   }
   const grpc::Status status = reader->Finish();
+  return status.ok() ? absl::OkStatus() : Explain(status, stub_->addresses);
+}
+
+absl::Status JobClient::TailNode(
+    const v1::TailNodeRequest& request, absl::Time deadline,
+    const std::function<bool()>& interrupted,
+    const std::function<bool(const v1::TailNodeResponse&)>& on_response) {
+  MILLRACE_RETURN_IF_ERROR(stub_->unusable);
+  grpc::ClientContext context;
+  Prepare(context, deadline);
+  grpc::CompletionQueue queue;
+  auto reader = stub_->Choose().PrepareAsyncTailNode(&context, request, &queue);
+  int tag = 0;
+  bool ended = false;  // By us.
+  bool cancelled = false;
+  // True when the step that was begun has succeeded.
+  const auto await = [&] {
+    void* done = nullptr;
+    bool ok = false;
+    while (true) {
+      if (!cancelled && interrupted()) {
+        cancelled = true;
+        context.TryCancel();
+      }
+      const auto look = absl::ToChronoTime(absl::Now() + kInterruptLook);
+      if (queue.AsyncNext(&done, &ok, look) == grpc::CompletionQueue::GOT_EVENT) return ok;
+    }
+  };
+  reader->StartCall(&tag);
+  bool ok = await();
+  v1::TailNodeResponse response;
+  while (ok) {
+    reader->Read(&response, &tag);
+    ok = await();
+    if (!ok || cancelled || on_response(response)) continue;
+    ended = true;
+    context.TryCancel();
+    ok = false;
+  }
+  grpc::Status status;
+  reader->Finish(&status, &tag);
+  (void)await();
+  queue.Shutdown();
+  if (ended) return absl::OkStatus();
+  if (cancelled) return absl::CancelledError("interrupted");
   return status.ok() ? absl::OkStatus() : Explain(status, stub_->addresses);
 }
 

@@ -39,6 +39,11 @@ class JobClient {
       const v1::ListCheckpointsRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::GetLogsResponse> GetLogs(const v1::GetLogsRequest& request);
+  // Calls `on_response` until it returns false (OK), `interrupted` is true (kCancelled), the job
+  // ends, or `deadline` has passed. `interrupted` is asked several times per second.
+  absl::Status TailNode(const v1::TailNodeRequest& request, absl::Time deadline,
+                        const std::function<bool()>& interrupted,
+                        const std::function<bool(const v1::TailNodeResponse&)>& on_response);
   // Calls `on_job` until it returns false, the job ends, or `deadline` has passed.
   absl::Status WatchJob(const v1::WatchJobRequest& request, absl::Time deadline,
                         const std::function<bool(const v1::Job&)>& on_job);

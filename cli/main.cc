@@ -38,6 +38,9 @@ volatile std::sig_atomic_t interrupted = 0;
 struct Flags {
   std::string coordinator = "127.0.0.1:7070";
   OutputFormat format = OutputFormat::kTable;
+  bool format_given = false;
+  uint64_t rows_max = 1000;
+  TailOptions tail;
   std::string file;
   std::vector<std::string> settings;
   std::string job;
@@ -136,17 +139,17 @@ class Command {
                                                                    compiled.diagnostics.end());
     PrintDiagnostics(diagnostics, flags_.file);
     const bool valid = IsValid(compiled);
-    if (!explain && flags_.format == OutputFormat::kJson) {
+    if (!explain && IsDocument(flags_.format)) {
       v1::ValidateJobResponse response;
       response.set_valid(valid);
       *response.mutable_diagnostics() = std::move(diagnostics);
-      PrintJson(response);
+      PrintDocument(response, flags_.format);
       return valid ? kExitOk : kExitFailed;
     }
     if (!valid) return kExitFailed;
     if (explain) {
-      if (flags_.format == OutputFormat::kJson) {
-        PrintJson(compiled.graph);
+      if (IsDocument(flags_.format)) {
+        PrintDocument(compiled.graph, flags_.format);
       } else {
         std::printf("%s", compiled.explanation.c_str());
       }
@@ -174,6 +177,9 @@ class Command {
     options.http_port = flags_.metrics_port;
     options.memory_mb = flags_.memory_mb;
     options.upgrade = flags_.upgrade;
+    options.view = ResultViewOptionsFor(flags_.format);
+    if (!flags_.format_given && !options.view.terminal) options.view.format = OutputFormat::kJson;
+    options.view.rows_max = flags_.rows_max;
     options.consent = Consent();
     // Whoever runs a job here may run the modules beside it, too.
     const std::string beside = std::filesystem::path(flags_.file).parent_path().string();
@@ -272,6 +278,12 @@ class Command {
                            .request_id = RequestId()};
     if (!ReadSource(options.source)) return kExitUsage;
     return UpgradeCommand(Client(), options, flags_.format);
+  }
+  int Tail() {
+    TailOptions options = flags_.tail;
+    options.job = flags_.job;
+    options.timeout_seconds = flags_.timeout_seconds;
+    return TailCommand(Client(), options, flags_.format, [] { return interrupted != 0; });
   }
   int Logs() { return LogsCommand(Client(), flags_.job, flags_.lines, flags_.format); }
 
@@ -388,9 +400,14 @@ int Main(int argc, char** argv) {
   const std::map<std::string, OutputFormat> formats = {{"table", OutputFormat::kTable},
                                                        {"wide", OutputFormat::kWide},
                                                        {"json", OutputFormat::kJson},
+                                                       {"yaml", OutputFormat::kYaml},
                                                        {"name", OutputFormat::kName}};
-  app.add_option("-o,--output", flags.format, "table, wide, json, name")
-      ->transform(CLI::CheckedTransformer(formats));
+  const CLI::Option* const format =
+      app.add_option(
+             "-o,--output", flags.format,
+             "table, wide, json, yaml, name; rows of `run`: a table on a terminal, otherwise "
+             "json, an object per line")
+          ->transform(CLI::CheckedTransformer(formats));
   app.add_flag("-v,--verbose", flags.verbose, "log what happens, to standard error");
   app.add_option("--request-id", flags.request_id, "makes a change idempotent");
 
@@ -410,6 +427,10 @@ int Main(int argc, char** argv) {
                 "go on with the state of the folder though the job was changed");
   AddConsent(sub, flags);
   AddSecretsDir(sub, flags);
+  sub->add_option("--rows", flags.rows_max,
+                  "rows of a SELECT alone that its table keeps; the oldest are left out")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
   sub->add_option("--python-path", flags.python_path,
                   "folders, separated by colons, with the modules of functions in Python; default: "
                   "the folder of the job file")
@@ -496,6 +517,20 @@ int Main(int argc, char** argv) {
   AddJobName(sub, flags);
   sub->add_option("--lines", flags.lines, "at most so many")->capture_default_str();
 
+  sub =
+      on(app.add_subcommand("tail", "rows that a node of a job emits, as it emits them: a sample"),
+         [&] { return command.Tail(); });
+  AddJobName(sub, flags);
+  sub->add_option("NODE", flags.tail.uid, "uid of the node, as `describe` shows it")->required();
+  sub->add_option("--lines", flags.tail.lines, "end after so many rows")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  sub->add_flag("-f,--follow", flags.tail.follow, "go on until the job ends, or Ctrl-C");
+  sub->add_option("--rows-per-second", flags.tail.rows_per_second,
+                  "at most so many, up to 1000; the others are counted and left out; default: 100")
+      ->check(CLI::Range(1, 1000));
+  sub->add_option("--timeout", flags.timeout_seconds, "seconds; 0 = for ever");
+
   CLI::App* dlq = app.add_subcommand(
       "dlq", "dead letters in a topic that was written with 'format' = 'dead-letter'");
   dlq->require_subcommand(1);
@@ -540,8 +575,10 @@ int Main(int argc, char** argv) {
     return static_cast<int>(kExitOk);
   });
 
-  app.parse_complete_callback(
-      [&] { InitLogging(flags.verbose ? LogLevel::kInfo : LogLevel::kWarning, false); });
+  app.parse_complete_callback([&] {
+    flags.format_given = format->count() > 0;
+    InitLogging(flags.verbose ? LogLevel::kInfo : LogLevel::kWarning, false);
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "cli/yaml_text.h"
 #include "coordinator/job_api.h"
 
 namespace millrace {
@@ -95,8 +96,13 @@ void PrintTable(const std::vector<std::string>& head,
   for (const auto& row : rows) print(row);
 }
 
-void PrintJson(const google::protobuf::Message& message) {
+void PrintDocument(const google::protobuf::Message& message, OutputFormat format) {
   std::string text;
+  if (format == OutputFormat::kYaml) {
+    AppendYaml(message, text);
+    std::printf("%s", text.empty() ? "{}\n" : text.c_str());
+    return;
+  }
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;

@@ -12,6 +12,12 @@
 
 namespace millrace {
 
+enum class OutputFormat { kTable, kWide, kJson, kYaml, kName };
+// For programs: the whole answer, as a message.
+inline bool IsDocument(OutputFormat format) {
+  return format == OutputFormat::kJson || format == OutputFormat::kYaml;
+}
+
 // "RUNNING".
 std::string JobStateText(v1::JobState state);
 // "2026-01-31 12:00:00Z"; "-" for 0.
@@ -21,8 +27,8 @@ std::string BytesText(uint64_t bytes);
 // Columns aligned, two spaces apart.
 void PrintTable(const std::vector<std::string>& head,
                 const std::vector<std::vector<std::string>>& rows, std::FILE* out = stdout);
-// Protobuf's JSON mapping; to stdout.
-void PrintJson(const google::protobuf::Message& message);
+// Protobuf's JSON mapping, as JSON or YAML; whole numbers of YAML are numbers. To stdout.
+void PrintDocument(const google::protobuf::Message& message, OutputFormat format);
 
 // One block per problem, to stderr: where, what, the line with a caret, what to do.
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,

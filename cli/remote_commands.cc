@@ -8,10 +8,14 @@
 #include "absl/time/clock.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/result_view.h"
 #include "coordinator/compile_job.h"
 
 namespace millrace {
 namespace {
+
+// Between two notes on rows that are left out.
+constexpr absl::Duration kTellInterval = absl::Seconds(1);
 
 int Failed(const absl::Status& status, const std::string& file = "") {
   PrintError(status, file);
@@ -68,8 +72,8 @@ int SubmitCommand(JobClient& client, const SubmitOptions& options, OutputFormat 
   absl::StatusOr<v1::SubmitJobResponse> response = client.SubmitJob(request);
   if (!response.ok()) return Failed(response.status(), options.file);
   PrintDiagnostics(response->diagnostics(), options.file);
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
   } else {
     std::printf("%s\n", response->job_id().c_str());
   }
@@ -80,8 +84,8 @@ int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFo
   if (kind == GetKind::kJobs) {
     absl::StatusOr<v1::ListJobsResponse> response = client.ListJobs({});
     if (!response.ok()) return Failed(response.status());
-    if (format == OutputFormat::kJson) {
-      PrintJson(*response);
+    if (IsDocument(format)) {
+      PrintDocument(*response, format);
       return kExitOk;
     }
     return PrintJobs(*response, format);
@@ -89,8 +93,8 @@ int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFo
   if (kind == GetKind::kWorkers) {
     absl::StatusOr<v1::ListWorkersResponse> response = client.ListWorkers({});
     if (!response.ok()) return Failed(response.status());
-    if (format == OutputFormat::kJson) {
-      PrintJson(*response);
+    if (IsDocument(format)) {
+      PrintDocument(*response, format);
       return kExitOk;
     }
     std::vector<std::vector<std::string>> rows;
@@ -106,8 +110,8 @@ int GetCommand(JobClient& client, GetKind kind, const std::string& job, OutputFo
   request.set_job(job);
   absl::StatusOr<v1::ListCheckpointsResponse> response = client.ListCheckpoints(request);
   if (!response.ok()) return Failed(response.status());
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
@@ -124,8 +128,8 @@ int DescribeCommand(JobClient& client, const std::string& job, OutputFormat form
   request.set_job(job);
   absl::StatusOr<v1::GetJobResponse> response = client.GetJob(request);
   if (!response.ok()) return Failed(response.status());
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
     return kExitOk;
   }
   const v1::Job& j = response->job();
@@ -163,9 +167,9 @@ int WhyCommand(JobClient& client, const std::string& job, OutputFormat format) {
   request.set_job(job);
   absl::StatusOr<v1::GetJobResponse> response = client.GetJob(request);
   if (!response.ok()) return Failed(response.status());
-  if (format == OutputFormat::kJson) {
+  if (IsDocument(format)) {
     response->clear_graph();
-    PrintJson(*response);
+    PrintDocument(*response, format);
     return kExitOk;
   }
   const v1::Job& j = response->job();
@@ -198,8 +202,8 @@ int WaitCommand(JobClient& client, const std::string& job, uint32_t timeout_seco
     return true;
   });
   if (!status.ok()) return Failed(status);
-  if (format == OutputFormat::kJson) {
-    PrintJson(ended);
+  if (IsDocument(format)) {
+    PrintDocument(ended, format);
   } else {
     std::printf("%s\n", JobStateText(last).c_str());
   }
@@ -220,8 +224,8 @@ int StopCommand(JobClient& client, const std::string& job, bool drain,
   if (!response.ok()) return Failed(response.status());
   std::fprintf(stderr, "stopped at epoch %llu\n",
                static_cast<unsigned long long>(response->epoch()));
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
     return kExitOk;
   }
   if (!response->savepoint().empty()) std::printf("%s\n", response->savepoint().c_str());
@@ -244,8 +248,8 @@ int SavepointCommand(JobClient& client, const std::string& job, const std::strin
   request.set_directory(directory);
   absl::StatusOr<v1::CreateSavepointResponse> response = client.CreateSavepoint(request);
   if (!response.ok()) return Failed(response.status());
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
   } else {
     std::printf("%s\n", response->savepoint().c_str());
   }
@@ -262,8 +266,8 @@ int UpdateModelCommand(JobClient& client, const std::string& job, const v1::Mode
   if (!response.ok()) return Failed(response.status());
   std::fprintf(stderr, "in use from epoch %llu on\n",
                static_cast<unsigned long long>(response->epoch()));
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
   } else {
     std::printf("%s\n", response->sha256().c_str());
   }
@@ -280,7 +284,7 @@ int RescaleCommand(JobClient& client, const std::string& job, uint32_t paralleli
   if (!response.ok()) return Failed(response.status());
   std::fprintf(stderr, "runs with parallelism %u, before %u, from epoch %llu on\n", parallelism,
                response->former_parallelism(), static_cast<unsigned long long>(response->epoch()));
-  if (format == OutputFormat::kJson) PrintJson(*response);
+  if (IsDocument(format)) PrintDocument(*response, format);
   return kExitOk;
 }
 
@@ -294,8 +298,8 @@ int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputForma
   absl::StatusOr<v1::UpgradeJobResponse> response = client.UpgradeJob(request);
   if (!response.ok()) return Failed(response.status(), options.file);
   PrintDiagnostics(response->diagnostics(), options.file);
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
   } else {
     PrintChanges(*response, stdout);
   }
@@ -311,6 +315,52 @@ int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputForma
   return kExitOk;
 }
 
+int TailCommand(JobClient& client, const TailOptions& options, OutputFormat format,
+                const std::function<bool()>& interrupted) {
+  v1::TailNodeRequest request;
+  request.set_job(options.job);
+  request.set_uid(options.uid);
+  request.set_rows_per_second_max(options.rows_per_second);
+  ResultViewOptions view_options = ResultViewOptionsFor(format);
+  view_options.changelog = true;
+  ResultView view(view_options);
+  uint64_t left_out = 0, untold = 0;
+  absl::Time told = absl::Now();
+  const absl::Time deadline = options.timeout_seconds == 0
+                                  ? absl::InfiniteFuture()
+                                  : absl::Now() + absl::Seconds(options.timeout_seconds);
+  const absl::Status status =
+      client.TailNode(request, deadline, interrupted, [&](v1::TailNodeResponse response) {
+        left_out += response.rows().rows_left_out();
+        untold += response.rows().rows_left_out();
+        if (!options.follow) {
+          const uint64_t wanted = options.lines - view.rows_seen();
+          while (static_cast<uint64_t>(response.rows().rows_size()) > wanted) {
+            response.mutable_rows()->mutable_rows()->RemoveLast();
+          }
+        }
+        view.Add(response);
+        if (options.follow && untold > 0 && absl::Now() - told >= kTellInterval) {
+          std::fprintf(stderr, "(%llu rows left out)\n",
+                       static_cast<unsigned long long>(std::exchange(untold, 0)));
+          told = absl::Now();
+        }
+        return !view.failed() && (options.follow || view.rows_seen() < options.lines);
+      });
+  if (left_out > 0) {
+    std::fprintf(stderr, "%llu rows shown, %llu left out: a sample; see --rows-per-second\n",
+                 static_cast<unsigned long long>(view.rows_seen()),
+                 static_cast<unsigned long long>(left_out));
+  }
+  if (status.ok()) return kExitOk;
+  // The only thing that ends like this.
+  if (absl::IsAborted(status)) {
+    PrintError(status, "");
+    return kExitJobFailed;
+  }
+  return absl::IsCancelled(status) ? static_cast<int>(kExitInterrupted) : Failed(status);
+}
+
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max,
                 OutputFormat format) {
   v1::GetLogsRequest request;
@@ -318,8 +368,8 @@ int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max,
   request.set_lines_max(lines_max);
   absl::StatusOr<v1::GetLogsResponse> response = client.GetLogs(request);
   if (!response.ok()) return Failed(response.status());
-  if (format == OutputFormat::kJson) {
-    PrintJson(*response);
+  if (IsDocument(format)) {
+    PrintDocument(*response, format);
     return kExitOk;
   }
   for (const v1::JobLogLine& line : response->lines()) {

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "cli/job_client_rpc.h"
+#include "cli/output.h"
 
 namespace millrace {
-
-enum class OutputFormat { kTable, kWide, kJson, kName };
 
 struct SubmitOptions {
   v1::JobSource source;
@@ -55,6 +55,18 @@ int RescaleCommand(JobClient& client, const std::string& job, uint32_t paralleli
 // Prints what becomes of the state of each node. Returns when the new version has completed an
 // epoch; with `dry_run` at once: kExitFailed when the upgrade would be refused.
 int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputFormat format);
+struct TailOptions {
+  std::string job;
+  std::string uid;
+  uint64_t lines = 20;  // Ends after so many rows, unless `follow`.
+  bool follow = false;
+  uint32_t rows_per_second = 0;  // 0: what the coordinator takes.
+  uint32_t timeout_seconds = 0;  // 0: for ever.
+};
+
+// Rows of a node, as it emits them.
+int TailCommand(JobClient& client, const TailOptions& options, OutputFormat format,
+                const std::function<bool()>& interrupted);
 int LogsCommand(JobClient& client, const std::string& job, uint32_t lines_max, OutputFormat format);
 
 }  // namespace millrace

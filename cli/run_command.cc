@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -25,6 +26,7 @@
 #include "runtime/checkpoint/s3/s3_storage.h"
 #include "runtime/metrics/http_server.h"
 #include "runtime/task/task_thread.h"
+#include "sql/diagnostics.h"
 #include "worker/worker.h"
 #include "worker/worker_metrics.h"
 
@@ -42,11 +44,29 @@ class InProcessLink : public WorkerLink {
   Worker& worker_;
 };
 
+// The rows of a SELECT alone, on their way to the view; touched on the loop's thread only.
+class QueryRows : public TailWatcher {
+ public:
+  explicit QueryRows(ResultView& view) : view_(view) {}
+  bool OnRows(const v1::TailNodeResponse& response, std::function<void()> taken) override {
+    view_.Add(response);
+    if (taken != nullptr) taken();
+    return true;
+  }
+  bool listening() const override { return true; }
+  void OnEnd(const absl::Status&) override {}  // Of the job: LastState tells.
+
+ private:
+  ResultView& view_;
+};
+
 // Remembers the last state of the job; touched on the loop's thread only.
 class LastState : public JobWatcher {
  public:
+  explicit LastState(ResultView& view) : view_(view) {}
   bool OnJob(const v1::Job& job) override {
     if (job.state() != job_.state()) {
+      view_.Erase();
       std::fprintf(stderr, "%s: %s%s%s\n", job.name().c_str(), JobStateText(job.state()).c_str(),
                    job.last_error().empty() ? "" : ": ", job.last_error().c_str());
     }
@@ -59,11 +79,49 @@ class LastState : public JobWatcher {
   bool ended() const { return ended_.has_value(); }
 
  private:
+  ResultView& view_;
   v1::Job job_;
   std::optional<absl::Status> ended_;
 };
 
 constexpr uint64_t kJobBytesMax = 16 << 20;
+// Of a SELECT alone whose script does not say: rows come with each checkpoint.
+constexpr uint32_t kQueryIntervalMs = 250;
+// Between two looks of the table on a terminal.
+constexpr absl::Duration kDrawInterval = absl::Milliseconds(100);
+
+// The sink that the script's only SELECT without INSERT prints to; null: there is none, or several.
+v1::Node* FindQuerySink(v1::JobGraph& graph) {
+  v1::Node* found = nullptr;
+  for (v1::Node& node : *graph.mutable_nodes()) {
+    const bool is_query = node.has_sink() && node.sink().connector() == "print" &&
+                          (node.uid() == "select.print" || node.uid().starts_with("select.print."));
+    if (!is_query) continue;
+    if (found != nullptr) return nullptr;
+    found = &node;
+  }
+  return found;
+}
+
+// A SELECT alone hands its rows to this process, which shows them.
+CompiledJob CompileForRun(const v1::JobSource& source, Disk& disk) {
+  CompiledJob job = CompileJob(source, disk);
+  if (v1::Node* sink = FindQuerySink(job.graph)) {
+    sink->mutable_sink()->set_connector("collect");
+    sink->set_parallelism(1);  // One reader, one order.
+    for (v1::Edge& edge : *job.graph.mutable_edges()) {
+      if (edge.to() == sink->uid()) edge.mutable_single();
+    }
+  }
+  return job;
+}
+
+bool IsQueryOnly(const v1::JobGraph& graph) {
+  const auto& nodes = graph.nodes();
+  return !nodes.empty() && std::all_of(nodes.begin(), nodes.end(), [](const v1::Node& node) {
+    return !node.has_sink() || node.sink().connector() == "collect";
+  });
+}
 
 // What makes a job of `run` another one: its text, and what --set has made of it.
 std::string VariablesText(const RunOptions& options) {
@@ -120,7 +178,7 @@ class Embedded {
                            .silence_timeout = absl::ZeroDuration(),
                            .registration_grace = absl::ZeroDuration()},
         env_, store_,
-        [disk = &env_.disk](const v1::JobSource& job) { return CompileJob(job, *disk); }, wake);
+        [disk = &env_.disk](const v1::JobSource& job) { return CompileForRun(job, *disk); }, wake);
     MILLRACE_RETURN_IF_ERROR(coordinator_->Start());
     const int cores = options_.parallelism > 0
                           ? static_cast<int>(options_.parallelism)
@@ -251,9 +309,7 @@ absl::StatusOr<std::string> FindOrSubmit(Embedded& embedded, const RunOptions& o
   request.set_request_id("run");
   request.set_parallelism(options.parallelism);
   *request.mutable_job() = MakeJobSource(options.job_text, options.variables);
-  if (options.checkpoint_interval_ms > 0) {
-    request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
-  }
+  request.set_checkpoint_interval_ms(options.checkpoint_interval_ms);
   MILLRACE_ASSIGN_OR_RETURN(v1::SubmitJobResponse response,
                             (embedded.Call<v1::SubmitJobRequest, v1::SubmitJobResponse>(
                                 &JobApi::SubmitJob, std::move(request))));
@@ -279,16 +335,93 @@ int ReportFailure(const absl::Status& status, const std::string& file) {
   return ExitCodeFor(status);
 }
 
+// Shows the rows of the SELECT alone, if the job has one.
+absl::Status ShowQuery(Embedded& embedded, const std::string& job_id, ResultView& view) {
+  v1::GetJobRequest request;
+  request.set_job(job_id);
+  MILLRACE_ASSIGN_OR_RETURN(
+      const v1::GetJobResponse job,
+      (embedded.Call<v1::GetJobRequest, v1::GetJobResponse>(&JobApi::GetJob, std::move(request))));
+  for (const v1::Node& node : job.graph().nodes()) {
+    if (!node.has_sink() || node.sink().connector() != "collect") continue;
+    v1::TailNodeRequest tail;
+    tail.set_job(job_id);
+    tail.set_uid(node.uid());
+    embedded.coordinator().TailNode(std::move(tail), std::make_shared<QueryRows>(view));
+  }
+  return absl::OkStatus();
+}
+
+// Drives both loops until the job has ended or the user wants it to.
+void RunToTheEnd(Embedded& embedded, const LastState& job, ResultView& view, Clock& clock,
+                 const volatile std::sig_atomic_t* stop) {
+  int64_t drawn_ns = 0;
+  while (!job.ended() && *stop == 0 && !view.failed()) {
+    embedded.Step(kDrawInterval);
+    const int64_t now_ns = clock.MonotonicNanos();
+    if (absl::Nanoseconds(now_ns - drawn_ns) < kDrawInterval) continue;
+    view.Draw();
+    drawn_ns = now_ns;
+  }
+}
+
+// Exit code of a job that has ended, or is to be interrupted.
+int HowItEnded(Embedded& embedded, Clock& clock, const LastState& job, bool forgets,
+               const volatile std::sig_atomic_t* stop) {
+  if (!job.ended()) {
+    if (forgets) return kExitInterrupted;
+    TakeLastEpoch(embedded, clock, job, stop);
+    std::fprintf(stderr, "interrupted; run the same command again to go on from epoch %llu\n",
+                 static_cast<unsigned long long>(job.job().last_epoch()));
+    return kExitInterrupted;
+  }
+  switch (job.job().state()) {
+    case v1::JOB_STATE_FINISHED:
+    case v1::JOB_STATE_STOPPED:
+      return kExitOk;
+    default:
+      return kExitJobFailed;
+  }
+}
+
+// What a SELECT alone needs that does not say it: rows soon, and no folder, since nothing goes on.
+RunOptions Completed(RunOptions options, const CompiledJob& job, Env env, bool& removes_folder) {
+  removes_folder = false;
+  if (!IsQueryOnly(job.graph)) {
+    if (options.work_dir.empty()) options.work_dir = "./.millrace/" + options.job_name;
+    return options;
+  }
+  if (options.checkpoint_interval_ms == 0 && job.graph.settings().checkpoint_interval_ms() == 0) {
+    options.checkpoint_interval_ms = kQueryIntervalMs;
+  }
+  if (options.work_dir.empty()) {
+    options.work_dir = absl::StrCat("./.millrace/query-", absl::Hex(env.random.Next()));
+    removes_folder = true;
+  }
+  return options;
+}
+
 }  // namespace
 
-int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* stop) {
+int RunEmbedded(const RunOptions& given, const volatile std::sig_atomic_t* stop) {
   std::unique_ptr<MetadataStore> store;
   RealEnv real_env({});  // After the store: its work, to the last, uses it.
   const Env env = real_env.env();
-  const std::string work_dir =
-      options.work_dir.empty() ? "./.millrace/" + options.job_name : options.work_dir;
+  const CompiledJob compiled =
+      CompileForRun(MakeJobSource(given.job_text, given.variables), env.disk);
+  if (HasErrors(compiled.diagnostics)) {
+    PrintDiagnostics({compiled.diagnostics.begin(), compiled.diagnostics.end()}, given.file);
+    return kExitFailed;
+  }
+  bool removes_folder = false;
+  const RunOptions options = Completed(given, compiled, env, removes_folder);
+  const std::string& work_dir = options.work_dir;
   const absl::StatusOr<bool> upgrades = UseFolder(work_dir, options, env.disk);
   if (!upgrades.ok()) return ReportFailure(upgrades.status(), options.file);
+  const auto remove_folder = absl::MakeCleanup([&] {
+    if (removes_folder)
+      (void)env.disk.RemoveFolder(work_dir);  // A query has failed by then, or not.
+  });
   if (auto opened = OpenSqliteMetadataStore(work_dir); opened.ok()) {
     store = *std::move(opened);
   } else {
@@ -318,24 +451,20 @@ int RunEmbedded(const RunOptions& options, const volatile std::sig_atomic_t* sto
       return ReportFailure(status, options.file);
     }
   }
-  auto last = std::make_shared<LastState>();
+  ResultView view(options.view);
+  if (absl::Status status = ShowQuery(embedded, *job_id, view); !status.ok()) {
+    return ReportFailure(status, options.file);
+  }
+  auto last = std::make_shared<LastState>(view);
   v1::WatchJobRequest watch;
   watch.set_job(*job_id);
   embedded.coordinator().WatchJob(watch, last);
-  while (!last->ended() && *stop == 0) embedded.Step(absl::Milliseconds(100));
-  if (!last->ended()) {
-    TakeLastEpoch(embedded, env.clock, *last, stop);
-    std::fprintf(stderr, "interrupted; run the same command again to go on from epoch %llu\n",
-                 static_cast<unsigned long long>(last->job().last_epoch()));
-    return kExitInterrupted;
-  }
-  switch (last->job().state()) {
-    case v1::JOB_STATE_FINISHED:
-    case v1::JOB_STATE_STOPPED:
-      return kExitOk;
-    default:
-      return kExitJobFailed;
-  }
+  RunToTheEnd(embedded, *last, view, env.clock, stop);
+  const int code = HowItEnded(embedded, env.clock, *last, removes_folder, stop);
+  view.Finish();
+  if (!view.failed()) return code;
+  std::fprintf(stderr, "error: cannot write to standard output\n");
+  return kExitFailed;
 }
 
 }  // namespace millrace

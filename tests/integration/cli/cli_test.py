@@ -7,7 +7,9 @@ import collections
 import json
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -360,6 +362,139 @@ class RunTest(CommandTest):
                 first.wait(30)
 
 
+QUERY = """
+CREATE TABLE words (word STRING, n BIGINT) WITH ('connector' = 'file', 'path' = '${input}', 'format' = 'csv');
+SELECT word, count(*) AS num, sum(n) AS total FROM words GROUP BY word;
+"""
+# Changes rows for ever.
+ENDLESS_QUERY = """
+SET 'execution.checkpointing.interval' = '100 ms';
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100',
+  'fields.n.min' = '1', 'fields.n.max' = '3');
+SELECT n, count(*) AS num FROM numbers GROUP BY n;
+"""
+
+
+class QueryTest(CommandTest):
+    """A SELECT alone at the end of a script."""
+
+    def setUp(self):
+        super().setUp()
+        self.input = self.file("words.csv", "a,1\nb,2\na,3\n\"\x1b[31mred\",4\n")
+        self.query = self.file("query.sql", QUERY)
+
+    def run_query(self, *more, check=OK, **options):
+        return millrace("run", self.query, "--set", f"input={self.input}", "--parallelism", "1",
+                        *more, check=check, folder=self.folder, **options)
+
+    def on_terminal(self, *arguments, environment=None, until=None):
+        """What the command shows on a terminal, and its exit code; interrupted once `until` is
+        there."""
+        leader, follower = pty.openpty()
+        self.addCleanup(os.close, leader)
+        process = subprocess.Popen([MILLRACE, *map(str, arguments)], stdout=follower,
+                                   stderr=subprocess.PIPE, cwd=self.folder,
+                                   env={**os.environ, "TERM": "xterm", "NO_COLOR": "",
+                                        **(environment or {})})
+        os.close(follower)
+        shown, interrupted = b"", False
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([leader], [], [], 0.2)
+            try:
+                if ready and not (piece := os.read(leader, 65536)):
+                    break
+                shown += piece if ready else b""
+            except OSError:  # Nobody writes any more.
+                break
+            if until is not None and not interrupted and until in shown:
+                interrupted = True
+                process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        return shown.decode(), process.returncode
+
+    def test_changes_are_lines_of_json(self):
+        done = self.run_query()
+        changes = [json.loads(line) for line in done.stdout.splitlines()]
+        left = []
+        for change in changes:
+            op = change.pop("op")
+            left.append(change) if op in ("+I", "+U") else left.remove(change)
+        self.assertEqual({row["word"]: (row["num"], row["total"]) for row in left},
+                         {"a": (2, 4), "b": (1, 2), "\x1b[31mred": (1, 4)})
+        self.assertIn("FINISHED", done.stderr)
+
+    def test_a_table_is_what_is_left(self):
+        done = self.run_query("-o", "table")
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["word", "num", "total"])
+        self.assertEqual(sorted(line.split()[0] for line in lines[1:]),
+                         ["\\x1b[31mred", "a", "b"], "nothing that a terminal would obey")
+        self.assertEqual([line.split()[1:] for line in lines if line.startswith("a ")],
+                         [["2", "4"]])
+
+    def test_yaml_is_a_list(self):
+        lines = self.run_query("-o", "yaml").stdout.splitlines()
+        self.assertTrue(all(line.startswith('- {"op":"') for line in lines), lines)
+
+    def test_a_table_keeps_so_many_rows(self):
+        lines = self.run_query("-o", "table", "--rows", "1").stdout.splitlines()
+        self.assertIn("(2 earlier rows)", lines)
+        self.assertEqual(len(lines), 3)
+
+    def test_a_query_leaves_no_folder_and_can_be_run_again(self):
+        first = self.run_query().stdout
+        self.assertTrue(first)
+        self.assertEqual(self.run_query().stdout, first)
+        self.assertEqual(list((self.folder / ".millrace").iterdir()), [])
+
+    def test_a_query_with_a_folder_goes_on_there(self):
+        self.assertTrue(self.run_query("--work-dir", "work").stdout)
+        done = self.run_query("--work-dir", "work")
+        self.assertEqual(done.stdout, "")
+        self.assertIn("has ended", done.stderr)
+
+    def test_a_terminal_shows_a_table_that_changes_in_place(self):
+        query = self.file("endless.sql", ENDLESS_QUERY)
+        shown, code = self.on_terminal("run", query, "--parallelism", "1", until=b"\x1b[4A")
+        self.assertEqual(code, INTERRUPTED)
+        self.assertIn("\x1b[4A\r\x1b[J", shown, "over the head and three rows")
+        last = shown.rsplit("\x1b[J", 1)[1].split("\r\n")
+        self.assertEqual(last[0].split(), ["n", "num"])
+        self.assertEqual(sorted(line.split()[0] for line in last[1:4]), ["1", "2", "3"])
+
+    def test_a_terminal_that_cannot_move_gets_lines(self):
+        query = self.file("endless.sql", ENDLESS_QUERY)
+        shown, code = self.on_terminal("run", query, "--parallelism", "1",
+                                       environment={"TERM": "dumb"}, until=b"+U")
+        self.assertEqual(code, INTERRUPTED)
+        self.assertNotIn("\x1b", shown)
+        self.assertIn('{"op":"+I","n":', shown)
+
+    def test_rows_that_never_change_are_appended(self):
+        self.query = self.file("list.sql", QUERY.split("SELECT")[0] + "SELECT word, n FROM words;")
+        shown, code = self.on_terminal("run", self.query, "--set", f"input={self.input}",
+                                       "--parallelism", "1")
+        self.assertEqual(code, OK)
+        self.assertNotIn("\x1b", shown)
+        lines = [line.split() for line in shown.split("\r\n") if line]
+        self.assertEqual(lines[:3], [["word", "n"], ["a", "1"], ["b", "2"]])
+
+    def test_a_problem_of_a_query_is_told_and_leaves_nothing(self):
+        self.query = self.file("bad.sql", "SELECT a FROM nothing;")
+        done = self.run_query(check=FAILED)
+        self.assertIn("MR1212", done.stderr)
+        self.assertFalse((self.folder / ".millrace").exists())
+
+    def test_a_reader_that_goes_away_ends_it(self):
+        query = self.file("endless.sql", ENDLESS_QUERY)
+        process = subprocess.Popen([MILLRACE, "run", str(query)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, cwd=self.folder)
+        self.assertTrue(process.stdout.readline())
+        process.stdout.close()
+        self.assertNotEqual(process.wait(30), 0)
+
+
 class CheckTest(CommandTest):
     BAD = """name: bad
 nodes:
@@ -614,6 +749,70 @@ class RemoteTest(CommandTest):
         self.assertGreater(int(stopped["epoch"]), 0)
         waited = json.loads(self.millrace("wait", job, "-o", "json").stdout)
         self.assertEqual(waited["state"], "JOB_STATE_STOPPED")
+
+    def test_yaml_says_the_same_as_json(self):
+        job = self.submit("yaml")
+        self.await_epoch(job, 1)
+        for arguments in (("get", "workers"), ("get", "checkpoints", job)):
+            with self.subTest(arguments):
+                text = self.millrace(*arguments, "-o", "yaml").stdout
+                self.assertRegex(text, r"\A(workers|checkpoints):\n- ")
+        described = self.millrace("describe", job, "-o", "yaml").stdout
+        self.assertIn(f"job:\n  job_id: {job}\n", described)
+        self.assertIn("  state: JOB_STATE_RUNNING\n", described)
+        self.assertRegex(described, r"\n  created_unix_us: \d+\n")
+        self.assertIn('rows-per-second: "1000"', described)
+        self.assertRegex(self.millrace("stop", job, "-o", "yaml").stdout, r"\Aepoch: \d+\n\Z")
+
+    def test_tail_shows_a_sample_of_the_rows_of_a_node(self):
+        job = self.submit("tailed")
+        self.await_epoch(job, 1)
+        done = self.millrace("tail", job, "numbers", "--lines", "5", "-o", "json")
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(found), 5)
+        self.assertEqual({row["op"] for row in found}, {"+I"})
+        numbers = [row["n"] for row in found]
+        self.assertEqual(numbers, sorted(numbers))
+        # What a sink is given; more rows than a second shows, so that some are left out.
+        done = self.millrace("tail", job, "files", "--lines", "40", "--rows-per-second", "20")
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0].strip(), "n")
+        self.assertEqual(len(lines), 41)
+        self.assertRegex(done.stderr, r"40 rows shown, \d+ left out")
+        self.assertEqual(self.millrace("wait", job, "--timeout", "1", check=TIMEOUT).stdout, "")
+
+    def test_tail_follows_until_the_end_of_the_job(self):
+        job = self.submit("followed")
+        self.await_epoch(job, 1)
+        process = subprocess.Popen([MILLRACE, "tail", job, "numbers", "--follow", "-o", "json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "MILLRACE_COORDINATOR": CLUSTER.address})
+        first = json.loads(process.stdout.readline())
+        self.millrace("stop", job)
+        rest, _ = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, OK)
+        self.assertGreater(len(rest.splitlines()), 0)
+        self.assertGreaterEqual(first["n"], 0)
+
+    def test_tail_ends_with_an_interrupt(self):
+        job = self.submit("interrupted")
+        self.await_epoch(job, 1)
+        process = subprocess.Popen([MILLRACE, "tail", job, "numbers", "-f"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={**os.environ, "MILLRACE_COORDINATOR": CLUSTER.address})
+        self.assertTrue(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, INTERRUPTED)
+
+    def test_tail_of_what_is_not_there(self):
+        job = self.submit("strict")
+        self.await_epoch(job, 1)
+        done = self.millrace("tail", job, "number", check=NOT_FOUND)
+        self.assertIn("it has numbers, files", done.stderr)
+        self.millrace("tail", "nobody", "numbers", check=NOT_FOUND)
+        self.millrace("stop", job)
+        self.millrace("tail", job, "numbers", check=CONFLICT)
 
     def test_an_ended_job_cannot_be_changed(self):
         job = self.submit("ended")
