@@ -121,6 +121,7 @@ MILLRACE_JOB_CALL(ListCheckpoints)
 MILLRACE_JOB_CALL(ListJobs)
 MILLRACE_JOB_CALL(ListWorkers)
 MILLRACE_JOB_CALL(GetLogs)
+MILLRACE_JOB_CALL(RestartJob)
 #undef MILLRACE_JOB_CALL
 
 absl::Status JobClient::WatchJob(const v1::WatchJobRequest& request, absl::Time deadline,

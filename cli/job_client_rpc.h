@@ -39,6 +39,7 @@ class JobClient {
       const v1::ListCheckpointsRequest& request);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const v1::ListWorkersRequest& request);
   absl::StatusOr<v1::GetLogsResponse> GetLogs(const v1::GetLogsRequest& request);
+  absl::StatusOr<v1::RestartJobResponse> RestartJob(const v1::RestartJobRequest& request);
   // Calls `on_response` until it returns false (OK), `interrupted` is true (kCancelled), the job
   // ends, or `deadline` has passed. `interrupted` is asked several times per second.
   absl::Status TailNode(const v1::TailNodeRequest& request, absl::Time deadline,

@@ -40,6 +40,7 @@ struct Flags {
   OutputFormat format = OutputFormat::kTable;
   bool format_given = false;
   uint64_t rows_max = 1000;
+  bool from_checkpoint = false;
   TailOptions tail;
   std::string file;
   std::vector<std::string> settings;
@@ -279,6 +280,9 @@ class Command {
     if (!ReadSource(options.source)) return kExitUsage;
     return UpgradeCommand(Client(), options, flags_.format);
   }
+  int Restart() {
+    return RestartCommand(Client(), flags_.job, flags_.from_checkpoint, RequestId(), flags_.format);
+  }
   int Tail() {
     TailOptions options = flags_.tail;
     options.job = flags_.job;
@@ -504,6 +508,13 @@ int Main(int argc, char** argv) {
   AddJobName(sub, flags);
   sub->add_option("--parallelism", flags.parallelism, "tasks per node that has none of its own")
       ->required();
+  sub = on(app.add_subcommand("restart", "go on with new tasks, from a last checkpoint"),
+           [&] { return command.Restart(); });
+  AddJobName(sub, flags);
+  sub->add_flag(
+      "--from-checkpoint", flags.from_checkpoint,
+      "from the newest complete checkpoint, without a last one: what was read since then is "
+      "read again");
   sub =
       on(app.add_subcommand("upgrade", "go on with a new version of a job, from a last checkpoint"),
          [&] { return command.Upgrade(); });

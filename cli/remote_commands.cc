@@ -315,6 +315,20 @@ int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputForma
   return kExitOk;
 }
 
+int RestartCommand(JobClient& client, const std::string& job, bool from_checkpoint,
+                   const std::string& request_id, OutputFormat format) {
+  v1::RestartJobRequest request;
+  request.set_request_id(request_id);
+  request.set_job(job);
+  request.set_from_checkpoint(from_checkpoint);
+  absl::StatusOr<v1::RestartJobResponse> response = client.RestartJob(request);
+  if (!response.ok()) return Failed(response.status());
+  std::fprintf(stderr, "runs again, from epoch %llu on\n",
+               static_cast<unsigned long long>(response->epoch()));
+  if (IsDocument(format)) PrintDocument(*response, format);
+  return kExitOk;
+}
+
 int TailCommand(JobClient& client, const TailOptions& options, OutputFormat format,
                 const std::function<bool()>& interrupted) {
   v1::TailNodeRequest request;

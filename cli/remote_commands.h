@@ -55,6 +55,10 @@ int RescaleCommand(JobClient& client, const std::string& job, uint32_t paralleli
 // Prints what becomes of the state of each node. Returns when the new version has completed an
 // epoch; with `dry_run` at once: kExitFailed when the upgrade would be refused.
 int UpgradeCommand(JobClient& client, const UpgradeOptions& options, OutputFormat format);
+// Returns when the job runs again.
+int RestartCommand(JobClient& client, const std::string& job, bool from_checkpoint,
+                   const std::string& request_id, OutputFormat format);
+
 struct TailOptions {
   std::string job;
   std::string uid;

@@ -814,6 +814,23 @@ class RemoteTest(CommandTest):
         self.millrace("stop", job)
         self.millrace("tail", job, "numbers", check=CONFLICT)
 
+    def test_a_restarted_job_goes_on_without_a_gap(self):
+        job = self.submit("restarted")
+        self.await_epoch(job, 2)
+        done = self.millrace("restart", job, "-o", "json")
+        epoch = int(json.loads(done.stdout)["epoch"])
+        self.assertIn(f"from epoch {epoch} on", done.stderr)
+        self.await_epoch(job, epoch + 2)
+        self.millrace("restart", job, "--from-checkpoint")
+        state = self.await_epoch(job, epoch + 4)
+        self.assertEqual(state.get("restarts", 0), 0)
+        self.assertEqual(state["attempt"], "3")
+        self.millrace("stop", job)
+        numbers = sorted(row["n"] for row in rows(self.folder / "restarted"))
+        self.assertEqual(numbers, list(range(len(numbers))))
+        done = self.millrace("restart", job, check=CONFLICT)
+        self.assertIn("--savepoint", done.stderr)
+
     def test_an_ended_job_cannot_be_changed(self):
         job = self.submit("ended")
         self.await_epoch(job, 1)
