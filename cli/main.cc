@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cli/completion.h"
 #include "cli/dlq_command.h"
 #include "cli/exit_codes.h"
 #include "cli/generate_command.h"
@@ -372,6 +373,29 @@ void AddConsent(CLI::App* command, Flags& flags) {
                       "repeated");
 }
 
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// All commands, for completion.
+void CollectWords(const CLI::App& app, const std::string& command, std::vector<CommandWords>& all) {
+  CommandWords words{.command = command, .subcommands = {}, .flags = {}};
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string help = FirstLine(option->get_description());
+    for (const std::string& name : option->get_lnames()) words.flags.push_back({"--" + name, help});
+    for (const std::string& name : option->get_snames()) words.flags.push_back({"-" + name, help});
+    if (!option->get_positional()) continue;
+    words.wants_file |= help.find(".yaml") != std::string::npos;
+    words.wants_job |= help.find("job id") != std::string::npos;
+  }
+  const auto subcommands = app.get_subcommands([](const CLI::App*) { return true; });
+  for (const CLI::App* sub : subcommands) {
+    words.subcommands.push_back({sub->get_name(), FirstLine(sub->get_description())});
+  }
+  all.push_back(std::move(words));
+  for (const CLI::App* sub : subcommands) {
+    CollectWords(*sub, absl::StrCat(command, command.empty() ? "" : " ", sub->get_name()), all);
+  }
+}
+
 int Main(int argc, char** argv) {
   Flags flags;
   int exit_code = kExitOk;
@@ -585,6 +609,17 @@ int Main(int argc, char** argv) {
     std::printf("millrace %s\n", kVersion);
     return static_cast<int>(kExitOk);
   });
+
+  CLI::App* completion = app.add_subcommand("completion", "completion script for a shell");
+  completion->require_subcommand(1);
+  for (const Shell shell : {Shell::kBash, Shell::kZsh, Shell::kFish}) {
+    on(completion->add_subcommand(ShellName(shell), HowToComplete(shell)), [&app, shell] {
+      std::vector<CommandWords> words;
+      CollectWords(app, "", words);
+      std::fputs(CompletionScript(words, shell).c_str(), stdout);
+      return static_cast<int>(kExitOk);
+    });
+  }
 
   app.parse_complete_callback([&] {
     flags.format_given = format->count() > 0;

@@ -495,6 +495,37 @@ class QueryTest(CommandTest):
         self.assertNotEqual(process.wait(30), 0)
 
 
+class CompletionTest(CommandTest):
+    def complete(self, *words):
+        script = self.file("complete.bash", millrace("completion", "bash", check=OK).stdout)
+        done = subprocess.run(
+            ["bash", "-c", 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+             '_millrace; printf "%s\\n" "${COMPREPLY[@]}"', "-", str(script), MILLRACE, *words],
+            capture_output=True, text=True, check=True, env={**os.environ, **{
+                "MILLRACE_COORDINATOR": CLUSTER.address}})
+        return done.stdout.split()
+
+    def test_bash_completes_commands_and_flags(self):
+        self.assertIn("tail", self.complete("ta"))
+        self.assertEqual(self.complete("get", "j"), ["jobs"])
+        self.assertIn("--follow", self.complete("tail", "--f"))
+        self.assertIn("--parallelism", self.complete("--coordinator", "x", "run", "--par"))
+        self.assertEqual(self.complete("get", "jobs", "-o", "y"), ["yaml"])
+
+    def test_bash_completes_names_of_jobs(self):
+        job = millrace("--coordinator", CLUSTER.address, "submit",
+                       self.file("numbers.yaml", NUMBERS), "--set", "name=completed", "--set",
+                       f"output={self.folder / 'o'}", check=OK).stdout.strip()
+        self.addCleanup(millrace, "--coordinator", CLUSTER.address, "cancel", job)
+        self.assertIn(job, self.complete("describe", "comp"))
+
+    def test_the_other_shells(self):
+        self.assertIn("bashcompinit", millrace("completion", "zsh", check=OK).stdout)
+        fish = millrace("completion", "fish", check=OK).stdout
+        self.assertIn("complete -c millrace -n '__millrace_at get' -a jobs", fish)
+        millrace("completion", "tcsh", check=USAGE)
+
+
 class CheckTest(CommandTest):
     BAD = """name: bad
 nodes:
