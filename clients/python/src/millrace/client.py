@@ -14,6 +14,7 @@ import grpc
 
 from millrace import errors
 from millrace.errors import Problem
+from millrace.graph import Job
 from millrace.v1 import graph_pb2, job_service_pb2, job_service_pb2_grpc
 
 DEFAULT_ADDRESS = "127.0.0.1:7070"
@@ -32,7 +33,7 @@ class Sql(str):
     """A job written as a script of SQL statements; a plain str is one in YAML."""
 
 
-JobLike = Union[str, Sql, graph_pb2.JobGraph]
+JobLike = Union[str, Sql, Job, graph_pb2.JobGraph]
 _T = TypeVar("_T")
 
 _ENDED = frozenset({
@@ -162,9 +163,9 @@ class Client:
                checkpoint_interval_ms: int = 0) -> str:
         """Starts a job and returns its id as soon as the coordinator has stored it.
 
-        `job` is YAML text or a JobGraph; `variables` replace ${name} in YAML. `parallelism` and
-        `checkpoint_interval_ms`: 0 = what the job says. `savepoint`: folder to start from. Raises
-        InvalidJobError with all problems; nothing was started then."""
+        `job` is YAML text, Sql, a Job or a JobGraph; `variables` replace ${name} in texts.
+        `parallelism` and `checkpoint_interval_ms`: 0 = what the job says. `savepoint`: folder to
+        start from. Raises InvalidJobError with all problems; nothing was started then."""
         response = self._call(self._stub.SubmitJob, job_service_pb2.SubmitJobRequest(
             request_id=_request_id(request_id), job=_source(job, variables),
             parallelism=parallelism, savepoint=savepoint,
@@ -283,6 +284,8 @@ def _request_id(request_id: Optional[str]) -> str:
 
 
 def _source(job: JobLike, variables: Optional[Mapping[str, str]]) -> job_service_pb2.JobSource:
+    if isinstance(job, Job):
+        job = job.to_proto()
     if isinstance(job, graph_pb2.JobGraph):
         return job_service_pb2.JobSource(graph=job, variables=variables or {})
     if isinstance(job, Sql):
