@@ -35,6 +35,11 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 
+# Arrow's wheel, which the build has unpacked, where no pyarrow is installed.
+if importlib.util.find_spec("pyarrow") is None:
+    sys.path.append(str(ROOT / ".dev" / "arrow"))
+
+
 def pytest_unconfigure(config):
     shutil.rmtree(_PACKAGE, ignore_errors=True)
 

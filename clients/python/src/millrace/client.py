@@ -15,6 +15,7 @@ import grpc
 from millrace import errors
 from millrace.errors import Problem
 from millrace.graph import Job
+from millrace.query import QueryResult
 from millrace.v1 import graph_pb2, job_service_pb2, job_service_pb2_grpc
 
 DEFAULT_ADDRESS = "127.0.0.1:7070"
@@ -172,6 +173,34 @@ class Client:
             checkpoint_interval_ms=checkpoint_interval_ms))
         return response.job_id
 
+    def sql(self, script: str, variables: Optional[Mapping[str, str]] = None, *,
+            parallelism: int = 0, checkpoint_interval_ms: int = 250) -> QueryResult:
+        """Runs the SELECT in `script`, which may have statements before it, and gives its rows as they
+        come: each once, when its checkpoint is complete. Close the result, or use it in a `with`: that
+        cancels the query. Raises InvalidJobError with all problems, ValueError for a script without
+        exactly one SELECT alone."""
+        source = _source(Sql(script), variables)
+        response = self._call(self._stub.ExplainJob, job_service_pb2.ExplainJobRequest(job=source))
+        problems = [Problem.of(diagnostic) for diagnostic in response.diagnostics]
+        if any(not problem.warning for problem in problems):
+            raise errors.InvalidJobError(grpc.StatusCode.INVALID_ARGUMENT, "the query is not valid",
+                                         problems)
+        graph = response.compiled
+        sinks = [node for node in graph.nodes
+                 if node.sink.connector == "print" and f"{node.uid}.".startswith("select.print.")]
+        if len(sinks) != 1:
+            raise ValueError(f"the script has {len(sinks)} SELECTs that stand alone, and needs one")
+        sinks[0].sink.connector = "collect"
+        sinks[0].parallelism = 1  # One reader, one order.
+        for edge in graph.edges:
+            if edge.to == sinks[0].uid:
+                edge.single.SetInParent()
+        job_id = self.submit(graph, parallelism=parallelism,
+                             checkpoint_interval_ms=checkpoint_interval_ms)
+        request = job_service_pb2.TailNodeRequest(job=job_id, uid=sinks[0].uid)
+        return QueryResult(job_id, lambda: self._stub.TailNode(request),
+                           lambda: self.cancel(job_id), self.address)
+
     # ---- Looking.
 
     def get(self, job: str) -> job_service_pb2.Job:
@@ -194,6 +223,13 @@ class Client:
         """The last log lines of a job, oldest first."""
         return [*self._call(self._stub.GetLogs, job_service_pb2.GetLogsRequest(
             job=job, lines_max=lines_max)).lines]
+
+    def tail(self, job: str, uid: str, *, rows_per_second: int = 0) -> QueryResult:
+        """Rows that node `uid` of a job emits from now on: a sample of at most `rows_per_second` rows
+        (0: 100), which never holds the job up. Closing the result does not end the job."""
+        request = job_service_pb2.TailNodeRequest(job=job, uid=uid,
+                                                  rows_per_second_max=rows_per_second)
+        return QueryResult(job, lambda: self._stub.TailNode(request), lambda: None, self.address)
 
     def wait(self, job: str, timeout: Optional[float] = None, *,
              until: Optional[Callable[[job_service_pb2.Job], bool]] = None
@@ -247,6 +283,14 @@ class Client:
         """Writes a savepoint of a running job below `directory` and returns its path."""
         return self._call(self._stub.CreateSavepoint, job_service_pb2.CreateSavepointRequest(
             request_id=_request_id(request_id), job=job, directory=directory), timeout).savepoint
+
+    def restart(self, job: str, *, from_checkpoint: bool = False,
+                request_id: Optional[str] = None, timeout: float = 900.0) -> int:
+        """Lets a job go on with new tasks, from a last checkpoint, or, `from_checkpoint`, from the
+        newest complete one. Returns when it runs again, with the epoch that it went on from."""
+        return self._call(self._stub.RestartJob, job_service_pb2.RestartJobRequest(
+            request_id=_request_id(request_id), job=job, from_checkpoint=from_checkpoint),
+            timeout).epoch
 
     def rescale(self, job: str, parallelism: int, *, request_id: Optional[str] = None,
                 timeout: float = 900.0) -> int:
