@@ -23,6 +23,7 @@
 #include "cli/output.h"
 #include "cli/remote_commands.h"
 #include "cli/run_command.h"
+#include "cli/test_driver.h"
 #include "coordinator/compile_job.h"
 #include "operators/all_operators.h"
 #include "runtime/base/failpoint.h"
@@ -42,6 +43,7 @@ struct Flags {
   bool format_given = false;
   uint64_t rows_max = 1000;
   bool from_checkpoint = false;
+  std::string start = "2026-01-01 00:00:00";
   TailOptions tail;
   std::string file;
   std::vector<std::string> settings;
@@ -190,6 +192,28 @@ class Command {
                                                                           : beside),
                       .interpreter = flags_.python_interpreter};
     return RunEmbedded(options, &interrupted);
+  }
+
+  int TestDriver() {
+    TestDriverOptions options;
+    std::string error;
+    if (flags_.file == "-") {
+      std::fprintf(stderr, "error: requests come from standard input; the job is a file\n");
+      return kExitUsage;
+    }
+    if (!ReadJob(flags_.file, options.job_text) ||
+        !ParseSettings(flags_.settings, options.variables)) {
+      return kExitUsage;
+    }
+    if (!absl::ParseTime("%Y-%m-%d %H:%M:%E*S", flags_.start, &options.start, &error)) {
+      std::fprintf(stderr, "error: not a time: '%s' (write 2026-01-31 12:00:00)\n",
+                   flags_.start.c_str());
+      return kExitUsage;
+    }
+    options.file = flags_.file;
+    options.parallelism = std::max(1u, flags_.parallelism);
+    options.secrets_dir = flags_.secrets_dir;
+    return RunTestDriver(options, stdin, stdout);
   }
 
   // What is wrong with one source does not keep the others from being cleaned.
@@ -471,6 +495,16 @@ int Main(int argc, char** argv) {
   sub->add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20));
 
+  sub = on(app.add_subcommand("test-driver",
+                              "run a job for tests: its rows come from standard input, by requests "
+                              "(docs/testing.md)"),
+           [&] { return command.TestDriver(); });
+  AddJobFile(sub, flags);
+  sub->add_option("--parallelism", flags.parallelism, "tasks per node; default: 1")
+      ->check(CLI::Range(1, 64));
+  sub->add_option("--start", flags.start, "what the clock of the job shows first (UTC)")
+      ->capture_default_str();
+  AddSecretsDir(sub, flags);
   AddJobFile(on(app.add_subcommand("validate", "report all problems of a job"),
                 [&] { return command.Validate(false); }),
              flags);

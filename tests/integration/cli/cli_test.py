@@ -495,6 +495,55 @@ class QueryTest(CommandTest):
         self.assertNotEqual(process.wait(30), 0)
 
 
+TOTALS = """
+CREATE TABLE sale (item STRING, amount BIGINT) WITH ('connector' = 'datagen');
+SELECT item, sum(amount) AS total FROM sale GROUP BY item;
+"""
+
+
+class TestDriverTest(CommandTest):
+    """The protocol of `millrace test-driver`; what it does is tested by the Python package."""
+
+    def ask(self, *requests, job=TOTALS, check=OK):
+        text = "".join(request if isinstance(request, str) else json.dumps(request) + "\n"
+                       for request in requests)
+        done = millrace("test-driver", self.file("job.sql", job), text=text, check=check)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_a_response_per_request(self):
+        feed = {"feed": {"source": "sale", "rows": ['{"item": "a", "amount": 1}']}}
+        started, fed, shown, again = self.ask(feed, {"output": "select"}, {"output": "select"})
+        self.assertEqual(started, {"sources": ["sale"], "sinks": ["select.print"]})
+        self.assertEqual(fed, {})
+        self.assertEqual(shown["rows"], [{"op": "+I", "values": ["YQ==", "MQ=="]}])
+        self.assertNotIn("rows", again)
+
+    def test_what_is_no_request_is_refused_and_the_next_one_answered(self):
+        responses = self.ask("{\n", "\n", "[1]\n", '{"unknown": 1}\n', '{"feed": 3}\n',
+                             {"feed": {"source": "nowhere"}},
+                             {"feed": {"source": "sale", "rows": ["1", "{}", "no"]}},
+                             {"advance_watermark": {"source": "sale", "to": "2026-01-01 00:00:00"}},
+                             {"advance_time": {"ms": "18446744073709551615"}}, {"restart": {}})
+        for response in responses[1:-1]:
+            self.assertIn("error", response)
+        self.assertIn("it has sale", responses[6]["error"])
+        self.assertIn("no watermark", responses[8]["error"])
+        self.assertEqual(responses[-1], {})
+
+    def test_a_job_that_is_not_valid(self):
+        (started,) = self.ask(job="SELECT a FROM nothing;", check=FAILED)
+        self.assertEqual([one["code"] for one in started["diagnostics"]], ["MR1212"])
+        millrace("test-driver", "-", check=USAGE)
+        millrace("test-driver", self.file("job.sql", TOTALS), "--start", "now", check=USAGE)
+
+    def test_it_leaves_nothing_behind(self):
+        environment = {"TMPDIR": str(self.folder)}
+        done = millrace("test-driver", self.file("job.sql", TOTALS), text='{"restart": {}}\n',
+                        environment=environment, check=OK)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["job.sql"])
+
+
 class CompletionTest(CommandTest):
     def complete(self, *words):
         script = self.file("complete.bash", millrace("completion", "bash", check=OK).stdout)

@@ -8,7 +8,8 @@
 
 The messages are those of proto/millrace/v1: `graph_pb2`, `checkpoint_pb2` and `job_service_pb2` in
 `millrace.v1`. Jobs are YAML texts, SQL scripts (`Sql("INSERT …")`), built in Python (`Job`, see
-millrace.graph), or `JobGraph` messages. `client.sql("SELECT …")` gives the rows of a query.
+millrace.graph), or `JobGraph` messages. `client.sql("SELECT …")` gives the rows of a query;
+`millrace.testing` tests jobs without a cluster.
 """
 
 from millrace.client import Client, Security, Sql
