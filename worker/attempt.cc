@@ -473,8 +473,9 @@ void Attempt::OnRows(TaskId, std::string_view uid, const Batch& batch, uint64_t 
   });
 }
 
-absl::Status Attempt::DeliverRows(TaskId, std::string_view uid, v1::TailedRows rows) {
-  auto delivery = std::make_shared<Delivery>();
+std::shared_ptr<RowDelivery> Attempt::DeliverRows(TaskId, std::string_view uid,
+                                                  v1::TailedRows rows) {
+  auto delivery = std::make_shared<Delivery>(deliveries_end_);
   v1::NodeRows& node_rows = *delivery->message.mutable_node_rows();
   *node_rows.mutable_attempt() = deploy_.attempt();
   node_rows.set_uid(std::string(uid));
@@ -485,10 +486,16 @@ absl::Status Attempt::DeliverRows(TaskId, std::string_view uid, v1::TailedRows r
     attempt.deliveries_[number] = delivery;
     attempt.worker_.Report(v1::ConnectRequest(delivery->message));
   });
-  while (!delivery->taken.WaitForNotificationWithTimeout(kDeliveryLook)) {
-    if (deliveries_end_.load()) return absl::CancelledError("the attempt is over");
+  return delivery;
+}
+
+absl::StatusOr<bool> Attempt::Delivery::Wait(absl::Duration patience) {
+  while (patience > absl::ZeroDuration()) {
+    if (taken.WaitForNotificationWithTimeout(kDeliveryLook)) return true;
+    if (end->load()) return absl::CancelledError("the attempt is over");
+    patience -= kDeliveryLook;
   }
-  return absl::OkStatus();
+  return taken.HasBeenNotified();
 }
 
 }  // namespace millrace

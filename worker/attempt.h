@@ -50,7 +50,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   void OnRowsTaken(uint64_t number);
   void AddProgress(v1::Heartbeat& heartbeat) const;
   // Lets go of io threads that wait for a reader. Before Stop; any thread.
-  void EndDeliveries() { deliveries_end_.store(true); }
+  void EndDeliveries() { deliveries_end_->store(true); }
   // The last state of each task, and the rows that wait for their reader, for a coordinator that
   // has come back.
   void ReportStates() const;
@@ -65,13 +65,18 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   void OnCommitted(TaskId task, Epoch epoch) override;
   void OnModelPrepared(TaskId task, Epoch epoch, const absl::Status& status) override;
   void OnRows(TaskId task, std::string_view uid, const Batch& rows, uint64_t left_out) override;
-  absl::Status DeliverRows(TaskId task, std::string_view uid, v1::TailedRows rows) override;
+  std::shared_ptr<RowDelivery> DeliverRows(TaskId task, std::string_view uid,
+                                           v1::TailedRows rows) override;
 
  private:
-  // Rows that wait for their reader; shared with the io thread that waits.
-  struct Delivery {
+  // Rows that wait for their reader; shared with the io threads that wait.
+  struct Delivery : RowDelivery {
+    explicit Delivery(std::shared_ptr<const std::atomic<bool>> ends) : end(std::move(ends)) {}
+    absl::StatusOr<bool> Wait(absl::Duration patience) override;
+
     v1::ConnectRequest message;
     absl::Notification taken;
+    const std::shared_ptr<const std::atomic<bool>> end;  // Of the attempt.
   };
   struct Hosted {
     const v1::Task* spec;
@@ -107,7 +112,8 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   bool started_ = false;
   std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;  // By number.
   uint64_t last_delivery_ = 0;
-  std::atomic<bool> deliveries_end_{false};
+  const std::shared_ptr<std::atomic<bool>> deliveries_end_ =
+      std::make_shared<std::atomic<bool>>(false);
   bool keep_segments_ = false;  // As the tasks were told last.
   absl::once_flag stopped_;
 };

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "runtime/base/env.h"
 #include "runtime/base/ids.h"
 #include "runtime/columns/batch.h"
@@ -30,6 +31,15 @@ class TailedRows;
 }  // namespace v1
 class Outbox;
 struct OperatorCounters;
+
+// Rows on their way to the reader of the job.
+class RowDelivery {
+ public:
+  virtual ~RowDelivery() = default;
+  // Waits for at most `patience`; true once they are taken. kCancelled: the attempt is over. Io
+  // threads.
+  virtual absl::StatusOr<bool> Wait(absl::Duration patience) = 0;
+};
 
 struct SinkContext {
   const v1::Node& node;
@@ -51,10 +61,15 @@ struct SinkContext {
   Outbox& outbox;
   // True for `millrace run` on a terminal and similar: prints may be coloured, etc.
   bool interactive = false;
-  // Hands rows of a complete epoch to the reader of the job, and waits until they are taken;
-  // kCancelled: the attempt is over. Io threads. Null: there is no way to a reader.
-  std::function<absl::Status(v1::TailedRows rows)> deliver = nullptr;
+  // Hands rows of a complete epoch to the reader of the job. Io threads. Null: there is no way to
+  // one.
+  std::function<std::shared_ptr<RowDelivery>(v1::TailedRows rows)> deliver = nullptr;
 };
+
+// What Commit returns for a target that would keep an io thread for long: it is called again, with
+// the same token, a little later.
+absl::Status CommitLater();
+bool IsCommitLater(const absl::Status& status);
 
 class Sink {
  public:
@@ -66,7 +81,8 @@ class Sink {
   // durable. Every epoch has a token, also an empty one.
   virtual absl::StatusOr<v1::CommitToken> Prepare(Epoch epoch) = 0;
   // Phase 2: the checkpoint is complete. Idempotent. The first Commit after Open for a slot must
-  // fence the slot's former owner before it looks at what is already committed.
+  // fence the slot's former owner before it looks at what is already committed. CommitLater: once
+  // more.
   virtual absl::Status Commit(const v1::CommitToken& token) = 0;
   // True: rows are visible once they are written, false: with the commit of their epoch. Constant
   // after Open.

@@ -55,8 +55,9 @@ class TaskListener {
   // Rows that a node with a tap has emitted, or, a sink, was given; and how many it has not shown
   // since the last call.
   virtual void OnRows(TaskId, std::string_view /*uid*/, const Batch&, uint64_t /*left_out*/) {}
-  // See SinkContext::deliver. Io threads; blocks.
-  virtual absl::Status DeliverRows(TaskId, std::string_view uid, v1::TailedRows rows);
+  // See SinkContext::deliver. Io threads.
+  virtual std::shared_ptr<RowDelivery> DeliverRows(TaskId, std::string_view uid,
+                                                   v1::TailedRows rows);
   // The answer to PrepareModel.
   virtual void OnModelPrepared(TaskId, Epoch, const absl::Status&) {}
 };
@@ -251,6 +252,7 @@ class Task : public std::enable_shared_from_this<Task> {
   bool TakeEpoch(Epoch epoch);
   absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
   void RunCommits();
+  void Commit(Epoch epoch, std::vector<std::pair<Node*, v1::CommitToken>> due);
   void Fail(std::string_view uid, const absl::Status& status);
   absl::Status EndsStatus() const;
 

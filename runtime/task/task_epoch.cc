@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/check.h"
 #include "runtime/base/failpoint.h"
@@ -27,6 +28,10 @@ absl::Status WriteParts(SnapshotJob& job) {
   return absl::OkStatus();
 }
 
+constexpr char kCommitLater[] = "millrace.commit_later";
+// Until a commit that was put off is tried again: others have the io thread meanwhile.
+constexpr absl::Duration kCommitPause = absl::Milliseconds(20);
+
 absl::Status CommitToken(Sink& sink, const v1::CommitToken& token) {
   MILLRACE_FAILPOINT("task.before_commit");
   MILLRACE_RETURN_IF_ERROR(sink.Commit(token));
@@ -35,6 +40,16 @@ absl::Status CommitToken(Sink& sink, const v1::CommitToken& token) {
 }
 
 }  // namespace
+
+absl::Status CommitLater() {
+  absl::Status status = absl::UnavailableError("the target is not ready for the commit");
+  status.SetPayload(kCommitLater, absl::Cord());
+  return status;
+}
+
+bool IsCommitLater(const absl::Status& status) {
+  return status.GetPayload(kCommitLater).has_value();
+}
 
 void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
   Post([this, epoch, after] {
@@ -217,6 +232,10 @@ void Task::RunCommits() {
   }
   commit_running_ = true;
   commit_began_ns_.Set(static_cast<uint64_t>(options_.env.clock.MonotonicNanos()));
+  Commit(epoch, std::move(due));
+}
+
+void Task::Commit(Epoch epoch, std::vector<std::pair<Node*, v1::CommitToken>> due) {
   options_.env.executor.RunBlocking([self = shared_from_this(), due = std::move(due), epoch] {
     absl::Status status;
     std::string uid;
@@ -230,7 +249,13 @@ void Task::RunCommits() {
       node->counters.commit_ns.Add(
           static_cast<uint64_t>(self->options_.env.clock.MonotonicNanos() - begin));
     }
-    self->Post([task = self.get(), epoch, status, uid] {
+    self->Post([task = self.get(), epoch, status, uid, due] {
+      if (IsCommitLater(status) && !task->done_) {
+        task->env_.executor.RunAfter(kCommitPause, [self = task->shared_from_this(), epoch, due] {
+          self->Commit(epoch, due);
+        });
+        return;
+      }
       task->commit_running_ = false;
       task->commit_began_ns_.Set(0);
       if (task->done_) return;

@@ -283,7 +283,9 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
   // its order.
   MILLRACE_FAILPOINT("task.before_restored_commit");
   for (const v1::CommitToken& token : pending) {
-    if (absl::Status status = node.sink->Commit(token); !status.ok()) {
+    absl::Status status = node.sink->Commit(token);
+    while (IsCommitLater(status)) status = node.sink->Commit(token);
+    if (!status.ok()) {
       return Annotate(status, absl::StrCat("cannot commit the restored epoch ", token.epoch(),
                                            " of slot ", token.slot()));
     }

@@ -86,6 +86,20 @@ def test_a_query_waits_for_its_reader(client):
         assert [row["n"] for row in itertools.islice(rows, 200_000)] == list(range(1, 200_001))
 
 
+def test_readers_that_stand_still_hold_nobody_else_up(client, tmp_path):
+    # More than the worker has threads for io.
+    results = [client.sql(SEQUENCE, {"pace": "100000"}) for _ in range(6)]
+    try:
+        for result in results:
+            assert result.columns == ["n"]
+        job = client.submit(jobs.ENDLESS, {"path": str(tmp_path), "name": "beside"})
+        client.wait(job, timeout=60, until=lambda job: job.last_epoch >= 5)
+        client.stop(job)
+    finally:
+        for result in results:
+            result.close()
+
+
 def test_a_failed_query_says_why(client, tmp_path):
     script = ("CREATE TABLE t (a BIGINT) WITH ('connector' = 'file', 'format' = 'csv', "
               f"'path' = '{tmp_path}/nothing.csv'); SELECT a FROM t;")

@@ -16,6 +16,8 @@ namespace {
 // Of one message to the reader, unless a single row is larger.
 constexpr size_t kRecordBytesMax = 256 << 10;
 constexpr int64_t kRowsPerLook = 64;
+// Of one commit with the reader of a record.
+constexpr absl::Duration kPatience = absl::Milliseconds(500);
 
 // Hands the rows of an epoch to the reader of the job when it is complete. A record of the outbox
 // is a message; its place in the epoch tells readers what they have seen already.
@@ -42,9 +44,16 @@ class CollectSink : public Sink {
     return context_->outbox.Seal(epoch);
   }
 
+  // A reader may be slow: the io thread is not kept for it.
   absl::Status Commit(const v1::CommitToken& token) override {
-    uint64_t first_row = 0;
-    return context_->outbox.Read(token, [&](std::string_view record) {
+    if (token.epoch() != epoch_ || token.slot() != slot_) {
+      epoch_ = token.epoch();
+      slot_ = token.slot();
+      taken_ = 0;
+      under_way_ = nullptr;
+    }
+    uint64_t first_row = 0, record_number = 0;
+    return context_->outbox.Read(token, [&](std::string_view record) -> absl::Status {
       v1::TailedRows rows;
       if (!rows.ParseFromArray(record.data(), static_cast<int>(record.size()))) {
         return absl::DataLossError("a record of the outbox of a sink 'collect' cannot be read");
@@ -53,7 +62,13 @@ class CollectSink : public Sink {
       rows.set_slot(token.slot());
       rows.set_first_row(first_row);
       first_row += static_cast<uint64_t>(rows.rows_size());
-      return context_->deliver(std::move(rows));
+      if (record_number++ < taken_) return absl::OkStatus();
+      if (under_way_ == nullptr) under_way_ = context_->deliver(std::move(rows));
+      MILLRACE_ASSIGN_OR_RETURN(const bool taken, under_way_->Wait(kPatience));
+      if (!taken) return CommitLater();
+      under_way_ = nullptr;
+      ++taken_;
+      return absl::OkStatus();
     });
   }
 
@@ -66,6 +81,11 @@ class CollectSink : public Sink {
   }
 
   SinkContext* context_ = nullptr;
+  // Io thread: how many records of this epoch the reader has, and the next one on its way.
+  uint64_t epoch_ = 0;
+  uint32_t slot_ = 0;
+  uint64_t taken_ = 0;
+  std::shared_ptr<RowDelivery> under_way_;
 };
 
 }  // namespace
