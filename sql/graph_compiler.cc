@@ -134,6 +134,11 @@ class NodesCompiler {
                     "a time to live is for group aggregates and top-Ns with keys, and for joins "
                     "without times");
     }
+    if (output && node.join().right_state_ttl_ms() > 0 && node.state_ttl_ms() == 0) {
+      context.Error("MR1413", ".join.right_state_ttl_ms",
+                    "the right side has a time to live, and the left side none",
+                    "set state_ttl beside uid, if need be to a very long time");
+    }
     if (output && node.has_watermark()) CheckOnlyWatermark(index, input->chain_source);
     if (output && !node.has_source() && !node.has_sink()) NoteFacts(*output, node);
     outputs_[static_cast<size_t>(index)] = std::move(output);

@@ -141,6 +141,9 @@ std::string JoinText(const v1::Node& node, const v1::Schema& sides) {
     text += Concat(", times within ", join.lower_ms(), " to ", join.upper_ms(), " ms of ",
                    FieldsText(join.left_time(), sides));
   }
+  if (join.right_state_ttl_ms() > 0) {
+    text += Concat(", the right side until unused for ", DurationText(join.right_state_ttl_ms()));
+  }
   return text;
 }
 

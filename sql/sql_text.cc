@@ -82,6 +82,10 @@ class Lexer {
           depth += opens ? 1 : closes ? -1 : 0;
           at_ += opens || closes ? 2 : 1;
         } while (depth > 0);
+        if (text_[begin + 2] == '+') {
+          out_.hints.push_back(
+              {text_.substr(begin + 3, at_ - begin - 5), begin, out_.tokens.size()});
+        }
         Blank(begin, at_);
       } else {
         break;

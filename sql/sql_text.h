@@ -30,11 +30,19 @@ struct SqlToken {
   size_t end;
 };
 
+// What stands between /*+ and */: words to the planner, which the grammar does not know.
+struct SqlHint {
+  std::string text;
+  size_t begin;       // Of the comment.
+  size_t next_token;  // Index of the token behind it.
+};
+
 // Text of the same length as the original, so that offsets mean the same in both: comments are
 // blank, `name` is "name", TRY_CAST is CAST.
 struct SqlText {
   std::string text;
   std::vector<SqlToken> tokens;
+  std::vector<SqlHint> hints;
   std::vector<size_t> try_casts;  // Offsets of CASTs that were TRY_CASTs.
 
   std::string_view token_text(const SqlToken& token) const {

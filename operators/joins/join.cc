@@ -35,7 +35,10 @@ class JoinOperator : public Operator {
     const v1::Join& join = context.node.join();
     kind_ = join.kind();
     timed_ = join.left_time().ids_size() > 0;
-    ttl_us_ = static_cast<int64_t>(context.node.state_ttl_ms()) * 1000;
+    ttl_us_[0] = ttl_us_[1] = static_cast<int64_t>(context.node.state_ttl_ms()) * 1000;
+    if (join.right_state_ttl_ms() > 0) {
+      ttl_us_[1] = static_cast<int64_t>(join.right_state_ttl_ms()) * 1000;
+    }
     appends_ = context.node.changelog_mode() <= v1::CHANGELOG_MODE_APPEND;
     emits_found_ = appends_ && kind_ == v1::Join::KIND_INNER;
     MILLRACE_RETURN_IF_ERROR(OpenSide(0, join));
@@ -49,7 +52,7 @@ class JoinOperator : public Operator {
         condition_, PairCondition::Make(join.has_condition() ? &join.condition() : nullptr,
                                         *pair_schema_, context));
     watermark_ = context.restored_watermark;
-    if (ttl_us_ > 0) expired_ = &ExpiredCounter(context);
+    if (has_ttl()) expired_ = &ExpiredCounter(context);
     return absl::OkStatus();
   }
 
@@ -118,7 +121,7 @@ class JoinOperator : public Operator {
 
   // Rows whose time to live is over are forgotten; what they have given stays.
   absl::Status DropExpired() {
-    if (ttl_us_ == 0) return absl::OkStatus();
+    if (!has_ttl()) return absl::OkStatus();
     now_us_ = ClockMicros(*context_, now_us_);
     for (std::optional<JoinSide>& side : sides_) {
       MILLRACE_ASSIGN_OR_RETURN(const uint64_t dropped,
@@ -128,6 +131,8 @@ class JoinOperator : public Operator {
     return absl::OkStatus();
   }
 
+  bool has_ttl() const { return ttl_us_[0] > 0; }
+
   absl::Status OpenSide(int input, const v1::Join& join) {
     const bool left = input == 0;
     const Schema& schema = *context_->input_schemas[static_cast<size_t>(input)];
@@ -135,7 +140,7 @@ class JoinOperator : public Operator {
                               .schema = context_->input_schemas[static_cast<size_t>(input)],
                               .keys = {},
                               .tracks_partners = EmitsAlone(input) || (left && IsSemi()),
-                              .ttl_us = ttl_us_};
+                              .ttl_us = ttl_us_[input]};
     for (const uint32_t id : (left ? join.left_keys() : join.right_keys()).ids()) {
       options.keys.push_back(schema.IndexOfId(id));
     }
@@ -256,9 +261,9 @@ class JoinOperator : public Operator {
     }
     stored.count += weight;
     stored.partners = partners;
-    if (ttl_us_ > 0) stored.expires_us = now_us_ + ttl_us_;
+    if (has_ttl()) stored.expires_us = now_us_ + ttl_us_[input];
     MILLRACE_RETURN_IF_ERROR(side.Store(group, state_key, stored));
-    if (timed_ || (ttl_us_ > 0 && stored.count > 0)) {
+    if (timed_ || (has_ttl() && stored.count > 0)) {
       MILLRACE_RETURN_IF_ERROR(side.StoreDeadline(row, state_key, stored));
     }
     return true;
@@ -357,7 +362,8 @@ class JoinOperator : public Operator {
   PairCondition condition_;
   std::optional<JoinSide> sides_[2];
   EventTime watermark_ = EventTime::Min();
-  int64_t ttl_us_ = 0;  // 0: rows are kept for ever, or until no partner can come.
+  // Of each side; 0, then of both: rows are kept for ever, or until no partner can come.
+  int64_t ttl_us_[2] = {0, 0};
   int64_t now_us_ = 0;
   OperatorMetrics::Number* expired_ = nullptr;
   // Of one batch.

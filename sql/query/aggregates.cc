@@ -422,6 +422,7 @@ QueryPlanner::Planned QueryPlanner::AddAggregateNode(Grouping& grouping, const B
   } else {
     *node.mutable_group_aggregate()->mutable_keys() = keys;
     add(*node.mutable_group_aggregate());
+    SetStateTtl(grouping.input, node);
   }
   return assembler_.Add(block.object, role, std::move(node), {&input}, place);
 }

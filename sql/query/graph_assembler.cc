@@ -46,7 +46,11 @@ std::optional<Relation> GraphAssembler::Add(const std::string& object, std::stri
       return AddJoinBeforePython(object, role, std::move(node), inputs, offset);
     }
   }
-  if (KeepsForEver(node)) node.set_state_ttl_ms(state_ttl_ms_);
+  if (!KeepsForEver(node)) {
+    node.set_state_ttl_ms(0);
+  } else if (node.state_ttl_ms() == 0) {
+    node.set_state_ttl_ms(state_ttl_ms_);
+  }
   std::string identity = node.SerializeAsString();
   for (const Relation* input : inputs) identity += "\n" + input->uid;
   if (united != nullptr) identity += "\n\n" + united->uid;

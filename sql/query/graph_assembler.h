@@ -53,8 +53,10 @@ class GraphAssembler {
   // Takes out nodes from which no way leads to a sink: read instead of them was what they read.
   void DropUnread();
 
-  // Of the nodes added from here on that would keep their state for ever; 0: never.
+  // Of the nodes added from here on that would keep their state for ever and say nothing
+  // themselves; 0: never.
   void set_state_ttl_ms(uint64_t ms) { state_ttl_ms_ = ms; }
+  uint64_t state_ttl_ms() const { return state_ttl_ms_; }
 
   // A problem of the script's text.
   void Report(const SqlProblem& problem);

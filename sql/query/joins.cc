@@ -609,6 +609,7 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
 QueryPlanner::Planned QueryPlanner::PlanTableFunction(const Json& body, const Block& block) {
   const Json& functions = body["functions"];
   const Json* call = nullptr;
+  SetStateTtls(left, right, node);
   if (functions.size() == 1 && functions[0].contains("List")) {
     call = &functions[0]["List"]["items"][0];
   }

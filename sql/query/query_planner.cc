@@ -381,6 +381,16 @@ QueryPlanner::Planned QueryPlanner::PlanSelect(const Json& body, const Block& bl
     return Problem("MR1202", "the query selects nothing", "name a column, or write *",
                    OffsetOf(block, body));
   }
+  // Hints are of one SELECT, not of those within.
+  std::map<std::string, StateTtl> outer = std::exchange(state_ttls_, {});
+  Planned result;
+  if (ReadHints(body, block)) result = PlanHintedSelect(body, block);
+  if (result && !CheckHintsUsed(body, block)) result.reset();
+  state_ttls_ = std::move(outer);
+  return result;
+}
+
+QueryPlanner::Planned QueryPlanner::PlanHintedSelect(const Json& body, const Block& block) {
   const Json* where = body.contains("whereClause") ? &body["whereClause"] : nullptr;
   if (!body.contains("fromClause") && where != nullptr) {
     return Problem("MR1202", "a query without FROM has no WHERE", "",

@@ -82,6 +82,8 @@ class QueryPlanner {
   // Behind all statements: adds it as a sink of the dead letters, or of the late rows, of all
   // nodes.
   void PlanLetters(const Letters& letters, bool late);
+  // Behind all statements: reports hints that stand where nobody reads them.
+  void CheckHintsRead();
   bool has_sink() const { return has_sink_; }
   const std::string& first_target() const { return first_target_; }
 
@@ -120,6 +122,7 @@ class QueryPlanner {
   // The rows of both; their columns are made the same by name and type. Nothing: reported.
   Planned UniteRows(Relation left, Relation right, const Block& block, size_t place);
   Planned PlanSelect(const Json& body, const Block& block);
+  Planned PlanHintedSelect(const Json& body, const Block& block);
   Planned PlanLimit(Relation relation, const Json& body, const Block& block);
   // Whether one number is the only call with OVER: the query around it may have its limit.
   static bool RanksAlone(const std::vector<Target>& targets);
@@ -232,6 +235,31 @@ class QueryPlanner {
   Planned VersionsOf(const Relation& rows, const Block& block, size_t place);
   Planned PlanTemporal(AsOf parts, const Block& block, const std::vector<const Json*>& readers);
 
+  // ---- hints.cc ----
+  struct StateTtl {
+    uint64_t ms = 0;  // 0: for ever.
+    bool used = false;
+  };
+  // Reads the hints of a SELECT into state_ttls_. False: reported.
+  bool ReadHints(const Json& select, const Block& block);
+  bool ReadHint(const SqlHint& hint);
+  // Reports tables of hints that had no use.
+  bool CheckHintsUsed(const Json& select, const Block& block);
+  // The hint for a table of FROM; nothing: there is none, or the rows are of several.
+  std::optional<uint64_t> StateTtlOf(const Relation& relation);
+  void SetStateTtl(const Relation& rows, v1::Node& node);
+  void SetStateTtls(const Relation& left, const Relation& right, v1::Node& join);
+
+  // ---- unnest.cc ----
+  static bool IsUnnest(const Json& item);
+  // Which of the tables before it has the array. Nothing: reported.
+  std::optional<size_t> FindUnnested(const Json& item, const std::vector<Relation>& items,
+                                     const Block& block);
+  // `outer`: LEFT JOIN, which keeps rows without elements.
+  Planned PlanUnnest(Relation input, const Json& item, bool outer, const Block& block);
+  // The outer join of `left` with an UNNEST.
+  Planned PlanOuterUnnest(Relation left, const Json& join, const Block& block);
+
   // ---- subqueries.cc ----
   static void SplitWhere(const Json& where, std::vector<const Json*>* conditions,
                          std::vector<SubqueryTest>* tests);
@@ -306,6 +334,8 @@ class QueryPlanner {
   std::map<std::string, View> views_;
   SqlFunctions functions_;
   std::map<std::string, Relation> planned_;  // Tables and views that are read.
+  std::map<std::string, StateTtl> state_ttls_;  // Of the SELECT that is planned, by table.
+  std::set<size_t> hints_read_;
   std::vector<std::string> planning_;        // Views being planned: none reads itself.
   int depth_ = 0;
   bool has_sink_ = false;

@@ -61,6 +61,7 @@ class Compiler {
       assembler_.Report({"MR1220", "the script does nothing: it has neither INSERT nor SELECT",
                          "write INSERT INTO target SELECT …", 0});
     }
+    if (!assembler_.has_errors()) planner_.CheckHintsRead();
     if (!assembler_.has_errors()) {
       assembler_.DropUnread();
       if (dead_letters_) planner_.PlanLetters(*dead_letters_, /*late=*/false);

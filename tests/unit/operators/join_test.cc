@@ -302,10 +302,29 @@ TEST_P(JoinTest, RowsLiveAsLongAsTheyAreAllowedTo) {
             2u);  // The row and when it goes.
 }
 
+TEST_P(JoinTest, EachSideLivesAsLongAsItIsAllowedTo) {
+  OperatorHarness::Job job = Changes("INNER", ", right_state_ttl_ms: 5000");
+  job.node = "state_ttl_ms: 1000\n    " + job.node;
+  OperatorHarness op(job, GetParam());
+  op.Push({{"+I", "1", "x"}});
+  op.Push({{"+I", "1", "p"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | x | 1 | p"));
+  op.Wait(2000);
+  op.Push({{"+I", "1", "q"}}, 1);  // The left row is gone.
+  EXPECT_THAT(op.TakeMain(), IsEmpty());
+  op.Push({{"+I", "1", "y"}});  // The right ones are not.
+  EXPECT_THAT(op.TakeMain(), testing::UnorderedElementsAre("+I | 1 | y | 1 | p", "+I | 1 | y | 1 | q"));
+  op.Wait(4000);
+  op.Push({{"+I", "1", "z"}});
+  EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | z | 1 | q"));
+}
+
 // Partners that are forgotten leave pairs behind, but no row is taken back that was not given.
 TEST_P(JoinTest, TakesBackOnlyWhatItGave) {
   std::mt19937 random(11);
-  for (const std::string kind : {"LEFT", "RIGHT", "FULL", "SEMI", "ANTI"}) {
+  for (const std::string kind :
+       {"LEFT", "RIGHT", "FULL", "SEMI", "ANTI", "LEFT, right_state_ttl_ms: 300",
+        "FULL, right_state_ttl_ms: 5000", "ANTI, right_state_ttl_ms: 200"}) {
     OperatorHarness::Job job = Changes(kind, ", condition: b <> d");
     job.node = "state_ttl_ms: 1000\n    " + job.node;
     OperatorHarness op(job, GetParam());
