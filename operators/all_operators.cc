@@ -65,6 +65,7 @@ constexpr OperatorEntry kOperators[] = {
      .make = [](const v1::Node&) { return MakeResolveConflicts(); },
      .stateful = true},
     {.body = v1::Node::kAssignWindows, .make = [](const v1::Node&) { return MakeAssignWindows(); }},
+    {.body = v1::Node::kUnnest, .make = [](const v1::Node&) { return MakeUnnest(); }},
 };
 
 const OperatorEntry* FindOperator(v1::Node::BodyCase body) {

@@ -162,6 +162,22 @@ bool CompileComputed(const NodeContext& context, v1::Schema& schema) {
   return ok;
 }
 
+// Arrays are read and written as JSON only.
+bool CheckArrays(const NodeContext& context, const std::string& format, const v1::Schema& schema,
+                 const std::string& at, std::string_view hint) {
+  if (format == "json") return true;
+  bool ok = true;
+  for (const v1::Field& field : schema.fields()) {
+    if (field.has_computed() || field.type().kind() != v1::Type::KIND_ARRAY) continue;
+    context.Error("MR1306", at,
+                  Concat(format.empty() ? "the connector" : Concat("format '", format, "'"),
+                         " has no arrays: column '", field.name(), "' is ", TypeText(field.type())),
+                  std::string(hint));
+    ok = false;
+  }
+  return ok;
+}
+
 // What the format can hold: of the columns that are in the message.
 bool CheckFormatColumns(const NodeContext& context, const std::string& format,
                         const v1::Schema& schema, const std::string& at) {
@@ -201,7 +217,9 @@ bool CompileSchema(const NodeContext& context, const std::string& at_schema,
   if (!ok) return false;
   AssignIds(schema);
   return CompileComputed(context, schema) &&
-         CheckFormatColumns(context, source.format(), schema, at_schema);
+         CheckFormatColumns(context, source.format(), schema, at_schema) &&
+         CheckArrays(context, source.format(), schema, at_schema,
+                     "read it as STRING, and SPLIT it; or use format 'json'");
 }
 
 // Columns that only the connector can check.
@@ -360,6 +378,10 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
   ok &= CompileGuarantee(context, **spec, sink);
   ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
+  if (sink.connector() != "print" && sink.connector() != "blackhole") {
+    ok &= CheckArrays(context, sink.format(), context.input->schema, ".sink",
+                      "write ARRAY_JOIN(a, ','), or UNNEST it; or use format 'json'");
+  }
   ok &= CheckDeadLetterFormat(context, sink);
   ok &= CheckColumnOptions(context, sink);
   ok &= CompileSinkChanges(context, (*spec)->sink_key);

@@ -147,11 +147,10 @@ constexpr Unsupported kUnsupported[] = {
      "values, (SELECT …), stand in SELECT, WHERE and HAVING, IN and EXISTS among the ANDs of "
      "WHERE; else write a join"},
     {"ParamRef", "parameters are not supported", "use ${name} variables of the job file"},
-    {"A_ArrayExpr", "arrays are not supported", ""},
-    {"ArrayExpr", "arrays are not supported", ""},
     {"RowExpr", "rows are not supported", ""},
     {"A_Indirection", "nested values are not supported in expressions",
-     "give the nested column its own line in the source: auction BIGINT FROM 'bid.auction'"},
+     "give the nested column its own line in the source: auction BIGINT FROM 'bid.auction'; a[1] "
+     "is an element, UNNEST gives all"},
     {"SQLValueFunction", "functions of the current time or user are not supported",
      "they would give other results after a restart; use the event time"},
     {"CollateClause", "COLLATE is not supported", "strings compare by their bytes"},
@@ -248,6 +247,8 @@ class Binder {
                       OffsetOf(body));
     }
     if (kind == "TypeCast") return BindCast(body);
+    if (kind == "A_ArrayExpr") return BindArray(body);
+    if (kind == "A_Indirection" && IsSubscript(body)) return BindSubscript(body);
     if (kind == "FuncCall") return BindFunction(body);
     for (const Unsupported& one : kUnsupported) {
       if (one.node == kind) {
@@ -428,6 +429,26 @@ class Binder {
   }
 
   Bound Not(v1::Expr input, int64_t offset) { return Call("not", {std::move(input)}, offset); }
+
+  // ---- arrays ----
+
+  Bound BindArray(const json& body) {
+    const std::vector<const json*> elements = List(body, "elements");
+    if (elements.empty()) {
+      return Fail(OffsetOf(body), "MR1211", "the type of an empty array is unknown",
+                  "write a column of arrays, or ARRAY_REMOVE(ARRAY[1], 1)");
+    }
+    return BindCall("array", elements, OffsetOf(body));
+  }
+  static bool IsSubscript(const json& body) {
+    const json& indirection = body["indirection"];
+    return indirection.size() == 1 && indirection[0].contains("A_Indices") &&
+           !indirection[0]["A_Indices"].value("is_slice", false);
+  }
+  Bound BindSubscript(const json& body) {
+    return BindCall("element_at", {&body["arg"], &body["indirection"][0]["A_Indices"]["uidx"]},
+                    PlaceOf(body["arg"]));
+  }
 
   Bound BindIn(bool negated, const json& left, const json& right, int64_t offset) {
     if (!right.contains("List")) return Fail(offset, "MR1202", "IN needs a list of values");
@@ -1124,6 +1145,10 @@ bool AggregateType(std::string_view function, const v1::Expr* argument, v1::Type
   const DataType type = DataType::FromProto(argument->type());
   const bool whole = type == TypeKind::kInt32 || type == TypeKind::kInt64;
   if (function == "min" || function == "max") {
+    if (type == TypeKind::kArray) {
+      problem->message = Concat(function, "() does not take arrays: they have no order");
+      return false;
+    }
     *out = argument->type();
     return true;
   }

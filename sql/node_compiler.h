@@ -56,6 +56,7 @@ extern const NodeKind kTemporalJoinNode;      // temporal_join_node.cc
 extern const NodeKind kOverAggregateNode;     // over_nodes.cc
 extern const NodeKind kOverValuesNode;        // over_nodes.cc
 extern const NodeKind kResolveConflictsNode;  // changelog_nodes.cc
+extern const NodeKind kUnnestNode;            // unnest_node.cc
 extern const NodeKind kPythonCallNode;        // python_call_node.cc
 
 // The functions of OverValue.

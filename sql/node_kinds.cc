@@ -16,7 +16,8 @@ constexpr const NodeKind* kNodeKinds[] = {
     &kProcessingTimeNode,   &kAssignWindowsNode,
     &kLookupJoinNode,       &kTemporalJoinNode,
     &kOverAggregateNode,    &kOverValuesNode,
-    &kResolveConflictsNode, &kPythonCallNode,
+    &kResolveConflictsNode, &kUnnestNode,
+    &kPythonCallNode,
 };
 
 }  // namespace

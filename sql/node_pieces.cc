@@ -153,6 +153,11 @@ bool CompileOrder(const NodeContext& context, const std::string& at,
     int column = -1;
     ok &= CompileField(context, Concat(at, ".order[", i, "].field"), context.input->schema,
                        *key.mutable_field(), &column);
+    if (column >= 0 && context.input->schema.fields(column).type().kind() == v1::Type::KIND_ARRAY) {
+      context.Error("MR1410", Concat(at, ".order[", i, "]"), "arrays have no order",
+                    "order by an element, a[1], or by CARDINALITY(a)");
+      ok = false;
+    }
     if (!key.has_nulls_first()) key.set_nulls_first(key.descending());
   }
   return ok;

@@ -44,6 +44,14 @@ bool CompileLimit(const NodeContext& context, const std::string& at, const char*
   return false;
 }
 
+bool CheckPythonType(const NodeContext& context, const std::string& at, const std::string& function,
+                     const v1::Type& type) {
+  if (type.kind() != v1::Type::KIND_ARRAY) return true;
+  context.Error("MR1602", at, Concat("function '", function, "' has an ARRAY"),
+                "functions in Python take and give single values: CAST(a AS STRING) is JSON");
+  return false;
+}
+
 bool CompileFunction(const NodeContext& context, const std::string& at,
                      v1::PythonFunction& function) {
   if (!IsHandler(function.handler())) {
@@ -62,6 +70,7 @@ bool CompileFunction(const NodeContext& context, const std::string& at,
                   "write for example result: BIGINT");
     return false;
   }
+  if (!CheckPythonType(context, at, function.name(), function.result())) return false;
   if (function.mode() == v1::PythonFunction::MODE_UNSPECIFIED) {
     function.set_mode(v1::PythonFunction::MODE_SCALAR);
   }
@@ -102,6 +111,7 @@ bool CompileArguments(const NodeContext& context, const std::string& at, v1::Pyt
     if (!CompileExpression(context, place, context.input->schema, argument)) return false;
     if (!is_declared) *function.add_arguments() = argument.type();
     const v1::Type& wanted = function.arguments(i);
+    if (!CheckPythonType(context, place, function.name(), wanted)) return false;
     if (SameType(argument.type(), wanted)) continue;
     if (!DataType::IsValid(wanted) ||
         !CanAssign(DataType::FromProto(argument.type()), DataType::FromProto(wanted))) {

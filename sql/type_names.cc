@@ -1,6 +1,7 @@
 #include "sql/type_names.h"
 
 #include <charconv>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -58,7 +59,7 @@ struct UnsupportedType {
 };
 constexpr std::string_view kTimesAreUtc = "use TIMESTAMP; its values are UTC";
 constexpr UnsupportedType kUnsupported[] = {
-    {"array", "use STRING"},
+    {"array", "write ARRAY<STRING>, or ARRAY<ROW<sku STRING, n INT>>, in the table"},
     {"json", "use STRING"},
     {"jsonb", "use STRING"},
     {"map", "use STRING"},
@@ -140,6 +141,56 @@ bool TypeFromName(std::string_view name, std::string_view arguments, v1::Type* o
   return Unknown(name, problem);
 }
 
+namespace {
+
+// What stands between the angles of ARRAY<…>, and the closing one.
+bool ElementFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* problem) {
+  const auto fail = [&](std::string message, std::string hint) {
+    const bool ended = *at >= text.tokens.size();
+    *problem = {"MR1209", std::move(message), std::move(hint),
+                static_cast<int64_t>(ended ? text.text.size() : text.tokens[*at].begin)};
+    return false;
+  };
+  if (text.IsWord(*at, "ARRAY")) {
+    return fail("arrays of arrays are not supported", "hold rows: ARRAY<ROW<a INT, b INT>>");
+  }
+  if (!text.IsWord(*at, "ROW") || !text.IsSymbol(*at + 1, '<')) {
+    if (!TypeFromTokens(text, at, out, problem)) return false;
+  } else {
+    *at += 2;
+    out->set_kind(v1::Type::KIND_ROW);
+    std::set<std::string> names;
+    while (true) {
+      if (*at >= text.tokens.size() || (text.tokens[*at].kind != SqlToken::Kind::kWord &&
+                                        text.tokens[*at].kind != SqlToken::Kind::kQuotedName)) {
+        return fail("the name of a field is missing", "write ROW<sku STRING, n INT>");
+      }
+      v1::TypeField& field = *out->add_fields();
+      field.set_name(NameOfToken(text, text.tokens[*at]));
+      if (!names.insert(field.name()).second) {
+        return fail(Concat("the row has two fields '", field.name(), "'"), "");
+      }
+      ++*at;
+      if (text.IsWord(*at, "ROW") || text.IsWord(*at, "ARRAY")) {
+        return fail("a row in an array holds neither rows nor arrays", "leave the field out");
+      }
+      if (!TypeFromTokens(text, at, field.mutable_type(), problem)) return false;
+      if (out->fields_size() > DataType::kRowFieldsMax) {
+        return fail(Concat("a row has at most ", DataType::kRowFieldsMax, " fields"), "");
+      }
+      if (!text.IsSymbol(*at, ',')) break;
+      ++*at;
+    }
+    if (!text.IsSymbol(*at, '>')) return fail("a '>' is missing", "write ARRAY<ROW<n INT>>");
+    ++*at;
+  }
+  if (!text.IsSymbol(*at, '>')) return fail("a '>' is missing", "write ARRAY<STRING>");
+  ++*at;
+  return true;
+}
+
+}  // namespace
+
 bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* problem) {
   if (*at >= text.tokens.size() || text.tokens[*at].kind != SqlToken::Kind::kWord) {
     *problem = {
@@ -148,6 +199,12 @@ bool TypeFromTokens(const SqlText& text, size_t* at, v1::Type* out, SqlProblem* 
     return false;
   }
   problem->offset = static_cast<int64_t>(text.tokens[*at].begin);
+  if (text.IsWord(*at, "ARRAY") && text.IsSymbol(*at + 1, '<')) {
+    *at += 2;
+    out->Clear();
+    out->set_kind(v1::Type::KIND_ARRAY);
+    return ElementFromTokens(text, at, out->mutable_element(), problem);
+  }
   std::string name(text.token_text(text.tokens[(*at)++]));
   if (EqualsIgnoringCase(name, "double") && text.IsWord(*at, "PRECISION")) ++*at;
   if ((EqualsIgnoringCase(name, "character") || EqualsIgnoringCase(name, "char")) &&

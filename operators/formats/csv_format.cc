@@ -302,6 +302,8 @@ class CsvEncoder : public Encoder {
       case TypeKind::kTimestamp:
         timestamps_.Append(column.values<int64_t>()[row], out);
         return;
+      case TypeKind::kArray:
+        return;  // Refused at submit.
     }
   }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "operators/formats/text_values.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
+#include "runtime/columns/arrays.h"
 
 namespace millrace {
 namespace {
@@ -97,6 +99,14 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   bool DecodeRow(const Message& message, BatchBuilder& out, NoRow& none) override;
 
  private:
+  // Of a column of arrays: a builder per column of the element, and the array that is being built.
+  struct ArrayScratch {
+    std::vector<Field> fields;
+    std::vector<ColumnBuilder> builders;
+    std::vector<Column> values;
+    std::string bytes;
+  };
+
   bool DecodeOne(const Message& message, BatchBuilder& out);
   bool Scan(const Message& message, BatchBuilder& out);
   void Refuse(BatchBuilder& out, NoRow& none);
@@ -108,6 +118,8 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
   bool AppendText(ondemand::value& value, ColumnBuilder& column);
   bool AppendNumber(const Field& field, ondemand::value& value, ColumnBuilder& column);
   static bool AppendDecimal(ondemand::value& value, ColumnBuilder& column);
+  bool AppendArray(const Field& field, ondemand::value& value, ColumnBuilder& column);
+  bool AppendRowElement(const Field& field, ArrayScratch& scratch, ondemand::value& value);
   bool FillMissing(BatchBuilder& out);
   // The child that `key` names; null when it is not wanted.
   JsonTreeNode::Child* FindChild(JsonTreeNode& node, size_t position, ondemand::field& field);
@@ -126,6 +138,7 @@ class JsonDecoder final : public Decoder, public JsonRowDecoder {
 
   const SchemaPtr schema_;
   const JsonDecoderOptions options_;
+  std::map<const ArrayElement*, ArrayScratch> arrays_;
   JsonTree tree_;
   std::vector<bool> left_null_;  // By column; empty: none.
   JsonValueForms* forms_ = nullptr;
@@ -406,6 +419,9 @@ bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, Column
       if (AppendText(value, column)) [[likely]]
         return true;
       break;
+    case TypeKind::kArray:
+      if (bool is_null = false; value.is_null().get(is_null) == simdjson::SUCCESS && is_null) break;
+      return AppendArray(field, value, column);
     case TypeKind::kTimestamp:
       if (options_.timestamps == TimestampForm::kEpochMillis ? AppendNumber(field, value, column)
                                                              : AppendText(value, column))
@@ -427,6 +443,82 @@ bool JsonDecoder::AppendValue(const Field& field, ondemand::value& value, Column
     return true;
   }
   return FailValue(field, value, TypeText(field.type));
+}
+
+bool JsonDecoder::AppendArray(const Field& field, ondemand::value& value, ColumnBuilder& column) {
+  const std::string_view token = value.raw_json_token();
+  ondemand::array array;
+  const auto error = value.get_array().get(array);
+  if (error == simdjson::INCORRECT_TYPE) {
+    return Fail(kBadValue, Concat("field '", PlaceOf(field), "': expected an array, found ",
+                                  Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
+  }
+  if (error) return FailSyntax(error);
+  passed_over_container_ = true;  // Its depth is not known.
+  const ArrayElement& element = field.type.element();
+  ArrayScratch& scratch = arrays_[&element];
+  if (scratch.fields.empty()) {
+    for (const ArrayElement::Field& one : element.fields) {
+      scratch.fields.push_back({.name = one.name, .type = one.type});
+      scratch.builders.emplace_back(one.type);
+    }
+  }
+  if (!element.is_row) scratch.fields[0].name = Concat(PlaceOf(field), "[]");
+  scratch.bytes.clear();
+  for (auto result : array) {
+    if (const auto failed = result.error()) return FailSyntax(failed);
+    ondemand::value one = std::move(result).value_unsafe();
+    for (ColumnBuilder& builder : scratch.builders) builder.Truncate(0);
+    const bool appended = element.is_row ? AppendRowElement(field, scratch, one)
+                                         : AppendValue(scratch.fields[0], one, scratch.builders[0]);
+    if (!appended) return false;
+    if (element.is_row && scratch.builders[0].length() == 0) {
+      AppendNullElement(scratch.bytes);
+      continue;
+    }
+    scratch.values.clear();
+    for (const ColumnBuilder& builder : scratch.builders) scratch.values.push_back(builder.Peek());
+    AppendElement(element, scratch.values, 0, scratch.bytes);
+  }
+  column.AppendString(scratch.bytes);
+  return true;
+}
+
+// An object; of null, the builders stay empty.
+bool JsonDecoder::AppendRowElement(const Field& field, ArrayScratch& scratch,
+                                   ondemand::value& value) {
+  bool is_null = false;
+  if (value.is_null().get(is_null) == simdjson::SUCCESS && is_null) return true;
+  const std::string_view token = value.raw_json_token();
+  ondemand::object object;
+  const auto error = value.get_object().get(object);
+  if (error == simdjson::INCORRECT_TYPE) {
+    return Fail(kBadValue, Concat("field '", PlaceOf(field), "[]': expected an object, found ",
+                                  Excerpt(StripSpaces(token)), " at byte ", ByteOf(token.data())));
+  }
+  if (error) return FailSyntax(error);
+  for (auto result : object) {
+    if (const auto failed = result.error()) return FailSyntax(failed);
+    ondemand::field&& member = std::move(result).value_unsafe();
+    std::string_view name;
+    if (const auto failed = member.unescaped_key().get(name)) return FailSyntax(failed);
+    for (size_t i = 0; i < scratch.fields.size(); ++i) {
+      if (scratch.fields[i].name != name) continue;
+      scratch.builders[i].Truncate(0);  // Of equal keys the last one wins.
+      if (!AppendValue(scratch.fields[i], member.value(), scratch.builders[i])) return false;
+      break;
+    }
+  }
+  for (size_t i = 0; i < scratch.fields.size(); ++i) {
+    if (scratch.builders[i].length() > 0) continue;
+    if (options_.fail_on_missing_field) {
+      return Fail(kMissingField,
+                  Concat("field '", PlaceOf(field), "[].", scratch.fields[i].name,
+                         "' is missing; expected ", TypeText(scratch.fields[i].type)));
+    }
+    scratch.builders[i].AppendNull();
+  }
+  return true;
 }
 
 // A number, or a number in quotes; from its text, because a double would change its digits.

@@ -257,6 +257,8 @@ inline bool JsonScanner::AppendValue(const Field& field, ColumnBuilder& column) 
     case TypeKind::kBytes:
     case TypeKind::kDate:
       return AppendText(column);
+    case TypeKind::kArray:
+      return false;  // The parser's.
   }
   return false;
 }

@@ -10,6 +10,8 @@ namespace millrace {
 
 std::unique_ptr<Operator> MakeFilter();
 std::unique_ptr<Operator> MakeProject();
+// Each row once per element of an array.
+std::unique_ptr<Operator> MakeUnnest();
 // Observes event times per split for the task, which then moves the watermark (split_watermarks.h).
 std::unique_ptr<Operator> MakeWatermark();
 // Stamps rows with the time at which they pass, and may be the clock of what comes behind it: rows

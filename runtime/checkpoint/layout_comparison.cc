@@ -10,6 +10,9 @@ namespace {
 
 bool SameType(const v1::Type& a, const v1::Type& b) {
   if (a.kind() != b.kind()) return false;
+  if (a.kind() == v1::Type::KIND_ARRAY) {
+    return a.element().SerializeAsString() == b.element().SerializeAsString();
+  }
   return a.kind() != v1::Type::KIND_DECIMAL ||
          (a.precision() == b.precision() && a.scale() == b.scale());
 }

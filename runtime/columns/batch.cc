@@ -8,6 +8,7 @@
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "runtime/base/check.h"
+#include "runtime/columns/arrays.h"
 
 namespace millrace {
 
@@ -187,6 +188,7 @@ bool SameValue(const Column& a, const Column& b, int64_t row) {
     }
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return a.StringAt(row) == b.StringAt(row);
     case TypeKind::kDecimal:
       return a.values<Decimal>()[row] == b.values<Decimal>()[row];
@@ -231,6 +233,25 @@ bool SameValues(const Batch& a, const Batch& b, int64_t row) {
   return true;
 }
 
+namespace {
+
+// "[1, NULL]", "[(1, 'a'), NULL]": the first array of `flat`.
+std::string ArrayText(const FlatArrays& flat, const ArrayElement& element) {
+  std::string text = "[";
+  for (int32_t i = 0; i < flat.end(0); ++i) {
+    if (i > 0) text += ", ";
+    const bool as_row = element.is_row && flat.is_null[static_cast<size_t>(i)] == 0;
+    if (as_row) text += "(";
+    for (size_t c = 0; c < (as_row ? flat.columns.size() : 1); ++c) {
+      text += (c > 0 ? ", " : "") + ValueText(flat.columns[c], i);
+    }
+    if (as_row) text += ")";
+  }
+  return text + "]";
+}
+
+}  // namespace
+
 std::string ValueText(const Column& column, int64_t row) {
   if (column.IsNull(row)) return "NULL";
   switch (column.type()) {
@@ -266,6 +287,10 @@ std::string ValueText(const Column& column, int64_t row) {
       return "INTERVAL '" + std::to_string(column.values<int64_t>()[row]) + "' MICROSECOND";
     case TypeKind::kDecimal:
       return DecimalText(column.values<Decimal>()[row].unscaled(), column.type().scale());
+    case TypeKind::kArray: {
+      const std::vector<int32_t> one = {static_cast<int32_t>(row)};
+      return ArrayText(FlatArrays(Take(column, one)), column.type().element());
+    }
   }
   return "?";
 }

@@ -163,7 +163,7 @@ class ColumnBuilder {
   void AppendInt64(int64_t value);  // INT64, TIMESTAMP, INTERVAL.
   void AppendFloat64(double value);
   void AppendDecimal(Int128 unscaled);        // Must fit the precision.
-  void AppendString(std::string_view value);  // STRING, BYTES.
+  void AppendString(std::string_view value);  // STRING, BYTES; the bytes of an ARRAY.
   // The value of `row` of a column of the same type.
   void AppendFrom(const Column& column, int64_t row);
   // Rows of a column of the same type, by index.
@@ -173,6 +173,8 @@ class ColumnBuilder {
   uint8_t* AppendUninitialized(int64_t count);
   // Bytes of string data so far; builders refuse (CHECK) more than 2^31 - 1.
   int64_t string_bytes() const { return static_cast<int64_t>(string_data_size_); }
+  // The rows so far; they hold until the builder is used again.
+  Column Peek() const;
   // Drops all rows after the first `length`.
   void Truncate(int64_t length);
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/base/check.h"
+#include "runtime/columns/arrays.h"
 
 namespace millrace {
 namespace {
@@ -45,6 +46,17 @@ bool OffsetsAreValid(const int32_t* offsets, int64_t rows, uint64_t bytes) {
     if (offsets[row + 1] < offsets[row]) return false;
   }
   return static_cast<uint64_t>(offsets[rows]) <= bytes;
+}
+
+bool ArraysAreValid(const ArrayElement& element, const Buffer& values, const Buffer& offsets,
+                    int64_t rows) {
+  const auto* const places = reinterpret_cast<const int32_t*>(offsets.data());
+  const auto* const bytes = reinterpret_cast<const char*>(values.data());
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto size = static_cast<size_t>(places[row + 1] - places[row]);
+    if (!IsArray(element, {bytes + places[row], size})) return false;
+  }
+  return true;
 }
 
 int64_t CountNulls(const uint8_t* bits, int64_t rows) {
@@ -142,6 +154,8 @@ absl::StatusOr<Batch> DecodeBatch(const SchemaPtr& schema, const BufferPtr& fram
                            values->size())) {
         return Malformed("string offsets");
       }
+      if (type == TypeKind::kArray && !ArraysAreValid(type.element(), *values, *offsets, head.rows))
+        return Malformed("elements of an array");
     } else {
       const uint64_t needed =
           type == TypeKind::kBool ? (rows + 7) / 8 : rows * static_cast<uint64_t>(FixedWidth(type));

@@ -49,7 +49,9 @@ void SetBits(uint8_t* bits, int64_t begin, int64_t count) {
 }  // namespace
 
 ColumnBuilder::ColumnBuilder(DataType type, int64_t rows_expected) : type_(type) {
-  MILLRACE_CHECK(type != TypeKind::kDecimal || type.precision() > 0);  // Not a kind alone.
+  // Not a kind alone.
+  MILLRACE_CHECK(type != TypeKind::kDecimal || type.precision() > 0);
+  MILLRACE_CHECK(type != TypeKind::kArray || type != DataType(TypeKind::kArray));
   if (rows_expected > 0) Reserve(rows_expected);
 }
 
@@ -264,6 +266,12 @@ void ColumnBuilder::Truncate(int64_t length) {
     string_data_size_ =
         static_cast<size_t>(reinterpret_cast<const int32_t*>(offsets_->data())[length]);
   }
+}
+
+Column ColumnBuilder::Peek() const {
+  const bool variable = IsVariableWidth(type_);
+  return Column(type_, length_, null_count_, null_count_ > 0 ? validity_ : nullptr,
+                variable ? string_data_ : values_, variable ? offsets_ : nullptr);
 }
 
 Column ColumnBuilder::Finish() {

@@ -64,6 +64,41 @@ void AppendJsonString(std::string_view text, std::string& out) {
   out.push_back('"');
 }
 
+void JsonPrinter::AppendArray(const Column& column, int64_t row, std::string& out) {
+  if (flat_of_ == nullptr || flat_of_ != column.values_buffer()) {
+    flat_.emplace(column);
+    flat_of_ = column.values_buffer();
+  }
+  const ArrayElement& element = column.type().element();
+  const FlatArrays& flat = *flat_;
+  const auto append_value = [&](size_t field, int32_t at) {
+    if (flat.columns[field].IsNull(at)) {
+      out += "null";
+    } else {
+      Append(flat.columns[field], at, out);
+    }
+  };
+  out += '[';
+  for (int32_t at = flat.begin(row); at < flat.end(row); ++at) {
+    if (at > flat.begin(row)) out += ',';
+    if (!element.is_row) {
+      append_value(0, at);
+    } else if (flat.is_null[static_cast<size_t>(at)] != 0) {
+      out += "null";
+    } else {
+      out += '{';
+      for (size_t i = 0; i < element.fields.size(); ++i) {
+        if (i > 0) out += ',';
+        AppendJsonString(element.fields[i].name, out);
+        out += ':';
+        append_value(i, at);
+      }
+      out += '}';
+    }
+  }
+  out += ']';
+}
+
 std::string RowAsJson(const Batch& batch, int64_t row) {
   JsonPrinter printer(JsonPrinter::Timestamps::kSql);
   std::string out = "{";

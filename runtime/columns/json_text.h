@@ -5,9 +5,11 @@
 
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "runtime/columns/arrays.h"
 #include "runtime/columns/base64.h"
 #include "runtime/columns/batch.h"
 #include "runtime/columns/time_text.h"
@@ -75,6 +77,9 @@ class JsonPrinter {
       case TypeKind::kTimestamp:
         AppendTimestamp(column.values<int64_t>()[row], out);
         return;
+      case TypeKind::kArray:
+        AppendArray(column, row, out);
+        return;
     }
   }
 
@@ -89,6 +94,8 @@ class JsonPrinter {
     out.push_back('"');
   }
 
+  void AppendArray(const Column& column, int64_t row, std::string& out);
+
   // Shortest text that reads back as the same number. JSON has no NaN and no infinities: text.
   static void AppendDouble(double value, std::string& out) {
     if (std::isfinite(value)) {
@@ -100,6 +107,9 @@ class JsonPrinter {
 
   const Timestamps timestamps_;
   TimestampPrinter timestamp_;
+  // The arrays of the column that was printed last: its rows come one after the other.
+  BufferPtr flat_of_;
+  std::optional<FlatArrays> flat_;
 };
 
 // The row as one object, keys in the order of the schema. For single rows: it is not fast.

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/check.h"
+#include "runtime/columns/arrays.h"
 
 namespace millrace {
 namespace {
@@ -61,39 +62,6 @@ void AppendEscaped(std::string_view text, std::string& out) {
   out.append(2, '\0');
 }
 
-void AppendValue(const Column& column, int64_t row, std::string& out) {
-  if (column.IsNull(row)) {
-    out += kNullTag;
-    return;
-  }
-  out += kValueTag;
-  switch (column.type()) {
-    case TypeKind::kBool:
-      out += column.BoolAt(row) ? '\1' : '\0';
-      return;
-    case TypeKind::kInt32:
-    case TypeKind::kDate:
-      AppendBigEndian<uint32_t>(column.values<uint32_t>()[row] ^ kSign32, out);
-      return;
-    case TypeKind::kFloat64:
-      AppendBigEndian<uint64_t>(OrderedBits(column.values<double>()[row]), out);
-      return;
-    case TypeKind::kDecimal: {
-      const Int128 value = column.values<Decimal>()[row].unscaled();
-      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value >> 64) ^ kSign64, out);
-      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value), out);
-      return;
-    }
-    case TypeKind::kString:
-    case TypeKind::kBytes:
-      AppendEscaped(column.StringAt(row), out);
-      return;
-    default:
-      AppendBigEndian<uint64_t>(column.values<uint64_t>()[row] ^ kSign64, out);
-      return;
-  }
-}
-
 // One 8-byte integer column without NULLs, the most frequent key: 9 bytes per row, no branches.
 void EncodeInt64Keys(const Column& column, EncodedKeys& out) {
   const auto rows = static_cast<size_t>(column.length());
@@ -118,6 +86,63 @@ uint64_t HashKey(std::string_view encoded_key) {
   return XXH64(encoded_key.data(), encoded_key.size(), 0);
 }
 
+void AppendKeyValue(const Column& column, int64_t row, std::string& out) {
+  if (column.IsNull(row)) {
+    out += kNullTag;
+    return;
+  }
+  out += kValueTag;
+  switch (column.type()) {
+    case TypeKind::kBool:
+      out += column.BoolAt(row) ? '\1' : '\0';
+      return;
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      AppendBigEndian<uint32_t>(column.values<uint32_t>()[row] ^ kSign32, out);
+      return;
+    case TypeKind::kFloat64:
+      AppendBigEndian<uint64_t>(OrderedBits(column.values<double>()[row]), out);
+      return;
+    case TypeKind::kDecimal: {
+      const Int128 value = column.values<Decimal>()[row].unscaled();
+      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value >> 64) ^ kSign64, out);
+      AppendBigEndian<uint64_t>(static_cast<uint64_t>(value), out);
+      return;
+    }
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+    case TypeKind::kArray:
+      AppendEscaped(column.StringAt(row), out);
+      return;
+    default:
+      AppendBigEndian<uint64_t>(column.values<uint64_t>()[row] ^ kSign64, out);
+      return;
+  }
+}
+
+void AppendKeyNull(std::string& out) { out += kNullTag; }
+
+bool SkipKeyValue(DataType type, std::string_view& bytes) {
+  if (bytes.empty() || (bytes[0] != kNullTag && bytes[0] != kValueTag)) return false;
+  const bool null = bytes[0] == kNullTag;
+  bytes.remove_prefix(1);
+  if (null) return true;
+  if (!IsVariableWidth(type)) {
+    const size_t width = type == TypeKind::kBool ? 1 : static_cast<size_t>(FixedWidth(type));
+    if (bytes.size() < width) return false;
+    bytes.remove_prefix(width);
+    return true;
+  }
+  while (true) {
+    const size_t zero = bytes.find('\0');
+    if (zero == std::string_view::npos || zero + 1 >= bytes.size()) return false;
+    const char next = bytes[zero + 1];
+    bytes.remove_prefix(zero + 2);
+    if (next == '\0') return true;
+    if (next != '\xFF') return false;
+  }
+}
+
 void EncodeKeys(const Batch& batch, std::span<const int> columns, EncodedKeys& out) {
   if (columns.size() == 1 && FixedWidth(batch.column(columns[0]).type()) == 8 &&
       batch.column(columns[0]).type() != TypeKind::kFloat64 &&
@@ -132,7 +157,7 @@ void EncodeKeys(const Batch& batch, std::span<const int> columns, EncodedKeys& o
   out.offsets[0] = 0;
   for (size_t row = 0; row < rows; ++row) {
     for (const int column : columns) {
-      AppendValue(batch.column(column), static_cast<int64_t>(row), out.bytes);
+      AppendKeyValue(batch.column(column), static_cast<int64_t>(row), out.bytes);
     }
     MILLRACE_CHECK(out.bytes.size() <= std::numeric_limits<uint32_t>::max());
     out.offsets[row + 1] = static_cast<uint32_t>(out.bytes.size());
@@ -161,6 +186,9 @@ absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> 
         if (next == '\0') break;
         if (next != '\xFF') return malformed();
         text += '\0';
+      }
+      if (column->type() == TypeKind::kArray && !IsArray(column->type().element(), text)) {
+        return malformed();
       }
       column->AppendString(text);
       continue;
@@ -219,6 +247,7 @@ int CompareValues(const Column& left, int64_t left_row, const Column& right, int
       return order(left.values<Decimal>()[left_row], right.values<Decimal>()[right_row]);
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return left.StringAt(left_row).compare(right.StringAt(right_row));
     default:
       return order(left.values<int64_t>()[left_row], right.values<int64_t>()[right_row]);

@@ -3,10 +3,10 @@
 // Encoding, per column: 0x00 for NULL; else 0x01 and: BOOL 1 byte; integers, DATE, TIMESTAMP,
 // INTERVAL big endian with the sign bit flipped; FLOAT64 big endian, sign-magnitude order, -0.0 as
 // 0.0, one NaN above all numbers; DECIMAL as a 128-bit integer, unscaled; STRING and BYTES with
-// 0x00 escaped as 0x00 0xFF and ended by 0x00 0x00. memcmp order of encodings = order of the
-// tuples, NULL first. The encoding, the hash (XXH64, seed 0, over the encoding) and the key group
-// (hash mod max_parallelism) are frozen: golden tests pin them, because state and placement depend
-// on them.
+// 0x00 escaped as 0x00 0xFF and ended by 0x00 0x00; ARRAY as the bytes that it is. memcmp order of
+// encodings = order of the tuples, NULL first. The encoding, the hash (XXH64, seed 0, over the
+// encoding) and the key group (hash mod max_parallelism) are frozen: golden tests pin them, because
+// state and placement depend on them.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,12 @@ inline uint32_t KeyGroupOf(uint64_t hash, uint32_t max_parallelism) {
 // Decodes one encoded tuple and appends each value to the builder of its column; the inverse of
 // EncodeKeys. Consumes from the front of `bytes`; kDataLoss when they are malformed.
 absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> columns);
+
+// One value alone: appended, and taken off the front; false: the bytes are malformed.
+void AppendKeyValue(const Column& column, int64_t row, std::string& out);
+bool SkipKeyValue(DataType type, std::string_view& bytes);
+void AppendKeyNull(std::string& out);
+inline bool IsKeyNull(std::string_view encoded) { return encoded.front() == '\0'; }
 
 // Order-preserving encoding of a single int64 (8 bytes), without the NULL tag.
 void AppendOrderedInt64(int64_t value, std::string& out);

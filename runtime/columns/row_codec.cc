@@ -6,6 +6,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/columns/arrays.h"
 #include "runtime/columns/keys.h"
 
 namespace millrace {
@@ -25,7 +26,8 @@ void AppendValue(const Column& column, int64_t row, std::string& out) {
       out.push_back(column.BoolAt(row) ? 1 : 0);
       return;
     case TypeKind::kString:
-    case TypeKind::kBytes: {
+    case TypeKind::kBytes:
+    case TypeKind::kArray: {
       const std::string_view value = column.StringAt(row);
       AppendRaw(static_cast<uint32_t>(value.size()), out);
       out.append(value);
@@ -55,9 +57,13 @@ bool DecodeValue(std::string_view& bytes, ColumnBuilder& out) {
       return true;
     }
     case TypeKind::kString:
-    case TypeKind::kBytes: {
+    case TypeKind::kBytes:
+    case TypeKind::kArray: {
       uint32_t size = 0;
       if (!Take(bytes, &size) || size > bytes.size()) return false;
+      if (out.type() == TypeKind::kArray && !IsArray(out.type().element(), bytes.substr(0, size))) {
+        return false;
+      }
       out.AppendString(bytes.substr(0, size));
       bytes.remove_prefix(size);
       return true;
@@ -101,6 +107,7 @@ uint32_t FingerprintOf(const std::vector<DataType>& types) {
       AppendRaw(static_cast<uint8_t>(type.precision()), text);
       AppendRaw(static_cast<uint8_t>(type.scale()), text);
     }
+    if (type == TypeKind::kArray) text += TypeText(type);
   }
   return static_cast<uint32_t>(HashKey(text));
 }

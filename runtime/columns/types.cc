@@ -1,8 +1,31 @@
 #include "runtime/columns/types.h"
 
+#include <algorithm>
+#include <mutex>
+#include <set>
+
 #include "millrace/v1/graph.pb.h"
+#include "runtime/base/check.h"
 
 namespace millrace {
+namespace {
+
+bool IsScalar(const v1::Type& proto) {
+  return proto.kind() != v1::Type::KIND_ARRAY && proto.kind() != v1::Type::KIND_ROW &&
+         DataType::IsValid(proto);
+}
+
+bool IsValidElement(const v1::Type& proto) {
+  if (proto.kind() != v1::Type::KIND_ROW) return IsScalar(proto);
+  std::set<std::string> names;
+  return proto.fields_size() > 0 && proto.fields_size() <= DataType::kRowFieldsMax &&
+         std::all_of(proto.fields().begin(), proto.fields().end(), [&](const v1::TypeField& field) {
+           return !field.name().empty() && IsScalar(field.type()) &&
+                  names.insert(field.name()).second;
+         });
+}
+
+}  // namespace
 
 std::string_view TypeName(TypeKind kind) {
   switch (kind) {
@@ -26,12 +49,44 @@ std::string_view TypeName(TypeKind kind) {
       return "INTERVAL";
     case TypeKind::kDecimal:
       return "DECIMAL";
+    case TypeKind::kArray:
+      return "ARRAY";
   }
   return "UNKNOWN";
 }
 
+DataType DataType::Array(ArrayElement element) {
+  MILLRACE_CHECK(element.is_row ? !element.fields.empty() : element.fields.size() == 1);
+  // By their text, which names everything that they are.
+  struct ByText {
+    bool operator()(const ArrayElement& a, const ArrayElement& b) const { return Key(a) < Key(b); }
+    static std::string Key(const ArrayElement& one) {
+      std::string key(1, one.is_row ? 'r' : 'v');
+      for (const ArrayElement::Field& field : one.fields) {
+        key += std::to_string(field.name.size()) + ":" + field.name + TypeText(field.type) + ",";
+      }
+      return key;
+    }
+  };
+  static std::mutex* const mutex = new std::mutex;
+  static auto* const elements = new std::set<ArrayElement, ByText>;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  DataType type(TypeKind::kArray);
+  type.element_ = &*elements->insert(std::move(element)).first;
+  return type;
+}
+
 DataType DataType::FromProto(const v1::Type& proto) {
   const auto kind = static_cast<TypeKind>(proto.kind());
+  if (kind == TypeKind::kArray) {
+    const v1::Type& held = proto.element();
+    if (held.kind() != v1::Type::KIND_ROW) return Array(ArrayElement::Of(FromProto(held)));
+    ArrayElement element{.is_row = true, .fields = {}};
+    for (const v1::TypeField& field : held.fields()) {
+      element.fields.push_back({field.name(), FromProto(field.type())});
+    }
+    return Array(std::move(element));
+  }
   if (kind != TypeKind::kDecimal) return kind;
   return Decimal(static_cast<int>(proto.precision()), static_cast<int>(proto.scale()));
 }
@@ -41,12 +96,24 @@ bool DataType::IsValid(const v1::Type& proto) {
     return proto.precision() >= 1 && proto.precision() <= kPrecisionMax &&
            proto.scale() <= proto.precision();
   }
-  return proto.kind() != v1::Type::KIND_UNSPECIFIED && v1::Type::Kind_IsValid(proto.kind());
+  if (proto.kind() == v1::Type::KIND_ARRAY) return IsValidElement(proto.element());
+  return proto.kind() != v1::Type::KIND_UNSPECIFIED && proto.kind() != v1::Type::KIND_ROW &&
+         v1::Type::Kind_IsValid(proto.kind());
 }
 
 void DataType::ToProto(v1::Type* proto) const {
   proto->Clear();
   proto->set_kind(static_cast<v1::Type::Kind>(kind_));
+  if (kind_ == TypeKind::kArray) {
+    v1::Type* const held = proto->mutable_element();
+    if (!element_->is_row) return element_->fields[0].type.ToProto(held);
+    held->set_kind(v1::Type::KIND_ROW);
+    for (const ArrayElement::Field& field : element_->fields) {
+      v1::TypeField* const added = held->add_fields();
+      added->set_name(field.name);
+      field.type.ToProto(added->mutable_type());
+    }
+  }
   if (kind_ != TypeKind::kDecimal) return;
   proto->set_precision(precision_);
   proto->set_scale(scale_);
@@ -54,6 +121,15 @@ void DataType::ToProto(v1::Type* proto) const {
 
 std::string TypeText(DataType type) {
   std::string text(TypeName(type));
+  if (type == TypeKind::kArray) {
+    text += type.element().is_row ? "<ROW<" : "<";
+    const char* separator = "";
+    for (const ArrayElement::Field& field : type.element().fields) {
+      text += separator + field.name + (field.name.empty() ? "" : " ") + TypeText(field.type);
+      separator = ", ";
+    }
+    return text + (type.element().is_row ? ">>" : ">");
+  }
   if (type == TypeKind::kDecimal) {
     text += "(" + std::to_string(type.precision()) + ", " + std::to_string(type.scale()) + ")";
   }

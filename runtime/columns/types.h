@@ -27,9 +27,10 @@ enum class TypeKind : uint8_t {
   kTimestamp = 8,  // int64, microseconds since 1970-01-01 00:00:00.
   kInterval = 9,   // int64, microseconds.
   kDecimal = 10,   // Decimal: 128 bits, unscaled; precision and scale are in DataType.
+  kArray = 11,     // The bytes of arrays.h; 32-bit offsets. What it holds is in DataType.
 };
 
-// Bytes of one value; 0 for strings and bytes (offsets + data) and bool (bits).
+// Bytes of one value; 0 for strings, bytes and arrays (offsets + data) and bool (bits).
 constexpr int FixedWidth(TypeKind kind) {
   switch (kind) {
     case TypeKind::kInt32:
@@ -47,18 +48,22 @@ constexpr int FixedWidth(TypeKind kind) {
   }
 }
 constexpr bool IsVariableWidth(TypeKind kind) {
-  return kind == TypeKind::kString || kind == TypeKind::kBytes;
+  return kind == TypeKind::kString || kind == TypeKind::kBytes || kind == TypeKind::kArray;
 }
 
 // SQL name without precision: "BIGINT", "TIMESTAMP", "DECIMAL", ...
 std::string_view TypeName(TypeKind kind);
 
+struct ArrayElement;
+
 // The type of a column: its kind and, for DECIMAL, how many digits its values have (`precision`, 1
-// to 38) and how many of them stand behind the point (`scale`, 0 to precision). A kind other than
-// DECIMAL is a whole type and converts implicitly; where only the kind matters, a DataType is one.
+// to 38) and how many of them stand behind the point (`scale`, 0 to precision); for ARRAY, what it
+// holds. Another kind is a whole type and converts implicitly; where only the kind matters, a
+// DataType is one.
 class DataType {
  public:
   static constexpr int kPrecisionMax = 38;
+  static constexpr int kRowFieldsMax = 256;
 
   constexpr DataType() = default;
   constexpr DataType(TypeKind kind) : kind_(kind) {}
@@ -68,8 +73,11 @@ class DataType {
     type.scale_ = static_cast<uint8_t>(scale);
     return type;
   }
+  // Equal elements give equal types. They are kept until the process ends. Any thread.
+  static DataType Array(ArrayElement element);
   static DataType FromProto(const v1::Type& proto);
-  // False: no kind that is known here, or a DECIMAL with impossible digits.
+  // False: no kind that is known here, a DECIMAL with impossible digits, or an array of what arrays
+  // cannot hold.
   static bool IsValid(const v1::Type& proto);
   void ToProto(v1::Type* proto) const;
 
@@ -77,6 +85,7 @@ class DataType {
   constexpr TypeKind kind() const { return kind_; }
   constexpr int precision() const { return precision_; }  // DECIMAL only, else 0.
   constexpr int scale() const { return scale_; }
+  const ArrayElement& element() const { return *element_; }  // ARRAY only.
 
   friend constexpr bool operator==(const DataType&, const DataType&) = default;
   friend constexpr bool operator==(const DataType& a, TypeKind b) { return a.kind_ == b; }
@@ -85,9 +94,24 @@ class DataType {
   TypeKind kind_ = TypeKind::kInt64;
   uint8_t precision_ = 0;
   uint8_t scale_ = 0;
+  const ArrayElement* element_ = nullptr;
 };
 
-// SQL name: "BIGINT", "DECIMAL(10, 2)".
+// What an array holds: values of one type, or rows of named ones; never arrays.
+struct ArrayElement {
+  struct Field {
+    std::string name;  // Empty: not of a row.
+    DataType type;
+    bool operator==(const Field&) const = default;
+  };
+  static ArrayElement Of(DataType type) { return {.is_row = false, .fields = {{"", type}}}; }
+
+  bool is_row = false;
+  std::vector<Field> fields;  // One where it is no row.
+  bool operator==(const ArrayElement&) const = default;
+};
+
+// SQL name: "BIGINT", "DECIMAL(10, 2)", "ARRAY<ROW<sku STRING, n INT>>".
 std::string TypeText(DataType type);
 
 struct Field {

@@ -13,6 +13,20 @@ constexpr FunctionEntry kFunctions[] = {
     {"acos", "", "d>d", "NaN outside -1 to 1."},
     {"add", "", "NN>N TI>T IT>T II>I DI>T ID>T Dl>D lD>D", "`+`. Overflow of integers and times is an error. DATE + integer adds days."},
     {"and", "", "b*>b", "Three-valued. Operands from left to right; a later one is evaluated only for rows that are not false yet."},
+    {"array", "", "E*>R", "`ARRAY[a, b, …]`. NULLs are elements."},
+    {"array_append", "", "RE>R", "With one more element, which may be NULL."},
+    {"array_concat", "", "R*>R", "One behind the other."},
+    {"array_contains", "", "RE>b", "True if the array has the element; NULL is found as NULL."},
+    {"array_distinct", "", "R>R", "Each element once, where it came first."},
+    {"array_join", "", "Rs>s Rss>s", "The elements as by `CAST(… AS STRING)`, joined by the second; NULLs as the third, or left out. Not of rows."},
+    {"array_length", "cardinality", "", ""},
+    {"array_max", "", "R>E", "Greatest element that is not NULL; NULL if there is none. Not of rows."},
+    {"array_min", "", "R>E", "Least element that is not NULL; NULL if there is none. Not of rows."},
+    {"array_position", "", "RE>i", "1-based place where the element comes first, 0 if it does not; NULL is found as NULL."},
+    {"array_remove", "", "RE>R", "Without the elements that equal the second; NULL removes NULLs."},
+    {"array_reverse", "", "R>R", ""},
+    {"array_sort", "", "R>R", "In ascending order, NULLs first. Not of rows."},
+    {"array_to_string", "array_join", "", ""},
     {"ascii", "", "s>i", "Code point of the first character; 0 of the empty string."},
     {"asin", "", "d>d", "NaN outside -1 to 1."},
     {"atan", "", "d>d", ""},
@@ -23,6 +37,7 @@ constexpr FunctionEntry kFunctions[] = {
     {"bitor", "", "ll>l", "`|`."},
     {"bitxor", "", "ll>l", "`#`."},
     {"btrim", "", "s>s ss>s", "Same as `trim`."},
+    {"cardinality", "", "R>i", "The number of elements."},
     {"ceil", "", "N>N", "Least whole number that is not smaller."},
     {"ceiling", "ceil", "", ""},
     {"char_length", "", "s>i", "Code points."},
@@ -41,6 +56,7 @@ constexpr FunctionEntry kFunctions[] = {
     {"dayofyear", "extract_doy", "", ""},
     {"degrees", "", "d>d", "Of radians."},
     {"divide", "", "NN>N Il>I Id>I", "`/`. Integers truncate towards zero; integer division by zero is an error, of doubles it is infinite or NaN."},
+    {"element_at", "", "Rl>E", "`a[n]`: element n, from 1; NULL outside. Not of rows."},
     {"elt", "", "ls*>s", "The n-th (from 1) of the others; NULL outside."},
     {"ends_with", "", "ss>b yy>b", ""},
     {"endswith", "ends_with", "", ""},
@@ -148,6 +164,7 @@ constexpr FunctionEntry kFunctions[] = {
     {"similar", "", "ss>b", "`SIMILAR TO`: SQL regular expression that must match the whole text."},
     {"sin", "", "d>d", ""},
     {"sinh", "", "d>d", ""},
+    {"split", "", "ss>S", "The text between the separators (second): at least one; of an empty separator, the characters."},
     {"split_index", "", "ssl>s", "Part n (from 0) of the first, split at the second; NULL outside, and of the empty string."},
     {"sqrt", "", "d>d", "NaN of negative numbers."},
     {"starts_with", "", "ss>b yy>b", ""},
@@ -199,6 +216,12 @@ std::string_view LetterText(char letter) {
       return "INTERVAL";
     case 'N':
       return "number";
+    case 'R':
+      return "ARRAY";
+    case 'E':
+      return "element";
+    case 'S':
+      return "ARRAY<STRING>";
     default:
       return "any";
   }

@@ -11,7 +11,8 @@ namespace millrace::expressions {
 
 // A signature is the letters of its arguments, '>', the letter of its result. b BOOL, i INT32,
 // l INT64, d FLOAT64, s STRING, y BYTES, D DATE, T TIMESTAMP, I INTERVAL; N = any number, A = any
-// type: all arguments with one of these letters become their common type. '*' after the last
+// type: all arguments with one of these letters become their common type. R = an array, E = what it
+// holds: the same in the whole signature; S = an array of strings. '*' after the last
 // argument: one or more of it.
 struct FunctionEntry {
   std::string_view name;

@@ -106,8 +106,10 @@ OptionalType TypeOfLetter(char letter) {
       return TypeKind::kTimestamp;
     case 'I':
       return TypeKind::kInterval;
+    case 'S':
+      return DataType::Array(ArrayElement::Of(TypeKind::kString));
     default:
-      return std::nullopt;  // N and A.
+      return std::nullopt;  // N, A, R and E.
   }
 }
 
@@ -140,9 +142,46 @@ bool BindVariable(char letter, std::string_view letters, std::span<const Optiona
   return true;
 }
 
+// The type of what arrays and elements have in common; false if they disagree. Rows are elements
+// that only arrays bring along.
+bool BindElement(std::string_view letters, std::span<const OptionalType> arguments,
+                 DataType& array) {
+  OptionalType common, of_rows;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if ((letters[i] != 'R' && letters[i] != 'E') || !arguments[i]) continue;
+    const bool is_array = *arguments[i] == TypeKind::kArray;
+    if (is_array != (letters[i] == 'R')) return false;
+    if (is_array && arguments[i]->element().is_row) {
+      if (of_rows && *of_rows != *arguments[i]) return false;
+      of_rows = arguments[i];
+      continue;
+    }
+    const DataType one = is_array ? arguments[i]->element().fields[0].type : *arguments[i];
+    const absl::StatusOr<DataType> wider = common ? CommonType(*common, one) : one;
+    if (!wider.ok()) return false;
+    common = *wider;
+  }
+  if (of_rows && common) return false;
+  array =
+      of_rows ? *of_rows : DataType::Array(ArrayElement::Of(common.value_or(TypeKind::kString)));
+  return true;
+}
+
+// Arrays are equal or not; there is no order of them.
+bool NeedsOrder(std::string_view name) {
+  return name == "lt" || name == "le" || name == "gt" || name == "ge" || name == "greatest" ||
+         name == "least";
+}
+
+// Arrays of rows have no elements that are values by themselves.
+bool TakesRows(std::string_view name) {
+  return name == "array_concat" || name == "array_distinct" || name == "array_reverse" ||
+         name == "cardinality";
+}
+
 // The price of a call by this signature, or -1 if it does not fit.
-int Match(std::string_view signature, std::span<const OptionalType> arguments,
-          ResolvedFunction& out) {
+int Match(std::string_view name, std::string_view signature,
+          std::span<const OptionalType> arguments, ResolvedFunction& out) {
   const size_t arrow = signature.find('>');
   std::string letters(signature.substr(0, arrow));
   if (!letters.empty() && letters.back() == '*') {
@@ -154,8 +193,18 @@ int Match(std::string_view signature, std::span<const OptionalType> arguments,
   DataType number{}, any{};
   if (!BindVariable('N', letters, arguments, number)) return -1;
   if (!BindVariable('A', letters, arguments, any)) return -1;
+  if (any == TypeKind::kArray && NeedsOrder(name)) return -1;
+  DataType array{}, element{};
+  if (signature.find_first_of("RE") != std::string_view::npos) {
+    if (!BindElement(letters, arguments, array)) return -1;
+    if (array.element().is_row && !TakesRows(name)) return -1;
+    element = array.element().fields[0].type;
+  }
   const auto type_of = [&](char letter) {
-    return TypeOfLetter(letter).value_or(letter == 'N' ? number : any);
+    return TypeOfLetter(letter).value_or(letter == 'N'   ? number
+                                         : letter == 'R' ? array
+                                         : letter == 'E' ? element
+                                                         : any);
   };
   int price = 0;
   out.argument_types.clear();
@@ -255,7 +304,7 @@ absl::StatusOr<ResolvedFunction> ResolveFunction(std::string_view name,
     accepted += accepted.empty() ? "" : " | ";
     accepted += SignatureText(signature);
     ResolvedFunction candidate;
-    const int price = Match(signature, arguments, candidate);
+    const int price = Match(entry->name, signature, arguments, candidate);
     if (price >= 0 && price < price_min) {
       price_min = price;
       best = std::move(candidate);
@@ -274,7 +323,9 @@ absl::StatusOr<ResolvedFunction> ResolveFunction(std::string_view name,
 }
 
 bool CanCast(DataType from, DataType to) {
-  if (from == to || to == TypeKind::kString || from == TypeKind::kString) return true;
+  if (from == to) return true;
+  if (from == TypeKind::kArray || to == TypeKind::kArray) return to == TypeKind::kString;
+  if (to == TypeKind::kString || from == TypeKind::kString) return true;
   if (IsNumber(from) || from == TypeKind::kBool) return IsNumber(to) || to == TypeKind::kBool;
   return (from == TypeKind::kDate && to == TypeKind::kTimestamp) ||
          (from == TypeKind::kTimestamp && to == TypeKind::kDate);

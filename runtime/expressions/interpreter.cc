@@ -74,6 +74,7 @@ bool IsEqual(const Datum& a, const Datum& b) {
       return a.float_value == b.float_value;
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return a.string_value == b.string_value;
     case TypeKind::kDecimal:
       return a.decimal_value == b.decimal_value;
@@ -90,11 +91,33 @@ bool IsLess(const Datum& a, const Datum& b) {
       return a.float_value < b.float_value;
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return a.string_value < b.string_value;  // As unsigned bytes.
     case TypeKind::kDecimal:
       return a.decimal_value < b.decimal_value;
     default:
       return a.int_value < b.int_value;
+  }
+}
+
+absl::StatusOr<Datum> ColumnValue(const Column& column, int64_t row) {
+  if (column.IsNull(row)) return Null(column.type());
+  switch (column.type()) {
+    case TypeKind::kBool:
+      return Bool(column.BoolAt(row));
+    case TypeKind::kInt32:
+    case TypeKind::kDate:
+      return Int(column.type(), column.values<int32_t>()[row]);
+    case TypeKind::kFloat64:
+      return Float(column.values<double>()[row]);
+    case TypeKind::kString:
+    case TypeKind::kBytes:
+    case TypeKind::kArray:
+      return Text(column.type(), std::string(column.StringAt(row)));
+    case TypeKind::kDecimal:
+      return DecimalOf(column.type(), column.values<Decimal>()[row].unscaled());
+    default:
+      return Int(column.type(), column.values<int64_t>()[row]);
   }
 }
 
@@ -120,26 +143,6 @@ Result LiteralValue(const v1::Literal& literal, DataType type) {
       return DecimalFromText(literal.decimal_value(), type);
     default:
       return absl::InvalidArgumentError("literal without a value");
-  }
-}
-
-Result ColumnValue(const Column& column, int64_t row) {
-  if (column.IsNull(row)) return Null(column.type());
-  switch (column.type()) {
-    case TypeKind::kBool:
-      return Bool(column.BoolAt(row));
-    case TypeKind::kInt32:
-    case TypeKind::kDate:
-      return Int(column.type(), column.values<int32_t>()[row]);
-    case TypeKind::kFloat64:
-      return Float(column.values<double>()[row]);
-    case TypeKind::kString:
-    case TypeKind::kBytes:
-      return Text(column.type(), std::string(column.StringAt(row)));
-    case TypeKind::kDecimal:
-      return DecimalOf(column.type(), column.values<Decimal>()[row].unscaled());
-    default:
-      return Int(column.type(), column.values<int64_t>()[row]);
   }
 }
 
@@ -234,8 +237,9 @@ class Interpreter {
     const bool decimal = std::any_of(arguments.begin(), arguments.end(), [](const Datum& one) {
       return one.type == TypeKind::kDecimal;
     });
-    for (const auto find : {FindDecimalFunction, FindNumberFunction, FindTextFunction,
-                            FindEncodingFunction, FindJsonFunction, FindTimeFunction}) {
+    for (const auto find :
+         {FindDecimalFunction, FindNumberFunction, FindTextFunction, FindEncodingFunction,
+          FindArrayFunction, FindJsonFunction, FindTimeFunction}) {
       if (find == FindDecimalFunction && !decimal) continue;
       const FunctionRow row = find(name);
       if (row.call == nullptr) continue;

@@ -31,6 +31,7 @@ FunctionRow FindDecimalFunction(std::string_view name);
 FunctionRow FindNumberFunction(std::string_view name);
 FunctionRow FindTextFunction(std::string_view name);
 FunctionRow FindEncodingFunction(std::string_view name);
+FunctionRow FindArrayFunction(std::string_view name);
 FunctionRow FindJsonFunction(std::string_view name);
 FunctionRow FindTimeFunction(std::string_view name);
 
@@ -40,6 +41,7 @@ absl::StatusOr<Datum> Convert(const Datum& from, DataType to);
 bool IsEqual(const Datum& a, const Datum& b);
 bool IsLess(const Datum& a, const Datum& b);
 
+absl::StatusOr<Datum> ColumnValue(const Column& column, int64_t row);
 Datum Null(DataType type);
 Datum Bool(bool value);
 Datum Int(DataType type, int64_t value);
@@ -52,6 +54,8 @@ absl::Status RowError(std::string message);
 // As Int, or an error when `value` does not fit the type.
 absl::StatusOr<Datum> Checked(DataType type, __int128 value);
 
+// As JSON.
+absl::StatusOr<Datum> ArrayAsText(const Datum& array);
 // Casts to and from DECIMAL. `from` is not NULL; a failed conversion is kOutOfRange.
 absl::StatusOr<Datum> ConvertDecimal(const Datum& from, DataType to);
 absl::StatusOr<Datum> DecimalFromText(std::string_view text, DataType to);

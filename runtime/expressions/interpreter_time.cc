@@ -511,6 +511,7 @@ Datum ParseTimestampText(std::string_view text) {
 }
 
 Result Convert(const Datum& from, DataType to) {
+  if (from.type == TypeKind::kArray) return ArrayAsText(from);
   if (from.type == TypeKind::kDecimal || to == TypeKind::kDecimal) return ConvertDecimal(from, to);
   if (from.type == TypeKind::kString) return FromText(from, to);
   if (to == TypeKind::kString) {

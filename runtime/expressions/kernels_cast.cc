@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <simdjson.h>
+#include "runtime/columns/json_text.h"
 #include "runtime/expressions/text.h"
 #include "runtime/expressions/text_values.h"
 #include "runtime/expressions/value.h"
@@ -157,6 +158,19 @@ Value PrintRows(const KernelInput& in, Print print) {
   return StringLoop(in, TypeKind::kString, [&](int64_t row, StringWriter& writer, std::string&) {
     char text[kValueTextMax];
     writer.Append({text, static_cast<size_t>(print(row, text) - text)});
+    return RowOutcome::kValue;
+  });
+}
+
+// As JSON.
+Value ArrayToText(const KernelInput& in) {
+  const Column& arrays = in.arguments[0].column;
+  JsonPrinter printer(JsonPrinter::Timestamps::kSql);
+  std::string json;
+  return StringLoop(in, TypeKind::kString, [&](int64_t row, StringWriter& writer, std::string&) {
+    json.clear();
+    printer.Append(arrays, in.arguments[0].scalar ? 0 : row, json);
+    writer.Append(json);
     return RowOutcome::kValue;
   });
 }
@@ -369,6 +383,7 @@ BoundKernel CastFromNumber(CastFailure fail) {
 
 BoundKernel MakeCastKernel(DataType from, DataType to, bool try_cast) {
   const CastFailure fail{to, try_cast};
+  if (from == TypeKind::kArray) return {ArrayToText, true};
   if (from == TypeKind::kBytes) return BytesToText(fail);
   if (to == TypeKind::kString) return {RunToText, true};
   if (to == TypeKind::kDecimal) return CastToDecimal(from, fail);

@@ -110,6 +110,7 @@ BitmapWriter Compare(const Value& a, const Value& b, int64_t rows) {
       return CompareWith<R, FixedReader<Decimal>>(a, b, rows);
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return CompareWith<R, TextReader>(a, b, rows);
     default:
       return CompareWith<R, FixedReader<int64_t>>(a, b, rows);
@@ -266,6 +267,7 @@ Value RunPick(const KernelInput& in) {
       return PickFixed<Decimal, R>(in, type);
     case TypeKind::kString:
     case TypeKind::kBytes:
+    case TypeKind::kArray:
       return PickText<R>(in, type);
     default:
       return PickFixed<int64_t, R>(in, type);

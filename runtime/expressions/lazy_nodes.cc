@@ -161,6 +161,7 @@ class Assembly {
         return FinishBool();
       case TypeKind::kString:
       case TypeKind::kBytes:
+      case TypeKind::kArray:
         return FinishText(type);
       case TypeKind::kInt32:
       case TypeKind::kDate:

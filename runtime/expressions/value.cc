@@ -130,8 +130,8 @@ Value StringWriter::Finish(DataType type, int64_t rows, Validity validity) {
 absl::StatusOr<BoundKernel> MakeKernel(const KernelRequest& request) {
   static constexpr absl::StatusOr<BoundKernel> (*kFamilies[])(const KernelRequest&) = {
       MakeComparisonKernel, MakeDecimalKernel,  MakeArithmeticKernel, MakeMathKernel,
-      MakeStringKernel,     MakeEncodingKernel, MakePatternKernel,    MakeJsonKernel,
-      MakeTimeKernel,       MakeArrowKernel};
+      MakeStringKernel,     MakeEncodingKernel, MakePatternKernel,    MakeArrayKernel,
+      MakeJsonKernel,       MakeTimeKernel,     MakeArrowKernel};
   for (const auto family : kFamilies) {
     absl::StatusOr<BoundKernel> made = family(request);
     if (!made.ok() || made->run != nullptr) return made;

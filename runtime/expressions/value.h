@@ -82,6 +82,7 @@ absl::StatusOr<BoundKernel> MakeComparisonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeStringKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeEncodingKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakePatternKernel(const KernelRequest& request);
+absl::StatusOr<BoundKernel> MakeArrayKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeJsonKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeTimeKernel(const KernelRequest& request);
 absl::StatusOr<BoundKernel> MakeArrowKernel(const KernelRequest& request);

@@ -360,6 +360,18 @@ std::optional<QueryPlanner::Star> QueryPlanner::Flatten(const Json& node, const 
     star.insert(star.end(), others.begin(), others.end());
     return star;
   }
+  if (IsUnnest(node)) {
+    const auto at = FindUnnested(node, list->items, block);
+    if (!at) return std::nullopt;
+    Relation& before = list->items[*at];
+    const size_t columns = before.columns.size();
+    Planned unnested = PlanUnnest(std::move(before), node, /*outer=*/false, block);
+    if (!unnested) return std::nullopt;
+    before = *std::move(unnested);
+    Star added;
+    for (size_t i = columns; i < before.columns.size(); ++i) added.push_back({*at, i});
+    return added;
+  }
   Planned item = is_as_of ? PlanAsOf(node["JoinExpr"], block, readers) : PlanItem(node, block);
   if (!item) return std::nullopt;
   Star star;
@@ -486,6 +498,7 @@ QueryPlanner::Planned QueryPlanner::PlanOuterJoin(const Json& body, const Block&
   const size_t place = PlaceOf(block, body);
   const bool merges = body.contains("usingClause") || body.value("isNatural", false);
   Planned left = PlanFrom(Json::array({body["larg"]}), nullptr, Json::object(), block);
+  if (IsUnnest(body["rarg"])) return left ? PlanOuterUnnest(*std::move(left), body, block) : left;
   Planned right = PlanFrom(Json::array({body["rarg"]}), nullptr, Json::object(), block);
   if (left && left->window) left = AssignWindows(*std::move(left), block, place);
   if (right && right->window) right = AssignWindows(*std::move(right), block, place);
@@ -596,6 +609,7 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
   }
   join.set_right_prefix(RightPrefix(left.facts.schema, right.facts.schema,
                                     right.columns.empty() ? "" : right.columns[0].table, offset));
+  SetStateTtls(left, right, node);
   Planned joined = assembler_.Add(block.object, "join", std::move(node), {&left, &right}, place);
   if (!joined) return std::nullopt;
   joined->columns = std::move(left.columns);
@@ -609,7 +623,6 @@ QueryPlanner::Planned QueryPlanner::PlanJoin(v1::Join::Kind kind, Relation left,
 QueryPlanner::Planned QueryPlanner::PlanTableFunction(const Json& body, const Block& block) {
   const Json& functions = body["functions"];
   const Json* call = nullptr;
-  SetStateTtls(left, right, node);
   if (functions.size() == 1 && functions[0].contains("List")) {
     call = &functions[0]["List"]["items"][0];
   }

@@ -333,10 +333,10 @@ class QueryPlanner {
   std::map<std::string, TableDefinition> tables_;
   std::map<std::string, View> views_;
   SqlFunctions functions_;
-  std::map<std::string, Relation> planned_;  // Tables and views that are read.
+  std::map<std::string, Relation> planned_;     // Tables and views that are read.
   std::map<std::string, StateTtl> state_ttls_;  // Of the SELECT that is planned, by table.
   std::set<size_t> hints_read_;
-  std::vector<std::string> planning_;        // Views being planned: none reads itself.
+  std::vector<std::string> planning_;  // Views being planned: none reads itself.
   int depth_ = 0;
   bool has_sink_ = false;
   std::string first_target_;

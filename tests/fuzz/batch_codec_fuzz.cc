@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/base/check.h"
+#include "runtime/columns/arrays.h"
 #include "runtime/columns/batch.h"
 #include "runtime/columns/batch_codec.h"
 #include "runtime/columns/keys.h"
@@ -15,12 +16,19 @@ namespace {
 
 using millrace::TypeKind;
 
-constexpr TypeKind kTypes[] = {TypeKind::kInt64, TypeKind::kString,  TypeKind::kBool,
-                               TypeKind::kInt32, TypeKind::kFloat64, TypeKind::kBytes};
+const millrace::DataType kTypes[] = {
+    TypeKind::kInt64,
+    TypeKind::kString,
+    TypeKind::kBool,
+    TypeKind::kInt32,
+    TypeKind::kFloat64,
+    TypeKind::kBytes,
+    millrace::DataType::Array(
+        {.is_row = true, .fields = {{"n", TypeKind::kInt32}, {"s", TypeKind::kString}}})};
 
 millrace::SchemaPtr Columns() {
   std::vector<millrace::Field> fields;
-  for (const TypeKind type : kTypes) {
+  for (const millrace::DataType type : kTypes) {
     fields.push_back({.id = static_cast<uint32_t>(fields.size() + 1), .name = "c", .type = type});
   }
   return millrace::Schema::Make(fields);
@@ -39,13 +47,13 @@ void TryKey(std::string_view bytes) {
   std::vector<millrace::ColumnBuilder> builders;
   builders.reserve(std::size(kTypes));
   std::vector<millrace::ColumnBuilder*> columns;
-  for (const TypeKind type : kTypes) columns.push_back(&builders.emplace_back(type));
+  for (const millrace::DataType type : kTypes) columns.push_back(&builders.emplace_back(type));
   std::string_view rest = bytes;
   if (!millrace::DecodeKey(rest, columns).ok()) return;
   std::vector<millrace::Column> values;
   for (millrace::ColumnBuilder& builder : builders) values.push_back(builder.Finish());
   millrace::EncodedKeys keys;
-  millrace::EncodeKeys(millrace::Batch(Columns(), 1, values), std::vector<int>{0, 1, 2, 3, 4, 5},
+  millrace::EncodeKeys(millrace::Batch(Columns(), 1, values), std::vector<int>{0, 1, 2, 3, 4, 5, 6},
                        keys);
   // One encoding per value, but for the NaNs and -0.0, which have one each too.
   std::string_view again = keys.key(0);
@@ -63,6 +71,15 @@ std::string SoundBatch() {
     builder.column(3).AppendInt32(-row);
     builder.column(4).AppendNull();
     builder.column(5).AppendString("bytes");
+    const millrace::ArrayElement& element = kTypes[6].element();
+    millrace::ColumnBuilder number(TypeKind::kInt32), text(TypeKind::kString);
+    number.AppendInt32(row);
+    text.AppendString("in a row");
+    const millrace::Column values[] = {number.Finish(), text.Finish()};
+    std::string array;
+    millrace::AppendElement(element, values, 0, array);
+    millrace::AppendNullElement(array);
+    builder.column(6).AppendString(array);
   }
   return Encoded(builder.Finish());
 }

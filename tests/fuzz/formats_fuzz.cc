@@ -16,7 +16,7 @@ using millrace::Message;
 using millrace::SchemaPtr;
 using millrace::TypeKind;
 
-SchemaPtr Columns() {
+SchemaPtr Columns(bool with_arrays) {
   std::vector<millrace::Field> fields;
   const auto add = [&fields](const char* name, millrace::DataType type) {
     fields.push_back({.id = static_cast<uint32_t>(fields.size() + 1), .name = name, .type = type});
@@ -30,6 +30,10 @@ SchemaPtr Columns() {
   add("g", TypeKind::kDate);
   add("h", TypeKind::kBytes);
   add("i", millrace::DataType::Decimal(20, 2));
+  if (!with_arrays) return millrace::Schema::Make(fields);
+  add("j", millrace::DataType::Array(millrace::ArrayElement::Of(TypeKind::kString)));
+  add("k", millrace::DataType::Array(
+               {.is_row = true, .fields = {{"s", TypeKind::kString}, {"n", TypeKind::kInt32}}}));
   return millrace::Schema::Make(fields);
 }
 
@@ -43,7 +47,7 @@ Codec Make(const millrace::Format& format) {
   Codec codec;
   codec.schema = format.name == "raw"
                      ? millrace::Schema::Make({{.id = 1, .name = "b", .type = TypeKind::kBytes}})
-                     : Columns();
+                     : Columns(/*with_arrays=*/format.name == "json");
   if (format.name == "debezium-json") {
     std::vector<millrace::Field> fields = codec.schema->fields();
     for (const char* name : {"$sequence", "$unavailable"}) {

@@ -161,6 +161,8 @@ bool CanReadPgType(uint32_t oid, TypeKind kind) {
       return oid == kIntervalOid;
     case TypeKind::kString:
       return true;
+    case TypeKind::kArray:
+      return false;  // Refused at submit, as everywhere here.
   }
   return false;
 }
@@ -264,6 +266,8 @@ bool PgValueReader::Append(std::string_view text, ColumnBuilder& column) {
       if (value) column.AppendInt64(*value);
       return value.has_value();
     }
+    case TypeKind::kArray:
+      return false;
   }
   return false;
 }
@@ -306,6 +310,8 @@ std::optional<std::string> PgText(const Column& column, int64_t row) {
     }
     case TypeKind::kInterval:
       return NumberText(column.values<int64_t>()[row]) + " microseconds";
+    case TypeKind::kArray:
+      return std::nullopt;
   }
   return std::nullopt;
 }

@@ -86,6 +86,8 @@ def to_duckdb(query):
 
 
 def text(value):
+    if isinstance(value, list):
+        return tuple(map(text, value))
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S.") + f"{value.microsecond // 1000:03d}"
     return decimal.Decimal(repr(value)) if isinstance(value, float) else value
@@ -170,7 +172,7 @@ class QueriesTest(unittest.TestCase):
             for line in part.read_text().splitlines():
                 row = json.loads(line, parse_float=decimal.Decimal) | dict(partition)
                 op = row.pop("op", "+I")
-                rows[tuple(row.values())] += 1 if op in ("+I", "+U") else -1
+                rows[tuple(map(text, row.values()))] += 1 if op in ("+I", "+U") else -1
         self.assertTrue(all(count >= 0 for count in rows.values()))
         return +rows
 

@@ -52,7 +52,7 @@ TEST(KeysTest, EncodingsSortAsTheirTuples) {
 }
 
 TEST(KeysTest, DecodingGivesTheTuplesBack) {
-  const std::vector<int> columns = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const std::vector<int> columns = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     SCOPED_TRACE(seed);
     const Batch batch = RandomValues(seed).AllTypes(20);
@@ -73,7 +73,7 @@ TEST(KeysTest, DecodingGivesTheTuplesBack) {
 }
 
 TEST(KeysTest, CutEncodingsAreRefused) {
-  const std::vector<int> columns = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const std::vector<int> columns = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
   const Batch batch = RandomValues(1).AllTypes(20);
   const EncodedKeys keys = Encoded(batch, columns);
   for (int64_t row = 0; row < batch.rows(); ++row) {

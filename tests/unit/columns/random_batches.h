@@ -7,14 +7,24 @@
 #include <string>
 #include <vector>
 
+#include "runtime/columns/arrays.h"
 #include "runtime/columns/batch.h"
 
 namespace millrace {
 
-inline constexpr DataType kAllTypes[] = {
-    TypeKind::kBool,     TypeKind::kInt32,        TypeKind::kInt64, TypeKind::kFloat64,
-    TypeKind::kString,   TypeKind::kBytes,        TypeKind::kDate,  TypeKind::kTimestamp,
-    TypeKind::kInterval, DataType::Decimal(38, 4)};
+inline const DataType kAllTypes[] = {
+    TypeKind::kBool,
+    TypeKind::kInt32,
+    TypeKind::kInt64,
+    TypeKind::kFloat64,
+    TypeKind::kString,
+    TypeKind::kBytes,
+    TypeKind::kDate,
+    TypeKind::kTimestamp,
+    TypeKind::kInterval,
+    DataType::Decimal(38, 4),
+    DataType::Array(
+        {.is_row = true, .fields = {{"s", TypeKind::kString}, {"x", TypeKind::kFloat64}}})};
 
 inline SchemaPtr AllTypesSchema() {
   std::vector<Field> fields;
@@ -72,9 +82,29 @@ class RandomValues {
       case TypeKind::kString:
       case TypeKind::kBytes:
         return column.AppendString(Text());
+      case TypeKind::kArray:
+        return column.AppendString(Array(column.type().element()));
       default:
         return column.AppendInt64(Integer<int64_t>());
     }
+  }
+
+  std::string Array(const ArrayElement& element) {
+    std::string bytes;
+    for (uint64_t length = Below(4); length > 0; --length) {
+      std::vector<Column> values;
+      for (const ArrayElement::Field& field : element.fields) {
+        ColumnBuilder value(field.type);
+        Append(value);
+        values.push_back(value.Finish());
+      }
+      if (Below(5) == 0) {
+        AppendNullElement(bytes);
+      } else {
+        AppendElement(element, values, 0, bytes);
+      }
+    }
+    return bytes;
   }
 
   Batch AllTypes(int64_t rows) {

@@ -51,6 +51,53 @@ TEST(JsonFormatTest, NullsMayBeLeftOut) {
               ElementsAre(R"({"t":"a","b":true})", "{}"));
 }
 
+SchemaPtr ArrayColumns() {
+  const DataType items = DataType::Array(
+      {.is_row = true, .fields = {{"sku", TypeKind::kString}, {"n", TypeKind::kInt32}}});
+  return Schema::Make(
+      {{.id = 1, .name = "id", .type = TypeKind::kInt64},
+       {.id = 2, .name = "tags", .type = DataType::Array(ArrayElement::Of(TypeKind::kString))},
+       {.id = 3, .name = "items", .type = items}});
+}
+
+TEST(JsonFormatTest, ArraysOfValuesAndOfRows) {
+  const std::vector<std::string> messages = {
+      R"({"id":1,"tags":["a","b\"",null],)"
+      R"("items":[{"n":2,"sku":"x","more":[1]},{"sku":null},null]})",
+      R"({"id":2,"tags":[],"items":[]})", R"({"id":3,"tags":null})",
+      R"({"id":4,"items":[{"n":1,"n":2}],"tags":["x"],"tags":["y","z"]})"};
+  const Decoded decoded = DecodeText("json", ArrayColumns(), messages);
+  EXPECT_THAT(decoded.bad, IsEmpty());
+  EXPECT_THAT(RowTexts(decoded.rows),
+              ElementsAre(R"(1, ['a', 'b"', NULL], [('x', 2), (NULL, NULL), NULL])", "2, [], []",
+                          "3, NULL, NULL", "4, ['y', 'z'], [(NULL, 2)]"));
+  EXPECT_THAT(
+      EncodeRows("json", decoded.rows),
+      ElementsAre(R"({"id":1,"tags":["a","b\"",null],)"
+                  R"("items":[{"sku":"x","n":2},{"sku":null,"n":null},null]})",
+                  R"({"id":2,"tags":[],"items":[]})", R"({"id":3,"tags":null,"items":null})",
+                  R"({"id":4,"tags":["y","z"],"items":[{"sku":null,"n":2}]})"));
+}
+
+TEST(JsonFormatTest, ArraysThatAreNone) {
+  const std::vector<std::string> messages = {
+      R"({"id":1,"tags":"a"})",          R"({"id":2,"tags":["a",1]})",
+      R"({"id":3,"items":[{"n":"x"}]})", R"({"id":4,"items":[7]})",
+      R"({"id":5,"tags":["a"})",         R"({"id":6,"items":[{"n":2147483648}],"tags":["b"]})"};
+  const Decoded decoded = DecodeText("json", ArrayColumns(), messages);
+  EXPECT_EQ(decoded.rows.rows(), 0);
+  ASSERT_THAT(decoded.bad, SizeIs(6));
+  EXPECT_THAT(decoded.bad[0].error, HasSubstr("field 'tags': expected an array, found \"a\""));
+  EXPECT_THAT(decoded.bad[1].error, HasSubstr("field 'tags[]': expected STRING, found 1"));
+  EXPECT_THAT(decoded.bad[2].error, HasSubstr("field 'n': expected INT, found \"x\""));
+  EXPECT_THAT(decoded.bad[3].error, HasSubstr("field 'items[]': expected an object, found 7"));
+  // What comes behind the array is still read.
+  const Decoded lenient =
+      DecodeText("json", ArrayColumns(), messages, {{"json.ignore-parse-errors", "true"}});
+  EXPECT_THAT(RowTexts(lenient.rows), ElementsAre("1, NULL, NULL", "2, NULL, NULL", "3, NULL, NULL",
+                                                  "4, NULL, NULL", "6, ['b'], NULL"));
+}
+
 // A path is one also where the column is called the same; a name with a dot is none.
 TEST(JsonFormatTest, PathsLeadIntoObjectsWhateverTheColumnIsCalled) {
   const Decoded decoded = DecodeText(

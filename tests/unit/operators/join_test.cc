@@ -313,7 +313,8 @@ TEST_P(JoinTest, EachSideLivesAsLongAsItIsAllowedTo) {
   op.Push({{"+I", "1", "q"}}, 1);  // The left row is gone.
   EXPECT_THAT(op.TakeMain(), IsEmpty());
   op.Push({{"+I", "1", "y"}});  // The right ones are not.
-  EXPECT_THAT(op.TakeMain(), testing::UnorderedElementsAre("+I | 1 | y | 1 | p", "+I | 1 | y | 1 | q"));
+  EXPECT_THAT(op.TakeMain(),
+              testing::UnorderedElementsAre("+I | 1 | y | 1 | p", "+I | 1 | y | 1 | q"));
   op.Wait(4000);
   op.Push({{"+I", "1", "z"}});
   EXPECT_THAT(op.TakeMain(), ElementsAre("+I | 1 | z | 1 | q"));

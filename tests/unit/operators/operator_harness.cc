@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "operators/all_operators.h"
 #include "runtime/checkpoint/layout_comparison.h"
+#include "runtime/columns/arrays.h"
 #include "sql/changelog.h"
 #include "sql/graph_compiler.h"
 #include "sql/node_kinds.h"
@@ -40,8 +42,36 @@ std::string Value(const Column& column, int64_t row) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return std::string(column.StringAt(row));
+    case TypeKind::kArray:
+      return ValueText(column, row);
   }
   return "?";
+}
+
+void Append(ColumnBuilder& column, const std::string& text);
+
+// "a;b;NULL"; of rows "a,1;NULL".
+std::string ArrayOf(const ArrayElement& element, const std::string& text) {
+  std::string bytes;
+  const std::vector<std::string> elements = absl::StrSplit(text, ';', absl::SkipEmpty());
+  for (const std::string& element_text : elements) {
+    std::vector<std::string> values = {element_text};
+    if (element.is_row) {
+      if (element_text == "NULL") {
+        AppendNullElement(bytes);
+        continue;
+      }
+      values = absl::StrSplit(element_text, ',');
+    }
+    std::vector<Column> columns;
+    for (size_t i = 0; i < values.size(); ++i) {
+      ColumnBuilder value(element.fields[i].type);
+      Append(value, values[i]);
+      columns.push_back(value.Finish());
+    }
+    AppendElement(element, columns, 0, bytes);
+  }
+  return bytes;
 }
 
 void Append(ColumnBuilder& column, const std::string& text) {
@@ -64,6 +94,8 @@ void Append(ColumnBuilder& column, const std::string& text) {
     case TypeKind::kString:
     case TypeKind::kBytes:
       return column.AppendString(text);
+    case TypeKind::kArray:
+      return column.AppendString(ArrayOf(column.type().element(), text));
   }
 }
 
@@ -79,7 +111,7 @@ std::string Indented(const std::string& text) {
   return absl::StrCat("    ", absl::StrJoin(std::vector<std::string>{text}, ""), "\n");
 }
 
-// CSV: nothing prunes its columns.
+// CSV, where it can hold the columns: nothing prunes them.
 v1::JobGraph Compile(const OperatorHarness::Job& job, Disk& disk) {
   for (const auto& [path, bytes] : job.files) {
     EXPECT_TRUE(disk.WriteAtomically(path, bytes).ok()) << path;
@@ -87,7 +119,10 @@ v1::JobGraph Compile(const OperatorHarness::Job& job, Disk& disk) {
   std::string yaml = "name: harness\nmax_parallelism: 16\n";
   if (!job.models.empty()) yaml += "models:\n" + job.models;
   yaml += "nodes:\n  - uid: in\n    source:\n";
-  yaml += "      connector: kafka\n      format: csv\n";
+  const bool has_arrays = std::any_of(
+      job.columns.begin(), job.columns.end(),
+      [](const std::string& column) { return column.find("ARRAY") != std::string::npos; });
+  yaml += absl::StrCat("      connector: kafka\n      format: ", has_arrays ? "json" : "csv", "\n");
   yaml += "      options: {topic: t, properties.bootstrap.servers: \"h:1\"}\n    schema:\n";
   for (const std::string& column : job.columns) yaml += "      - " + column + "\n";
   yaml += job.before;

@@ -31,7 +31,8 @@ inline constexpr HarnessMode kAllModes[] = {HarnessMode::kStraight, HarnessMode:
                                             HarnessMode::kFullOutput};
 std::string ModeName(HarnessMode mode);
 
-// Values as text; "NULL" is NULL. TIMESTAMP columns take milliseconds. One value more than there
+// Values as text; "NULL" is NULL. TIMESTAMP columns take milliseconds, arrays "a;b", those of rows
+// "a,1;b,2". One value more than there
 // are columns: the first one is the kind of the row ("+I", "-U", "+U", "-D", "truncate").
 using TextRow = std::vector<std::string>;
 

@@ -8,6 +8,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 OperatorHarness::Job Job(const std::string& node) {
   return {.columns = {"k STRING", "v BIGINT", "ts TIMESTAMP(3)"}, .node = node};
@@ -69,6 +70,56 @@ TEST_P(RelationalTest, AStampReplacesAColumnAndIsNotBeforeTheRestoredWatermark) 
   const bool restored =
       GetParam() == HarnessMode::kRestored || GetParam() == HarnessMode::kRescaled;
   EXPECT_THAT(op.TakeMain(), ElementsAre(restored ? "b | 2 | 4000" : "b | 2 | 1000"));
+}
+
+OperatorHarness::Job Orders(const std::string& node) {
+  return {.columns = {"id BIGINT", "tags ARRAY<STRING>", "items ARRAY<ROW<sku STRING, n INT>>"},
+          .node = node};
+}
+
+TEST_P(RelationalTest, UnnestGivesARowPerElement) {
+  OperatorHarness op(Orders("unnest: {array: tags, names: [tag]}"), GetParam());
+  op.Push({{"1", "a;NULL;b", "x,1"}, {"2", "", "NULL"}, {"3", "NULL", ""}, {"4", "c", "NULL"}});
+  EXPECT_THAT(op.TakeMain(), UnorderedElementsAre("1 | ['a', NULL, 'b'] | [('x', 1)] | a",
+                                                  "1 | ['a', NULL, 'b'] | [('x', 1)] | NULL",
+                                                  "1 | ['a', NULL, 'b'] | [('x', 1)] | b",
+                                                  "4 | ['c'] | NULL | c"));
+}
+
+TEST_P(RelationalTest, UnnestOfRowsGivesTheirColumnsAndThePlace) {
+  OperatorHarness op(Orders("unnest: {array: items, ordinality_name: place, outer: true}"),
+                     GetParam());
+  op.Push({{"1", "NULL", "x,1;NULL;y,NULL"}, {"2", "NULL", ""}});
+  EXPECT_THAT(op.TakeMain(),
+              UnorderedElementsAre("1 | NULL | [('x', 1), NULL, ('y', NULL)] | x | 1 | 1",
+                                   "1 | NULL | [('x', 1), NULL, ('y', NULL)] | NULL | NULL | 2",
+                                   "1 | NULL | [('x', 1), NULL, ('y', NULL)] | y | NULL | 3",
+                                   "2 | NULL | [] | NULL | NULL | NULL"));
+}
+
+// How many elements a row has changes: they are taken back, and new ones come.
+TEST_P(RelationalTest, UnnestTakesElementsBackWithTheirRow) {
+  OperatorHarness op(Orders("unnest: {array: tags, names: [tag]}"), GetParam());
+  op.Push({{"+I", "1", "a;b", "NULL"},
+           {"-U", "1", "a;b", "NULL"},
+           {"+U", "1", "c", "NULL"},
+           {"-D", "1", "c", "NULL"}});
+  EXPECT_THAT(op.TakeMain(), UnorderedElementsAre(
+                                 "+I | 1 | ['a', 'b'] | NULL | a", "+I | 1 | ['a', 'b'] | NULL | b",
+                                 "-D | 1 | ['a', 'b'] | NULL | a", "-D | 1 | ['a', 'b'] | NULL | b",
+                                 "+I | 1 | ['c'] | NULL | c", "-D | 1 | ['c'] | NULL | c"));
+}
+
+TEST_P(RelationalTest, UnnestSplitsLargeOutputs) {
+  OperatorHarness op(Orders("unnest: {array: tags, names: [tag], ordinality_name: at}"),
+                     GetParam());
+  std::string many;
+  for (int i = 0; i < 10'000; ++i) many += "t;";
+  op.Push({{"1", many, "NULL"}, {"2", "u", "NULL"}});
+  const std::vector<std::string> rows = op.TakeMain();
+  ASSERT_THAT(rows, testing::SizeIs(10'001));
+  EXPECT_THAT(rows, testing::Contains(testing::EndsWith("t | 10000")));
+  EXPECT_THAT(rows, testing::Contains(testing::EndsWith("u | 1")));
 }
 
 }  // namespace
