@@ -179,8 +179,10 @@ struct Months {
   static bool Add(int64_t us, int64_t count, int64_t& out) {
     if (count > kMonthsMax || count < -kMonthsMax) return false;
     const int64_t day = AddMonths(DayOf(us), count * kMonths);
-    return !__builtin_mul_overflow(day, kDayUs, &out) &&
-           !__builtin_add_overflow(out, FloorMod(us, kDayUs), &out);
+    // The first day that there are timestamps of begins before the first of them.
+    const Int128 moment = Int128{day} * kDayUs + FloorMod(us, kDayUs);
+    out = static_cast<int64_t>(moment);
+    return moment == out;
   }
   static int64_t Between(int64_t from, int64_t to) {
     return (from <= to ? MonthsBetween(from, to) : -MonthsBetween(to, from)) / kMonths;
