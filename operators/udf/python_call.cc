@@ -19,6 +19,8 @@ namespace {
 
 // Batches that are submitted: one is computed while the next one waits, so Python is never idle.
 constexpr size_t kSubmittedMax = 2;
+// Small batches are joined up to so many bytes of arguments.
+constexpr size_t kJoinedBytesMax = size_t{16} << 20;
 // Batches that wait behind them; with more the task takes no input.
 constexpr int64_t kWaitingMax = 2;
 
@@ -219,13 +221,26 @@ class PythonCallOperator : public Operator {
                           context_->clock, out);
   }
 
+  // Functions without arguments have batches without columns.
+  Batch Joined(std::vector<Batch>& arguments, int64_t rows) const {
+    if (arguments.size() == 1) return std::move(arguments[0]);
+    if (arguments_schema_->size() == 0) return Batch(arguments_schema_, rows, {});
+    return Concat(arguments);
+  }
+
   void SubmitWaiting() {
     while (!waiting_.empty() && requests_.size() < kSubmittedMax) {
       Request& request = requests_.emplace_back();
       std::vector<Batch> arguments;
       int64_t rows = 0;
-      while (!waiting_.empty() && (rows == 0 || rows + waiting_.front().rows.rows() <= rows_max_)) {
-        rows += waiting_.front().rows.rows();
+      size_t bytes = 0;
+      while (!waiting_.empty()) {
+        const Batch& next = waiting_.front().arguments;
+        const bool fits =
+            rows + next.rows() <= rows_max_ && bytes + next.byte_size() <= kJoinedBytesMax;
+        if (rows > 0 && !fits) break;
+        rows += next.rows();
+        bytes += next.byte_size();
         waiting_rows_ -= waiting_.front().given;
         arguments.push_back(std::move(waiting_.front().arguments));
         request.pieces.push_back(std::move(waiting_.front()));
@@ -237,7 +252,7 @@ class PythonCallOperator : public Operator {
       }
       // The letter runs in Collect, so while `this` lives; requests are answered in their order,
       // and stay where they are until then.
-      evaluator_->Submit(arguments.size() == 1 ? std::move(arguments[0]) : Concat(arguments),
+      evaluator_->Submit(Joined(arguments, rows),
                          [this, to = &request, inbox = inbox_](PythonAnswer answer) {
                            inbox->Post([this, to, answer = std::move(answer)]() mutable {
                              failure_.Update(answer.status);

@@ -14,6 +14,8 @@ namespace {
 constexpr absl::Duration kBackOff = absl::Milliseconds(100);  // Doubles from try to try.
 constexpr absl::Duration kBackOffMax = absl::Seconds(2);
 constexpr absl::Duration kIdle = absl::Hours(1);
+// Of all rows of a batch, which are asked in parts: what columns can hold, with room to spare.
+constexpr int64_t kResultBytesMax = int64_t{1} << 30;
 // After so many batches that were small because of the time, and needed little of it, larger ones
 // are tried.
 constexpr int kQuickBatches = 16;
@@ -41,6 +43,12 @@ class PythonEvaluator::Collected {
   }
 
   void Add(const Batch& answer) {
+    if (!HasRoomFor(answer)) {
+      for (int64_t row = 0; row < answer.rows(); ++row) {
+        AddFailed("MR4202", "the results of the batch have more than 1 GB; lessen its rows");
+      }
+      return;
+    }
     const Column& errors = answer.column(answer.column_count() - 1);
     for (int64_t row = 0; row < answer.rows(); ++row) {
       if (errors.IsNull(row)) continue;
@@ -58,6 +66,11 @@ class PythonEvaluator::Collected {
         {.row = static_cast<int32_t>(rows_), .code = code, .message = std::move(message)});
     for (ColumnBuilder& builder : builders_) builder.AppendNull();
     ++rows_;
+  }
+  bool HasRoomFor(const Batch& answer) const {
+    int64_t bytes = static_cast<int64_t>(answer.byte_size());
+    for (const ColumnBuilder& builder : builders_) bytes += builder.string_bytes();
+    return bytes <= kResultBytesMax;
   }
   PythonAnswer Take() {
     PythonAnswer answer;

@@ -327,6 +327,15 @@ TEST(PythonCallTest, LargeBatchesAreCutAndSmallOnesJoined) {
   EXPECT_LT(harness->metric("millrace_python_batches_total"), 40);
 }
 
+TEST(PythonCallTest, BatchesWithoutArgumentsAreJoined) {
+  const auto harness =
+      Make(JobOf({"a BIGINT"}, Call("inner.answer", "BIGINT", "", ", path: nested")));
+  for (int i = 0; i < 10; ++i) harness->Push({{"1"}, {"2"}});
+  harness->End();
+  EXPECT_THAT(harness->TakeMain(), AllOf(SizeIs(20), Each(HasSubstr(" | 42"))));
+  EXPECT_LT(harness->metric("millrace_python_batches_total"), 10);
+}
+
 TEST(PythonCallTest, AResultThatIsTooLargeIsADeadLetterOfItsRow) {
   const auto harness =
       Make(JobOf({"a BIGINT"}, Call("functions.text_of", "STRING", "a", ", attempts_max: 1")));
