@@ -172,7 +172,7 @@ void ResultView::Add(const v1::TailNodeResponse& response) {
       listed.push_back({.key = "", .op = row.op(), .texts = TextsOf(row)});
     }
   }
-  if (lists()) std::fflush(options_.out);
+  if (lists()) Flush();
   if (!listed.empty()) PrintListed(listed);
 }
 
@@ -307,7 +307,11 @@ void ResultView::PrintListed(const std::vector<Row>& rows) {
     }
     std::fprintf(options_.out, "%s\n", Line(row, width_max).c_str());
   }
-  std::fflush(options_.out);
+  Flush();
+}
+
+void ResultView::Flush() {
+  failed_ |= std::fflush(options_.out) != 0 || std::ferror(options_.out) != 0;
 }
 
 void ResultView::Draw() {
@@ -321,7 +325,7 @@ void ResultView::Draw() {
   if (lines_drawn_ > 0) absl::StrAppend(&text, "\x1b[", lines_drawn_, "A\r\x1b[J");
   for (const std::string& line : lines) absl::StrAppend(&text, line, "\n");
   std::fwrite(text.data(), 1, text.size(), options_.out);
-  std::fflush(options_.out);
+  Flush();
   lines_drawn_ = lines.size();
   changed_ = false;
 }
@@ -329,7 +333,7 @@ void ResultView::Draw() {
 void ResultView::Erase() {
   if (lines_drawn_ == 0) return;
   std::fprintf(options_.out, "\x1b[%zuA\r\x1b[J", std::exchange(lines_drawn_, 0));
-  std::fflush(options_.out);
+  Flush();
   changed_ = true;
 }
 
@@ -342,7 +346,7 @@ void ResultView::Finish() {
   for (const std::string& line : Lines(rows_.size(), width_max)) {
     std::fprintf(options_.out, "%s\n", line.c_str());
   }
-  std::fflush(options_.out);
+  Flush();
 }
 
 }  // namespace millrace

@@ -47,8 +47,9 @@ class ResultView {
   void Finish();
 
   uint64_t rows_seen() const { return rows_seen_; }
-  // The stream takes no more.
-  bool failed() const { return std::ferror(options_.out) != 0; }
+  // The stream took not all of what was written here. It is not asked: whoever writes to it holds
+  // its lock, for as long as nobody reads.
+  bool failed() const { return failed_; }
 
  private:
   struct Row {
@@ -58,6 +59,7 @@ class ResultView {
   };
   using Rows = std::list<Row>;
 
+  void Flush();
   bool lists() const;
   std::string KeyOf(const v1::TailedRow& row) const;
   std::vector<std::string> TextsOf(const v1::TailedRow& row) const;
@@ -70,6 +72,7 @@ class ResultView {
 
   const ResultViewOptions options_;
   v1::TailNodeResponse columns_;
+  bool failed_ = false;
   bool has_columns_ = false;
   bool is_table_ = false;
   bool head_printed_ = false;
