@@ -40,7 +40,7 @@ nodes:
     source:
       connector: datagen
       options: {fields.n.kind: sequence, fields.n.start: "0", fields.pad.length: "200", splits: "1",
-                number-of-rows: "${rows}"}
+                rows-per-second: "500000", number-of-rows: "${rows}"}
     schema: [n BIGINT NOT NULL, pad STRING]
   - {uid: out, inputs: [numbers], sink: {connector: print, options: {style: json}}}
 """
