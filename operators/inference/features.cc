@@ -1,12 +1,12 @@
 #include "operators/inference/features.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
+#include "runtime/expressions/row_errors.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {
@@ -22,25 +22,6 @@ const std::vector<double>& RowsBounds() {
   static const auto* const bounds =
       new std::vector<double>{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
   return *bounds;
-}
-
-std::vector<int32_t> GoodRows(int64_t rows, const RowErrors& errors) {
-  std::vector<int32_t> good;
-  size_t next = 0;
-  for (int32_t row = 0; row < rows; ++row) {
-    while (next < errors.entries.size() && errors.entries[next].row < row) ++next;
-    if (next == errors.entries.size() || errors.entries[next].row != row) good.push_back(row);
-  }
-  return good;
-}
-
-// Keeps the first problem of each row, in the order of rows.
-void Tidy(RowErrors& errors) {
-  std::stable_sort(errors.entries.begin(), errors.entries.end(),
-                   [](const auto& a, const auto& b) { return a.row < b.row; });
-  const auto last = std::unique(errors.entries.begin(), errors.entries.end(),
-                                [](const auto& a, const auto& b) { return a.row == b.row; });
-  errors.entries.erase(last, errors.entries.end());
 }
 
 void TakeRows(const std::vector<int32_t>& rows, std::vector<Column>& columns) {
@@ -89,7 +70,7 @@ absl::StatusOr<FeatureRows> FeatureReader::Read(const Batch& batch, Emitter& out
     MILLRACE_ASSIGN_OR_RETURN(Column column, expression->Evaluate(batch, failed));
     rows.features.push_back(std::move(column));
   }
-  Tidy(failed);
+  KeepFirstErrors(failed);
   const v1::Inference& node = context_->node.inference();
   for (size_t f = 0; f < rows.features.size(); ++f) {
     const Column& column = rows.features[f];
@@ -121,9 +102,9 @@ absl::StatusOr<FeatureRows> FeatureReader::Read(const Batch& batch, Emitter& out
       {"MR4101", &failed}, {"MR4102", &missing}, {"MR4103", &too_large}};
   for (const auto& [code, errors] : kinds) {
     if (errors->empty()) continue;
-    Tidy(*errors);
+    KeepFirstErrors(*errors);
     // Rows are numbered as in `batch`: those that were taken out are taken out of the lists, too.
-    const std::vector<int32_t> good = GoodRows(rows.batch.rows(), *errors);
+    const std::vector<int32_t> good = RowsExcept(rows.batch.rows(), errors->entries);
     rows.batch = DeadLetterRows(context_->node.uid(), code, rows.batch, *errors, context_->counters,
                                 context_->clock, out);
     TakeRows(good, rows.features);
@@ -217,9 +198,9 @@ Batch WithPredictions(const OperatorContext& context, const v1::Model& model, co
   std::vector<Column> own = predictions;
   Batch rest = batch;
   if (!errors.empty()) {
-    Tidy(errors);
+    KeepFirstErrors(errors);
     metrics.CountErrors(errors.entries.size());
-    TakeRows(GoodRows(batch.rows(), errors), own);
+    TakeRows(RowsExcept(batch.rows(), errors.entries), own);
     rest = DeadLetterRows(context.node.uid(), "MR4104", batch, errors, context.counters,
                           context.clock, out);
   }

@@ -1,9 +1,8 @@
-#include <algorithm>
-
 #include "millrace/v1/graph.pb.h"
 #include "operators/relational/relational.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/expression.h"
+#include "runtime/expressions/row_errors.h"
 
 namespace millrace {
 namespace {
@@ -37,17 +36,10 @@ class Project : public Operator {
 
  private:
   Batch WithoutErrors(const Batch& input, Batch projected, RowErrors& errors, Emitter& out) {
-    std::stable_sort(errors.entries.begin(), errors.entries.end(),
-                     [](const auto& a, const auto& b) { return a.row < b.row; });
+    KeepFirstErrors(errors);
     (void)DeadLetterRows(context_->node.uid(), "MR4002", input, errors, context_->counters,
                          context_->clock, out);  // The good rows are taken from the output below.
-    std::vector<int32_t> good;
-    size_t next = 0;
-    for (int32_t row = 0; row < projected.rows(); ++row) {
-      while (next < errors.entries.size() && errors.entries[next].row < row) ++next;
-      if (next == errors.entries.size() || errors.entries[next].row != row) good.push_back(row);
-    }
-    return Take(projected, good);
+    return Take(projected, RowsExcept(projected.rows(), errors.entries));
   }
 
   OperatorContext* context_ = nullptr;

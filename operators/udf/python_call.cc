@@ -12,6 +12,7 @@
 #include "runtime/base/mailbox.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/expression.h"
+#include "runtime/expressions/row_errors.h"
 #include "runtime/task/counters.h"
 
 namespace millrace {
@@ -23,16 +24,6 @@ constexpr size_t kSubmittedMax = 2;
 constexpr size_t kJoinedBytesMax = size_t{16} << 20;
 // Batches that wait behind them; with more the task takes no input.
 constexpr int64_t kWaitingMax = 2;
-
-std::vector<int32_t> GoodRows(int64_t rows, const RowErrors& errors) {
-  std::vector<int32_t> good;
-  size_t next = 0;
-  for (int32_t row = 0; row < rows; ++row) {
-    while (next < errors.entries.size() && errors.entries[next].row < row) ++next;
-    if (next == errors.entries.size() || errors.entries[next].row != row) good.push_back(row);
-  }
-  return good;
-}
 
 // Rows of one batch of the input, and the values that the functions are called with.
 struct Piece {
@@ -206,12 +197,8 @@ class PythonCallOperator : public Operator {
 
   // Rows whose arguments cannot be evaluated.
   void TakeOut(RowErrors& errors, Piece& piece, Emitter& out) {
-    std::stable_sort(errors.entries.begin(), errors.entries.end(),
-                     [](const auto& a, const auto& b) { return a.row < b.row; });
-    const auto last = std::unique(errors.entries.begin(), errors.entries.end(),
-                                  [](const auto& a, const auto& b) { return a.row == b.row; });
-    errors.entries.erase(last, errors.entries.end());
-    piece.arguments = Take(piece.arguments, GoodRows(piece.rows.rows(), errors));
+    KeepFirstErrors(errors);
+    piece.arguments = Take(piece.arguments, RowsExcept(piece.rows.rows(), errors.entries));
     piece.rows = Letters("MR4002", piece.rows, errors, out);
   }
 
@@ -284,16 +271,7 @@ class PythonCallOperator : public Operator {
   // `begin`: its first row among those of the results.
   void EmitPiece(const Piece& piece, int64_t begin, const std::vector<Column>& results,
                  std::vector<PythonFailure>& failures, Emitter& out) {
-    const int64_t count = piece.rows.rows();
-    std::vector<int32_t> good;
-    size_t next = 0;
-    for (int32_t row = 0; row < count; ++row) {
-      if (next < failures.size() && failures[next].row == row) {
-        ++next;
-      } else {
-        good.push_back(row);
-      }
-    }
+    std::vector<int32_t> good = RowsExcept(piece.rows.rows(), failures);
     Batch rows = piece.rows;
     if (!failures.empty()) {
       std::map<std::string_view, RowErrors> by_code;

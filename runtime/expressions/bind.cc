@@ -7,6 +7,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/expressions/functions.h"
 #include "runtime/expressions/node.h"
+#include "runtime/expressions/row_errors.h"
 #include "runtime/expressions/text.h"
 
 namespace millrace {
@@ -274,14 +275,9 @@ class BoundExpression : public Expression {
   // Each row once, with its first message; rows in error become NULL, whatever a function made of
   // them further up (IS NULL of an error is an error).
   Column WithErrors(Column column, RowErrors found, RowErrors& errors) {
-    auto& entries = found.entries;
-    std::stable_sort(entries.begin(), entries.end(),
-                     [](const auto& a, const auto& b) { return a.row < b.row; });
-    entries.erase(std::unique(entries.begin(), entries.end(),
-                              [](const auto& a, const auto& b) { return a.row == b.row; }),
-                  entries.end());
+    KeepFirstErrors(found);
     std::vector<int32_t> rows;
-    for (RowErrors::Entry& entry : entries) {
+    for (RowErrors::Entry& entry : found.entries) {
       rows.push_back(entry.row);
       errors.entries.push_back(std::move(entry));
     }
