@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 
+#include "runtime/columns/arrays.h"
 #include "runtime/columns/bytes32.h"
 
 namespace millrace {
@@ -64,34 +65,37 @@ void AppendJsonString(std::string_view text, std::string& out) {
   out.push_back('"');
 }
 
-void JsonPrinter::AppendArray(const Column& column, int64_t row, std::string& out) {
-  if (flat_of_ == nullptr || flat_of_ != column.values_buffer()) {
-    flat_.emplace(column);
-    flat_of_ = column.values_buffer();
+void JsonPrinter::AppendArray(const ArrayElement& element, std::string_view bytes,
+                              std::string& out) {
+  if (element_ != &element) {
+    element_ = &element;
+    values_.clear();
+    for (const ArrayElement::Field& field : element.fields) values_.emplace_back(field.type);
   }
-  const ArrayElement& element = column.type().element();
-  const FlatArrays& flat = *flat_;
-  const auto append_value = [&](size_t field, int32_t at) {
-    if (flat.columns[field].IsNull(at)) {
+  const auto append_value = [&](const Column& value) {
+    if (value.IsNull(0)) {
       out += "null";
     } else {
-      Append(flat.columns[field], at, out);
+      Append(value, 0, out);
     }
   };
   out += '[';
-  for (int32_t at = flat.begin(row); at < flat.end(row); ++at) {
-    if (at > flat.begin(row)) out += ',';
+  for (bool first = true; !bytes.empty(); first = false) {
+    if (!first) out += ',';
+    const std::string_view one = TakeElement(element, bytes);
+    for (ColumnBuilder& value : values_) value.Truncate(0);
+    DecodeElement(element, one, values_);
     if (!element.is_row) {
-      append_value(0, at);
-    } else if (flat.is_null[static_cast<size_t>(at)] != 0) {
+      append_value(values_[0].Peek());
+    } else if (IsNullElement(one)) {
       out += "null";
     } else {
       out += '{';
-      for (size_t i = 0; i < element.fields.size(); ++i) {
+      for (size_t i = 0; i < values_.size(); ++i) {
         if (i > 0) out += ',';
         AppendJsonString(element.fields[i].name, out);
         out += ':';
-        append_value(i, at);
+        append_value(values_[i].Peek());
       }
       out += '}';
     }

@@ -5,11 +5,10 @@
 
 #include <charconv>
 #include <cmath>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "runtime/columns/arrays.h"
 #include "runtime/columns/base64.h"
 #include "runtime/columns/batch.h"
 #include "runtime/columns/time_text.h"
@@ -78,7 +77,7 @@ class JsonPrinter {
         AppendTimestamp(column.values<int64_t>()[row], out);
         return;
       case TypeKind::kArray:
-        AppendArray(column, row, out);
+        AppendArray(column.type().element(), column.StringAt(row), out);
         return;
     }
   }
@@ -94,7 +93,7 @@ class JsonPrinter {
     out.push_back('"');
   }
 
-  void AppendArray(const Column& column, int64_t row, std::string& out);
+  void AppendArray(const ArrayElement& element, std::string_view bytes, std::string& out);
 
   // Shortest text that reads back as the same number. JSON has no NaN and no infinities: text.
   static void AppendDouble(double value, std::string& out) {
@@ -107,9 +106,9 @@ class JsonPrinter {
 
   const Timestamps timestamps_;
   TimestampPrinter timestamp_;
-  // The arrays of the column that was printed last: its rows come one after the other.
-  BufferPtr flat_of_;
-  std::optional<FlatArrays> flat_;
+  // One element of the array that is printed; kept for the next one.
+  const ArrayElement* element_ = nullptr;
+  std::vector<ColumnBuilder> values_;
 };
 
 // The row as one object, keys in the order of the schema. For single rows: it is not fast.
