@@ -62,6 +62,26 @@ void AppendEscaped(std::string_view text, std::string& out) {
   out.append(2, '\0');
 }
 
+// Takes an escaped text off the front, and appends it to `text` if that is not null; false: it is
+// malformed.
+bool TakeEscaped(std::string_view& bytes, std::string* text) {
+  while (true) {
+    const size_t zero = bytes.find('\0');
+    if (zero == std::string_view::npos || zero + 1 >= bytes.size()) return false;
+    if (text != nullptr) text->append(bytes.substr(0, zero));
+    const char next = bytes[zero + 1];
+    bytes.remove_prefix(zero + 2);
+    if (next == '\0') return true;
+    if (next != '\xFF') return false;
+    if (text != nullptr) *text += '\0';
+  }
+}
+
+// Bytes of a value that is not NULL, of a type with a fixed width.
+size_t EncodedWidth(DataType type) {
+  return type == TypeKind::kBool ? 1 : static_cast<size_t>(FixedWidth(type));
+}
+
 // One 8-byte integer column without NULLs, the most frequent key: 9 bytes per row, no branches.
 void EncodeInt64Keys(const Column& column, EncodedKeys& out) {
   const auto rows = static_cast<size_t>(column.length());
@@ -127,20 +147,11 @@ bool SkipKeyValue(DataType type, std::string_view& bytes) {
   const bool null = bytes[0] == kNullTag;
   bytes.remove_prefix(1);
   if (null) return true;
-  if (!IsVariableWidth(type)) {
-    const size_t width = type == TypeKind::kBool ? 1 : static_cast<size_t>(FixedWidth(type));
-    if (bytes.size() < width) return false;
-    bytes.remove_prefix(width);
-    return true;
-  }
-  while (true) {
-    const size_t zero = bytes.find('\0');
-    if (zero == std::string_view::npos || zero + 1 >= bytes.size()) return false;
-    const char next = bytes[zero + 1];
-    bytes.remove_prefix(zero + 2);
-    if (next == '\0') return true;
-    if (next != '\xFF') return false;
-  }
+  if (IsVariableWidth(type)) return TakeEscaped(bytes, nullptr);
+  const size_t width = EncodedWidth(type);
+  if (bytes.size() < width) return false;
+  bytes.remove_prefix(width);
+  return true;
 }
 
 void EncodeKeys(const Batch& batch, std::span<const int> columns, EncodedKeys& out) {
@@ -177,24 +188,14 @@ absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> 
     }
     if (IsVariableWidth(column->type())) {
       std::string text;
-      while (true) {
-        const size_t zero = bytes.find('\0');
-        if (zero == std::string_view::npos || zero + 1 >= bytes.size()) return malformed();
-        text.append(bytes.substr(0, zero));
-        const char next = bytes[zero + 1];
-        bytes.remove_prefix(zero + 2);
-        if (next == '\0') break;
-        if (next != '\xFF') return malformed();
-        text += '\0';
-      }
+      if (!TakeEscaped(bytes, &text)) return malformed();
       if (column->type() == TypeKind::kArray && !IsArray(column->type().element(), text)) {
         return malformed();
       }
       column->AppendString(text);
       continue;
     }
-    const size_t width =
-        column->type() == TypeKind::kBool ? 1 : static_cast<size_t>(FixedWidth(column->type()));
+    const size_t width = EncodedWidth(column->type());
     if (bytes.size() < width) return malformed();
     switch (column->type()) {
       case TypeKind::kBool:

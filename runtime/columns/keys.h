@@ -52,7 +52,6 @@ absl::Status DecodeKey(std::string_view& bytes, std::span<ColumnBuilder* const> 
 void AppendKeyValue(const Column& column, int64_t row, std::string& out);
 bool SkipKeyValue(DataType type, std::string_view& bytes);
 void AppendKeyNull(std::string& out);
-inline bool IsKeyNull(std::string_view encoded) { return encoded.front() == '\0'; }
 
 // Order-preserving encoding of a single int64 (8 bytes), without the NULL tag.
 void AppendOrderedInt64(int64_t value, std::string& out);
