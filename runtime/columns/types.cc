@@ -1,6 +1,7 @@
 #include "runtime/columns/types.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -57,22 +58,15 @@ std::string_view TypeName(TypeKind kind) {
 
 DataType DataType::Array(ArrayElement element) {
   MILLRACE_CHECK(element.is_row ? !element.fields.empty() : element.fields.size() == 1);
-  // By their text, which names everything that they are.
-  struct ByText {
-    bool operator()(const ArrayElement& a, const ArrayElement& b) const { return Key(a) < Key(b); }
-    static std::string Key(const ArrayElement& one) {
-      std::string key(1, one.is_row ? 'r' : 'v');
-      for (const ArrayElement::Field& field : one.fields) {
-        key += std::to_string(field.name.size()) + ":" + field.name + TypeText(field.type) + ",";
-      }
-      return key;
-    }
-  };
+  std::string text(1, element.is_row ? 'r' : 'v');  // Names everything that the element is.
+  for (const ArrayElement::Field& field : element.fields) {
+    text += std::to_string(field.name.size()) + ":" + field.name + TypeText(field.type) + ",";
+  }
   static std::mutex* const mutex = new std::mutex;
-  static auto* const elements = new std::set<ArrayElement, ByText>;
+  static auto* const elements = new std::map<std::string, ArrayElement>;
   const std::lock_guard<std::mutex> lock(*mutex);
   DataType type(TypeKind::kArray);
-  type.element_ = &*elements->insert(std::move(element)).first;
+  type.element_ = &elements->try_emplace(std::move(text), std::move(element)).first->second;
   return type;
 }
 
