@@ -16,6 +16,7 @@ constexpr std::string_view kUsage = "write SELECT /*+ STATE_TTL('a' = '1 d', 'b'
 }  // namespace
 
 bool QueryPlanner::ReadHints(const Json& select, const Block& block) {
+  if (text_.hints.empty()) return true;
   const size_t place = PlaceOf(block, select["targetList"]);
   size_t behind_select = 0;
   for (size_t i = 0; i < text_.tokens.size() && text_.tokens[i].begin < place; ++i) {
@@ -46,12 +47,9 @@ bool QueryPlanner::ReadHint(const SqlHint& hint) {
   const auto is_string = [&](size_t i) {
     return i < text.tokens.size() && text.tokens[i].kind == SqlToken::Kind::kString;
   };
+  if (!text.IsSymbol(++at, '(')) return fail("STATE_TTL names no tables");
   do {
-    ++at;  // The word, '(' or ','.
-    if (at == 1) {
-      if (!text.IsSymbol(at, '(')) return fail("STATE_TTL names no tables");
-      ++at;
-    }
+    ++at;  // '(' or ','.
     if (!is_string(at) || !text.IsSymbol(at + 1, '=') || !is_string(at + 2)) {
       return fail("STATE_TTL needs the names of tables and times, in quotes");
     }
