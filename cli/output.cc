@@ -96,19 +96,24 @@ void PrintTable(const std::vector<std::string>& head,
   for (const auto& row : rows) print(row);
 }
 
-void PrintDocument(const google::protobuf::Message& message, OutputFormat format) {
+std::string MessageAsJson(const google::protobuf::Message& message, bool indented) {
   std::string text;
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = indented;
+  options.preserve_proto_field_names = true;
+  (void)google::protobuf::util::MessageToJsonString(message, &text,
+                                                    options);  // Cannot fail for ours.
+  return text;
+}
+
+void PrintDocument(const google::protobuf::Message& message, OutputFormat format) {
   if (format == OutputFormat::kYaml) {
+    std::string text;
     AppendYaml(message, text);
     std::printf("%s", text.empty() ? "{}\n" : text.c_str());
     return;
   }
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-  (void)google::protobuf::util::MessageToJsonString(message, &text,
-                                                    options);  // Cannot fail for ours.
-  std::printf("%s\n", text.c_str());
+  std::printf("%s\n", MessageAsJson(message, true).c_str());
 }
 
 void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& diagnostics,

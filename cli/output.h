@@ -27,7 +27,9 @@ std::string BytesText(uint64_t bytes);
 // Columns aligned, two spaces apart.
 void PrintTable(const std::vector<std::string>& head,
                 const std::vector<std::vector<std::string>>& rows, std::FILE* out = stdout);
-// Protobuf's JSON mapping, as JSON or YAML; whole numbers of YAML are numbers. To stdout.
+// Protobuf's JSON mapping, with the names of the fields as they are; on one line unless `indented`.
+std::string MessageAsJson(const google::protobuf::Message& message, bool indented);
+// The same to stdout, as JSON or YAML, indented; whole numbers of YAML are numbers.
 void PrintDocument(const google::protobuf::Message& message, OutputFormat format);
 
 // One block per problem, to stderr: where, what, the line with a caret, what to do.

@@ -28,6 +28,7 @@
 #include "runtime/base/real_env.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/columns/time_text.h"
+#include "runtime/task/graph_view.h"
 #include "worker/worker.h"
 
 namespace millrace {
@@ -305,9 +306,8 @@ class TestDriver {
   void FindWatermarks(const std::string& uid, std::set<std::string>& found) const {
     for (const v1::Edge& edge : graph_.edges()) {
       if (edge.from() != uid) continue;
-      const auto next = std::find_if(graph_.nodes().begin(), graph_.nodes().end(),
-                                     [&](const v1::Node& node) { return node.uid() == edge.to(); });
-      if (next == graph_.nodes().end()) continue;
+      const v1::Node* const next = FindNode(graph_, edge.to());
+      if (next == nullptr) continue;
       if (next->has_watermark()) {
         found.insert(next->uid());
       } else {
@@ -347,9 +347,7 @@ class TestDriver {
     for (const std::string& uid : uids) {
       for (const v1::Edge& edge : graph_.edges()) {
         if (edge.to() != uid) continue;
-        const auto input =
-            std::find_if(graph_.nodes().begin(), graph_.nodes().end(),
-                         [&](const v1::Node& node) { return node.uid() == edge.from(); });
+        const v1::Node* const input = FindNode(graph_, edge.from());
         *response.mutable_columns()->mutable_schema() = input->schema();
         response.mutable_columns()->set_changelog_mode(
             std::max(input->changelog_mode(), v1::CHANGELOG_MODE_APPEND));
@@ -377,11 +375,7 @@ class TestDriver {
 };
 
 bool Write(const v1::TestDriverResponse& response, std::FILE* out) {
-  std::string line;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  (void)google::protobuf::util::MessageToJsonString(response, &line,
-                                                    options);  // Cannot fail for ours.
+  std::string line = MessageAsJson(response, false);
   line.push_back('\n');
   return std::fwrite(line.data(), 1, line.size(), out) == line.size() && std::fflush(out) == 0;
 }
