@@ -4,22 +4,17 @@ list in the design of exactly-once delivery. MILLRACE_TEST_KAFKA names the broke
 
 import pathlib
 import signal
-import sys
 import tempfile
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import faults  # noqa: E402
-from cluster import Cluster, Kafka  # noqa: E402
+from faults_job import FaultsTest
+from cluster import Kafka
 
 TIMEOUT_MS = 2000  # Of a transaction.
 
 
-class TransactionsTest(unittest.TestCase):
-    """Rows are copied and counted from topic to topic; a `read_committed` reader looks."""
-
+class TransactionsTest(FaultsTest):
     @classmethod
     def setUpClass(cls):
         cls.kafka = cls.enterClassContext(Kafka("test"))
@@ -28,38 +23,8 @@ class TransactionsTest(unittest.TestCase):
         folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-transactions-")))
         name = f"transactions-{time.time_ns()}"
-        self.topics = {topic: f"{name}-{topic}" for topic in ("in", "rows", "counts")}
-        for topic in self.topics.values():
-            self.kafka.create_topic(topic, 4)
-        self.cluster = self.enterContext(Cluster(folder, workers=2, cores=1))
-        self.job = self.cluster.submit(
-            ROOT / "benchmarks/jobs/faults.yaml",
-            {"brokers": self.kafka.address, "input": self.topics["in"],
-             "rows": self.topics["rows"], "counts": self.topics["counts"], "name": name,
-             "transaction_timeout_ms": TIMEOUT_MS}, "--parallelism", "2")
-        self.producer = faults.Producer(self.kafka, self.topics["in"], 1000)
-        self.producer.start()
-        self.addCleanup(self.end_producer)
-        self.await_that(lambda: self.committed() > 0, "nothing is committed")
-
-    def end_producer(self):
-        self.producer.stopping.set()
-        self.producer.join()
-
-    def await_that(self, reached, message, patience=60):
-        deadline = time.monotonic() + patience
-        while not reached():
-            said = self.cluster.command("describe", self.job, check=False).stdout
-            self.assertNotIn("FAILED", said)
-            self.assertLess(time.monotonic(), deadline, message + "\n" + said)
-            time.sleep(0.05)
-
-    def committed(self):
-        """Grows with what a `read_committed` reader may see."""
-        return sum(self.kafka.ends(self.topics["rows"]).values())
-
-    def rows_read(self):
-        return faults.rows_read(self.cluster, self.job)
+        self.start_job(folder, name, {topic: f"{name}-{topic}" for topic in ("in", "rows", "counts")},
+                       1000, {"transaction_timeout_ms": TIMEOUT_MS})
 
     def has_open_transaction(self):
         return any(self.kafka.ends(self.topics[topic])
@@ -74,8 +39,7 @@ class TransactionsTest(unittest.TestCase):
         losses = self.losses()
         self.cluster.workers[index].send_signal(signal.SIGSTOP)
         self.await_that(lambda: self.losses() > losses, "the sleeper is not missed")
-        before = self.committed()
-        self.await_that(lambda: self.committed() > before, "nobody takes over")
+        self.await_progress("nobody takes over")
 
     def restart_with(self, failpoints):
         """One worker, which stops at a failpoint; all tasks are placed there."""
@@ -90,15 +54,7 @@ class TransactionsTest(unittest.TestCase):
 
     def check(self):
         """Everything that was written is there once, and nothing is left open."""
-        self.end_producer()
-        self.await_that(lambda: self.rows_read() >= self.producer.rows, "rows are missing", 120)
-        stopped = self.cluster.command("stop", self.job, "--drain", check=False)
-        self.assertEqual(stopped.returncode, 0, stopped.stderr)
-        problems, windows = faults.check(self.kafka.read_committed(self.topics["rows"]),
-                                         self.kafka.read_committed(self.topics["counts"]),
-                                         self.producer.rows)
-        self.assertEqual(problems, [])
-        self.assertGreater(windows, 0)
+        self.drain_and_check()
         self.await_that(lambda: not self.has_open_transaction(), "a transaction hangs", 30)
 
     def test_eo_04_a_transaction_expires_before_its_commit(self):
