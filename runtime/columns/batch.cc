@@ -18,7 +18,7 @@ Column::Column(DataType type, int64_t length, int64_t null_count, BufferPtr vali
       length_(length),
       null_count_(null_count),
       validity_bits_(validity == nullptr ? nullptr : validity->data()),
-      value_bytes_(values->data()),
+      value_bytes_(values == nullptr ? nullptr : values->data()),
       offsets_(offsets == nullptr ? nullptr : reinterpret_cast<const int32_t*>(offsets->data())),
       validity_(std::move(validity)),
       values_(std::move(values)),
