@@ -32,10 +32,10 @@ void Waker::Wake() {
   awake_ = true;
 }
 
-void Waker::Wait(absl::Duration timeout) {
+bool Waker::Wait(absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(&awake_), timeout);
-  awake_ = false;
+  return std::exchange(awake_, false);
 }
 
 }  // namespace millrace

@@ -31,12 +31,13 @@ class Mailbox {
   std::deque<Letter> letters_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A thread's sleep: Wait returns when Wake was called since the last Wait, or at the timeout.
+// A thread's sleep: Wait returns when Wake was called since the last Wait, or, false, at the
+// timeout.
 // Threading: Wake from any thread, Wait from one.
 class Waker {
  public:
   void Wake() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Wait(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Wait(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   absl::Mutex mutex_;
