@@ -347,21 +347,26 @@ TEST_F(PostgresCdcTest, LatestBeginsWithWhatComes) {
 
 TEST_F(PostgresCdcTest, ConfirmsTheSlotOnlyForCompletedEpochs) {
   MakeOrders();
-  auto reader = MustOpen(Node());
+  // Batches of one row: a row is there before the end of its transaction.
+  auto reader = MustOpen(Node(), "fresh", 1);
   ASSERT_NE(reader, nullptr);
   AwaitStream(*reader);
+  const auto await_transactions = [&](size_t rows) {
+    ASSERT_TRUE(PollUntil(*reader, [&] {
+                  const auto position = DecodePgPosition(PositionOf(*reader));
+                  return reader->Rows().size() >= rows && position->transaction == 0;
+                }).ok());
+  };
   const std::string before = Confirmed();
   Run("INSERT INTO orders VALUES (1, 1, NULL)");
-  AwaitRows(*reader, 1);
+  await_transactions(1);
   const std::vector<Split> epoch = reader->source->Positions();
   Run("INSERT INTO orders VALUES (2, 2, NULL)");
-  AwaitRows(*reader, 2);
+  await_transactions(2);
   EXPECT_EQ(Confirmed(), before);
   reader->source->OnEpochCompleted(epoch);
   ASSERT_TRUE(PollUntil(*reader, [&] { return Confirmed() != before; }).ok());
-  EXPECT_EQ(Confirmed(), DecodePgPosition(epoch[0].position).ok()
-                             ? PgLsnText(DecodePgPosition(epoch[0].position)->lsn)
-                             : "");
+  EXPECT_EQ(Confirmed(), PgLsnText(DecodePgPosition(epoch[0].position)->lsn));
 }
 
 TEST_F(PostgresCdcTest, ThePositionFollowsTheLogWhileTheTableIsIdle) {
