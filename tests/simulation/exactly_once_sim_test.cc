@@ -197,6 +197,23 @@ TEST_F(ExactlyOnceSim, TheMetadataStoreIsAwayOrGivesNoAnswers) {
   }
 }
 
+// Leases, timers and event times of machines whose clocks disagree; leaders that believe to be one.
+TEST_F(ExactlyOnceSim, ClocksAreWrong) {
+  size_t elections = 0;
+  const std::vector<uint64_t> seeds = SeedsToRun(30);
+  for (const uint64_t seed : seeds) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.coordinators = 3,
+                          .worker_crashes = 0.05,
+                          .leader_crashes = 0.05,
+                          .leader_pauses = 0.1,
+                          .wrong_clocks = 0.5});
+    EXPECT_EQ(Live(sim, 60'000), "");
+    elections += static_cast<size_t>(sim.elections());
+  }
+  EXPECT_GT(elections, seeds.size());
+}
+
 // Rows are under way at a server when processes crash, barriers come and watermarks move.
 TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughAnOperatorAsksAServer) {
   for (const uint64_t seed : SeedsToRun(15)) {

@@ -105,6 +105,16 @@ absl::AnyInvocable<void() &&> SimMachine::Guarded(absl::AnyInvocable<void() &&> 
   };
 }
 
+absl::Duration SimMachineClock::Ahead() const {
+  return ahead_then_ + absl::Nanoseconds(world_.MonotonicNanos() - since_ns_) * (rate_ - 1);
+}
+
+void SimMachineClock::SetRate(double rate) {
+  ahead_then_ = Ahead();
+  since_ns_ = world_.MonotonicNanos();
+  rate_ = rate;
+}
+
 void SimMachine::Crash() {
   life_->alive = false;
   life_->held.clear();

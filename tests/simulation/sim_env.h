@@ -147,19 +147,47 @@ class SimNetwork : public Network {
   int next_port_ = 1;
 };
 
+// The clock of one machine: set wrong, or faster or slower than the world's. It never goes back but
+// for its wall time.
+class SimMachineClock : public Clock {
+ public:
+  explicit SimMachineClock(SimClock& world) : world_(world) {}
+
+  absl::Time Now() override { return world_.Now() + Ahead() + wrong_by_; }
+  int64_t MonotonicNanos() override {
+    return world_.MonotonicNanos() + absl::ToInt64Nanoseconds(Ahead());
+  }
+  // Wall time alone jumps, as when somebody sets it.
+  void SetWrongBy(absl::Duration wrong_by) { wrong_by_ = wrong_by; }
+  // From now on so many of its seconds pass in one of the world's.
+  void SetRate(double rate);
+  // How long the world waits for a delay of this machine's.
+  absl::Duration InWorld(absl::Duration delay) const { return delay / rate_; }
+
+ private:
+  absl::Duration Ahead() const;
+
+  SimClock& world_;
+  absl::Duration wrong_by_;
+  double rate_ = 1;
+  int64_t since_ns_ = 0;  // Of the world: when the rate was set, and how far ahead it was then.
+  absl::Duration ahead_then_;
+};
+
 // The executor of one machine: drops what was under way when the machine has crashed, and keeps it
 // while the machine is paused.
 class SimMachine : public Executor {
  public:
-  SimMachine(int number, SimEvents& events, SimDisk& disk)
-      : number_(number), events_(events), disk_(disk) {}
+  SimMachine(int number, SimEvents& events, SimClock& world_clock, SimDisk& disk)
+      : number_(number), events_(events), clock_(world_clock), disk_(disk) {}
 
   void RunBlocking(absl::AnyInvocable<void() &&> work) override {
     events_.RunBlocking(Guarded(std::move(work)));
   }
   void RunAfter(absl::Duration delay, absl::AnyInvocable<void() &&> work) override {
-    events_.RunAfter(delay, Guarded(std::move(work)));
+    events_.RunAfter(clock_.InWorld(delay), Guarded(std::move(work)));
   }
+  SimMachineClock& clock() { return clock_; }
   void Post(absl::AnyInvocable<void() &&> work) {
     events_.At(absl::Microseconds(1), absl::Microseconds(20), Guarded(std::move(work)));
   }
@@ -178,6 +206,7 @@ class SimMachine : public Executor {
   };
   const int number_;
   SimEvents& events_;
+  SimMachineClock clock_;
   SimDisk& disk_;
   const std::shared_ptr<Life> life_ = std::make_shared<Life>();
 };
@@ -185,13 +214,17 @@ class SimMachine : public Executor {
 // All of it.
 struct SimWorld {
   explicit SimWorld(uint64_t seed) : random(seed) {}
-  Env env(Executor& executor) { return {clock, disk, network, executor, random}; }
+  std::shared_ptr<SimMachine> MakeMachine() {
+    return std::make_shared<SimMachine>(++machines, events, clock, disk);
+  }
+  Env env(SimMachine& machine) { return {machine.clock(), disk, network, machine, random}; }
 
   SimRandom random;
   SimClock clock;
   SimEvents events{clock, random};
   SimDisk disk{random};
   SimNetwork network{events, clock, random};
+  int machines = 0;
 };
 
 }  // namespace millrace

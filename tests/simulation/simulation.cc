@@ -172,7 +172,8 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .worker_leaves = some(0.3),
           .asks = random.OneIn(3),
           .rescales = some(0.3),
-          .upgrades = some(0.9)};
+          .upgrades = some(0.9),
+          .wrong_clocks = some(0.5)};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
@@ -211,12 +212,12 @@ Simulation::~Simulation() {
 // ---- Coordinators.
 
 void Simulation::StartCoordinator(int number) {
-  auto machine = std::make_shared<SimMachine>(next_machine_++, world_.events, world_.disk);
+  auto machine = world_.MakeMachine();
   auto& process = coordinators_[static_cast<size_t>(number)];
   process = std::make_unique<CoordinatorProcess>(machine, world_.env(*machine));
   process->election = std::make_unique<LeaderElection>(
-      LeaderElectionOptions{.coordinator_id = absl::StrCat("c", next_machine_),
-                            .address = absl::StrCat("c", next_machine_, ":1"),
+      LeaderElectionOptions{.coordinator_id = absl::StrCat("c", machine->number()),
+                            .address = absl::StrCat("c", machine->number(), ":1"),
                             .lease = kLease},
       process->loop, store_,
       LeaderElection::Events{
@@ -229,7 +230,7 @@ void Simulation::Lead(CoordinatorProcess& process, const Leadership& leadership)
   ++elections_;
   process.store = std::make_unique<LeaderMetadataStore>(store_, leadership.guard);
   process.coordinator = std::make_unique<Coordinator>(
-      CoordinatorOptions{.coordinator_id = absl::StrCat("c", next_machine_),
+      CoordinatorOptions{.coordinator_id = absl::StrCat("c", process.machine->number()),
                          .term = leadership.term,
                          .checkpoint_uri = "file:///checkpoints",
                          .registration_grace = absl::Seconds(1),
@@ -273,14 +274,13 @@ Simulation::CoordinatorProcess* Simulation::Leader() {
 // ---- Workers.
 
 void Simulation::StartWorker(int number) {
-  auto process = std::make_unique<WorkerProcess>(
-      std::make_shared<SimMachine>(next_machine_++, world_.events, world_.disk));
+  auto process = std::make_unique<WorkerProcess>(world_.MakeMachine());
   SimMachine* machine = process->machine.get();
   auto wake = [weak = std::weak_ptr<SimMachine>(process->machine), p = process.get()] {
     if (auto m = weak.lock()) m->Post([p] { p->worker->RunPosted(); });
   };
   process->worker = std::make_unique<Worker>(
-      WorkerOptions{.worker_id = absl::StrCat("w", next_machine_),
+      WorkerOptions{.worker_id = absl::StrCat("w", machine->number()),
                     .data_folder = absl::StrCat("/worker", number)},
       world_.env(*machine), *nodes_, /*cores=*/2,
       [machine = process->machine] { return std::make_shared<SimRunner>(machine); }, wake);
@@ -464,6 +464,29 @@ absl::Duration Simulation::SomePause() {
   return kLease * static_cast<double>(world_.random.Below(200)) / 100.0;
 }
 
+std::vector<SimMachine*> Simulation::Machines() const {
+  std::vector<SimMachine*> machines;
+  for (const auto& process : coordinators_) {
+    if (process != nullptr) machines.push_back(process->machine.get());
+  }
+  for (const auto& process : workers_) {
+    if (process != nullptr) machines.push_back(process->machine.get());
+  }
+  return machines;
+}
+
+void Simulation::MakeAClockWrong() {
+  const std::vector<SimMachine*> machines = Machines();
+  if (machines.empty()) return;
+  ++faults_;
+  SimMachineClock& clock = machines[world_.random.Below(machines.size())]->clock();
+  if (world_.random.OneIn(2)) {
+    clock.SetWrongBy(absl::Seconds(world_.random.Below(1200)) - absl::Minutes(10));
+  } else {
+    clock.SetRate(world_.random.OneIn(2) ? 2 : 0.5);
+  }
+}
+
 void Simulation::InjectFaults() {
   const auto some = [&](const auto& of) {
     return static_cast<int>(world_.random.Below(of.size()));
@@ -491,6 +514,7 @@ void Simulation::InjectFaults() {
   if (Happens(options_.worker_leaves)) AskToLeave(some(workers_));
   if (Happens(options_.rescales)) AskToRescale();
   if (Happens(options_.upgrades)) AskToUpgrade();
+  if (Happens(options_.wrong_clocks)) MakeAClockWrong();
   if (Happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();
@@ -566,6 +590,8 @@ std::string Simulation::RunFaulty(uint64_t events) {
     if (std::string violation = Violation(); !violation.empty()) return violation;
   }
   healthy_ = true;
+  // Wall times stay wrong.
+  for (SimMachine* machine : Machines()) machine->clock().SetRate(1);
   return Violation();
 }
 

@@ -44,6 +44,9 @@ struct SimulationOptions {
   double rescales = 0;
   // The job is upgraded to a graph that does the same; one in four cannot run and is taken back.
   double upgrades = 0;
+  // The wall time of a machine is set wrong by up to ten minutes, or its clock runs twice or half
+  // as fast from now on.
+  double wrong_clocks = 0;
 };
 
 // Which faults, and how many of each: drawn from the seed.
@@ -103,6 +106,8 @@ class Simulation {
   MemoryMetadataStore::Fault NextStoreFault();
   bool Happens(double per_thousand);
   absl::Duration SomePause();
+  std::vector<SimMachine*> Machines() const;  // Of the processes that live.
+  void MakeAClockWrong();
   void InjectFaults();
   absl::Status OnFailpoint(std::string_view name);
   void CrashMachine(int number);
@@ -118,7 +123,6 @@ class Simulation {
   std::unique_ptr<NodeFactory> nodes_;
   std::vector<std::unique_ptr<CoordinatorProcess>> coordinators_;
   std::vector<std::unique_ptr<WorkerProcess>> workers_;
-  int next_machine_ = 1;
   bool healthy_ = true;  // No fault is injected.
   bool store_is_away_ = false;
   std::string job_id_;
