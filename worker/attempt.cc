@@ -142,7 +142,8 @@ absl::Status Attempt::MakeTask(const v1::Task& spec) {
                   .cold_folder = absl::StrCat(parts_->options.data_folder, "/state/", key_.job_id,
                                               "/g", key_.generation, "-a", key_.attempt, "/c",
                                               id.chain, "-t", id.index),
-                  .interactive = parts_->options.interactive},
+                  .interactive = parts_->options.interactive,
+                  .s3 = parts_->options.s3},
                  MakeInputs(spec, *chain, runner->waker()));
   Hosted hosted{.spec = &spec, .task = std::move(task), .runner = runner, .state = {}};
   *hosted.state.mutable_attempt() = deploy_.attempt();

@@ -89,7 +89,8 @@ constexpr OptionSpec kFileSink[] = {
          "not in the files; in SQL: PARTITIONED BY (dt, hm)"},
     {.name = "path",
      .required = true,
-     .help = "A folder; files part-* appear in it when their epoch is committed"},
+     .help = "A folder, or s3://BUCKET/PREFIX; files part-* appear in it when their epoch is "
+             "committed"},
 };
 
 // ---- kafka --------------------------------------------------------------------------------------

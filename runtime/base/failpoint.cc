@@ -25,6 +25,8 @@ constexpr std::string_view kFailpoints[] = {
     "checkpoint.before_completed",
     "checkpoint.before_epoch_record",
     "checkpoint.before_manifest",
+    "file.after_upload",
+    "file.before_upload",
     "job.after_generation",
     "job.after_spec",
     "job.after_state",

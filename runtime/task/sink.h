@@ -30,6 +30,7 @@ class Node;
 class TailedRows;
 }  // namespace v1
 class Outbox;
+class S3Access;
 struct OperatorCounters;
 
 // Rows on their way to the reader of the job.
@@ -61,6 +62,7 @@ struct SinkContext {
   Outbox& outbox;
   // True for `millrace run` on a terminal and similar: prints may be coloured, etc.
   bool interactive = false;
+  std::shared_ptr<S3Access> s3 = nullptr;  // The way to object stores. Null: there is none.
   // Hands rows of a complete epoch to the reader of the job. Io threads. Null: there is no way to
   // one.
   std::function<std::shared_ptr<RowDelivery>(v1::TailedRows rows)> deliver = nullptr;

@@ -35,6 +35,7 @@ namespace millrace {
 
 class CheckpointStorage;
 class MemoryBudget;
+class S3Access;
 
 // What one task reports upwards. Must outlive every task.
 class TaskListener {
@@ -82,6 +83,7 @@ struct TaskOptions {
   KeyGroupRange key_groups;
   std::string cold_folder;  // Private to this task and attempt; empty: cold rows in memory.
   bool interactive = false;
+  std::shared_ptr<S3Access> s3;  // Of connectors, to object stores. Null: there is none.
 };
 
 // A channel into the chain's first node.

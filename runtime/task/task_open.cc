@@ -271,6 +271,7 @@ absl::Status Task::OpenSink(Node& node, std::vector<v1::CommitToken> pending) {
                   .parallelism = options_.chain.parallelism(),
                   .outbox = *node.outbox,
                   .interactive = options_.interactive,
+                  .s3 = options_.s3,
                   .deliver = [this, &node](v1::TailedRows rows) {
                     return options_.listener.DeliverRows(options_.id, node.uid, std::move(rows));
                   }});

@@ -246,8 +246,8 @@ TEST_F(ExactlyOnceSim, AnyMixOfFaults) {
     // Other servers, and what a submit or a savepoint does, are not simulated; their own tests are
     // in connectors and in coordinator_test.
     const bool elsewhere = name.starts_with("kafka.") || name.starts_with("postgres.") ||
-                           name.starts_with("job.") || name.starts_with("s3.") ||
-                           name.starts_with("savepoint.");
+                           name.starts_with("job.") || name.starts_with("file.") ||
+                           name.starts_with("s3.") || name.starts_with("savepoint.");
     EXPECT_TRUE(elsewhere || failed_at[std::string(name)] > 10)
         << name << ": " << failed_at[std::string(name)];
   }

@@ -1,6 +1,6 @@
-// Writes lines into files part-<job>-<slot>-<epoch> of a folder, or of its folders by partition.
-// Until its epoch is committed the output is in the outbox; each file then appears whole, by a
-// rename. Its name tells whether it was committed before: the same epoch of a slot always has the
+// Writes lines into files part-<job>-<slot>-<epoch> of a folder or a store, or of its folders by
+// partition. Until its epoch is committed the output is in the outbox; each file then appears
+// whole. Its name tells whether it was committed before: the same epoch of a slot always has the
 // same content.
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +12,7 @@
 #include "millrace/v1/checkpoint.pb.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/connectors/file/file_connector.h"
+#include "operators/connectors/file/part_files.h"
 #include "operators/connectors/file/partition_path.h"
 #include "operators/connectors/node_options.h"
 #include "operators/connectors/op_column.h"
@@ -30,9 +31,9 @@ constexpr size_t kOpenFilesMax = 64;
 class FileSink : public Sink {
  public:
   // `partition_by`: names of columns; their values are in the names of folders, not in the files.
-  FileSink(std::string folder, std::vector<std::string> partition_by, bool header,
+  FileSink(std::string path, std::vector<std::string> partition_by, bool header,
            const Format& format, OptionMap options)
-      : folder_(std::move(folder)),
+      : path_(std::move(path)),
         partition_by_(std::move(partition_by)),
         header_(header),
         format_(format),
@@ -43,7 +44,9 @@ class FileSink : public Sink {
     MILLRACE_RETURN_IF_ERROR(SplitColumns());
     MILLRACE_ASSIGN_OR_RETURN(encoder_, format_.make_encoder(file_schema_, options_));
     if (header_) MILLRACE_RETURN_IF_ERROR(MakeHeader());
-    return context.env.disk.MakeFolders(folder_);
+    MILLRACE_ASSIGN_OR_RETURN(
+        files_, OpenPartFiles(path_, {&context.env.disk, context.s3}, context.generation));
+    return absl::OkStatus();
   }
 
   absl::Status Write(const Batch& batch) override {
@@ -61,10 +64,6 @@ class FileSink : public Sink {
 
   absl::Status Commit(const v1::CommitToken& token) override {
     if (token.outbox().empty()) return absl::OkStatus();
-    if (partition_columns_.empty() &&
-        context_->env.disk.Exists(Concat(folder_, "/", PartName(token)))) {
-      return absl::OkStatus();
-    }
     std::set<std::string, std::less<>> done;  // Partitions; "" without any.
     bool more = true;
     while (more) {
@@ -74,11 +73,6 @@ class FileSink : public Sink {
   }
 
  private:
-  struct OpenFile {
-    std::unique_ptr<WritableFile> file;
-    std::string temporary, path;
-  };
-
   // Which columns name the folder and which are in the file.
   absl::Status SplitColumns() {
     std::vector<Field> fields;
@@ -144,8 +138,12 @@ class FileSink : public Sink {
   // Makes the files of partitions that are not done yet. True: there are more than fit at once.
   absl::StatusOr<bool> CommitSome(const v1::CommitToken& token,
                                   std::set<std::string, std::less<>>& done) {
-    std::map<std::string, OpenFile, std::less<>> open;
+    std::map<std::string, std::unique_ptr<PartFile>, std::less<>> open;
     bool more = false;
+    if (partition_columns_.empty()) {
+      MILLRACE_ASSIGN_OR_RETURN(open[""], Create(token, ""));
+      if (open[""] == nullptr) return false;  // It was committed before.
+    }
     MILLRACE_RETURN_IF_ERROR(
         context_->outbox.Read(token, [&](std::string_view record) -> absl::Status {
           MILLRACE_ASSIGN_OR_RETURN(const std::string_view partition, TakePartition(record));
@@ -156,37 +154,28 @@ class FileSink : public Sink {
               more = true;
               return absl::OkStatus();
             }
-            MILLRACE_ASSIGN_OR_RETURN(OpenFile made, Create(token, partition));
-            if (made.file == nullptr) {  // It was committed before.
+            MILLRACE_ASSIGN_OR_RETURN(auto made, Create(token, partition));
+            if (made == nullptr) {  // It was committed before.
               done.emplace(partition);
               return absl::OkStatus();
             }
             file = open.emplace(partition, std::move(made)).first;
           }
-          return file->second.file->Append(record);
+          return file->second->Append(record);
         }));
     for (auto& [partition, file] : open) {
-      MILLRACE_RETURN_IF_ERROR(file.file->Sync());
-      MILLRACE_RETURN_IF_ERROR(file.file->Close());
-      MILLRACE_RETURN_IF_ERROR(context_->env.disk.Rename(file.temporary, file.path));
+      MILLRACE_RETURN_IF_ERROR(file->Publish());
       done.insert(partition);
     }
     return more;
   }
 
-  // No file: it is there already.
-  absl::StatusOr<OpenFile> Create(const v1::CommitToken& token, std::string_view partition) {
-    Disk& disk = context_->env.disk;
-    const std::string folder =
-        partition.empty() ? folder_ : Concat(folder_, "/", std::string(partition));
-    const std::string name = PartName(token);
-    OpenFile made{.file = nullptr, .temporary = {}, .path = Concat(folder, "/", name)};
-    if (disk.Exists(made.path)) return made;
-    if (!partition.empty()) MILLRACE_RETURN_IF_ERROR(disk.MakeFolders(folder));
-    // Tasks of different attempts must not write the same temporary file.
-    made.temporary = Concat(folder, "/.", name, ".", context_->generation.number, ".tmp");
-    MILLRACE_ASSIGN_OR_RETURN(made.file, disk.Create(made.temporary));
-    if (header_) MILLRACE_RETURN_IF_ERROR(made.file->Append(header_line_));
+  absl::StatusOr<std::unique_ptr<PartFile>> Create(const v1::CommitToken& token,
+                                                   std::string_view partition) {
+    const bool again = token.epoch() <= context_->restored_epoch.number;
+    MILLRACE_ASSIGN_OR_RETURN(auto made,
+                              files_->Create(std::string(partition), PartName(token), again));
+    if (made != nullptr && header_) MILLRACE_RETURN_IF_ERROR(made->Append(header_line_));
     return made;
   }
 
@@ -217,7 +206,7 @@ class FileSink : public Sink {
     return absl::OkStatus();
   }
 
-  const std::string folder_;
+  const std::string path_;
   const std::vector<std::string> partition_by_;
   const bool header_;
   const Format& format_;
@@ -227,6 +216,7 @@ class FileSink : public Sink {
   std::string header_line_;
   std::vector<int> partition_columns_, file_columns_;
   SchemaPtr file_schema_;
+  std::unique_ptr<PartFiles> files_;  // Used by Commit alone.
   // Task thread.
   std::unique_ptr<Encoder> encoder_;
   EncodedRows rows_;

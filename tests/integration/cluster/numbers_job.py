@@ -45,9 +45,9 @@ class JobTest(unittest.TestCase):
 
 
 class NumbersTest(JobTest):
-    def submit_numbers(self, folder, interval):
+    def submit_numbers(self, folder, interval, output=None):
         """Starts the job with two tasks, and waits until it runs."""
-        self.output = folder / "out"
+        self.output = output or folder / "out"
         job = folder / "job.yaml"
         job.write_text(JOB)
         self.job = self.cluster.submit(job, {"output": self.output, "interval": interval},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -141,6 +142,46 @@ class ObjectStoreTest(NumbersTest):
                 self.assertEqual(cluster.coordinators[0].wait(20), 1)
                 log = (self.folder / "wrong/coordinator0.log").read_text()
                 self.assertIn(message, log)
+
+    def get(self, place):
+        """What the store has at a place below the bucket, with its query."""
+        done = subprocess.run(
+            ["curl", "--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3",
+             "--user", "test-key:test-secret", f"{self.store.address}/millrace-cluster{place}"],
+            check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def rows(self):
+        """Of the files of the job, wherever they are."""
+        if not str(self.output).startswith("s3://"):
+            return super().rows()
+        prefix = urllib.parse.quote(self.output.removeprefix("s3://millrace-cluster/") + "/", safe="")
+        names = re.findall(r"<Key>([^<]*/part-[^<]*)</Key>",
+                           self.get(f"?list-type=2&prefix={prefix}"))
+        self.assertLess(len(names), 1000, "a page of the list has no more")
+        return [json.loads(line)["n"] for name in names
+                for line in self.get(f"/{name}").splitlines()]
+
+    def test_files_appear_in_the_store_once_though_workers_die(self):
+        """EO-14. Checkpoints are on a disk: only files go to the store."""
+        for step in ("file.before_upload", "file.after_upload"):
+            with self.subTest(step):
+                folder = self.folder / step
+                folder.mkdir()
+                self.cluster = self.enterContext(Cluster(
+                    folder / "cluster", workers=2, environment=self.environment))
+                self.submit_numbers(folder, interval="500ms", output=f"{self.place}/{step}")
+                for _ in range(2):
+                    self.await_epoch_after(self.epoch())
+                    for index in range(2):
+                        self.cluster.kill_worker(index)
+                    self.cluster.start_worker(0, failpoints=f"{step}=crash@3")
+                    self.await_that(lambda: self.cluster.workers[0].poll() is not None,
+                                    "the worker was not crashed")
+                    for index in range(2):
+                        self.cluster.start_worker(index)
+                    self.await_epoch_after(self.epoch())
+                self.drain_and_check()
 
     def test_run_keeps_its_checkpoints_there(self):
         job = self.folder / "bounded.yaml"

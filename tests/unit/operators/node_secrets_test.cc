@@ -56,6 +56,14 @@ class NodeSecretsTest : public ::testing::Test {
   const std::unique_ptr<SecretStore> secrets_ = OpenSecretFolder("/secrets", disk_);
 };
 
+TEST_F(NodeSecretsTest, PlacesInStoresKeepTheirReferences) {
+  const std::string place = "s3://bucket/x?access-key-id=${secret:user}";
+  const v1::Node node = Source(place);
+  const auto made = NodeWithSecrets::Make(node, *secrets_);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->node().source().options().at("properties.sasl.password"), place);
+}
+
 TEST_F(NodeSecretsTest, PutsTheTextInWhereTheConnectorIsMade) {
   const v1::Node node = Source("${secret:user}:${secret:password}${secret:empty}!");
   const auto made = NodeWithSecrets::Make(node, *secrets_);
