@@ -132,7 +132,10 @@ void QueryPlanner::AddReferencesOf(const Json& node, const std::vector<RelationC
   if (node.contains("ColumnRef") && node["ColumnRef"].contains("fields")) {
     const std::vector<NamePart> parts = NamePartsOf(block.tree, node["ColumnRef"]);
     if (parts.empty()) {
-      for (const RelationColumn& column : columns) out->insert(column.id);
+      const std::string table = TableOfStar(node["ColumnRef"]);
+      for (const RelationColumn& column : columns) {
+        if (table.empty() || EqualsIgnoringCase(table, column.table)) out->insert(column.id);
+      }
       return;
     }
     v1::Expr expr;

@@ -473,9 +473,7 @@ std::optional<std::vector<QueryPlanner::Target>> QueryPlanner::TargetsOf(const J
     const Json& value = target["val"];
     const bool named = target.contains("name");
     if (value.contains("ColumnRef") && value["ColumnRef"]["fields"].back().contains("A_Star")) {
-      const Json& fields = value["ColumnRef"]["fields"];
-      const std::string table =
-          fields.size() > 1 ? fields[0]["String"].value("sval", "") : std::string();
+      const std::string table = TableOfStar(value["ColumnRef"]);
       std::vector<size_t> star = StarOf(input.columns);
       if (!table.empty()) {
         star.clear();

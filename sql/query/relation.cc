@@ -113,6 +113,11 @@ std::vector<size_t> StarOf(const std::vector<RelationColumn>& columns) {
   return star;
 }
 
+std::string TableOfStar(const nlohmann::json& column_ref) {
+  const nlohmann::json& fields = column_ref["fields"];
+  return fields.size() > 1 ? fields[0]["String"].value("sval", "") : std::string();
+}
+
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table) {
   std::vector<RelationColumn> columns;
   for (const v1::Field& field : schema.fields()) {

@@ -80,6 +80,8 @@ class SubqueryScope : public ExpressionScope {
 
 // The indices of the columns of `*`, in its order.
 std::vector<size_t> StarOf(const std::vector<RelationColumn>& columns);
+// The table before the '*' at the end of a ColumnRef; empty: that of all tables.
+std::string TableOfStar(const nlohmann::json& column_ref);
 // The columns of a schema, as a table `name`.
 std::vector<RelationColumn> ColumnsOf(const v1::Schema& schema, const std::string& table);
 v1::Expr ColumnExpr(const RelationColumn& column);
