@@ -89,7 +89,7 @@ class GroupAggregate : public Operator {
   // The group is forgotten; what it has emitted stays.
   absl::Status Drop(uint32_t key_group, std::string_view key) {
     MILLRACE_RETURN_IF_ERROR(groups_->Delete(key_group, key));
-    return DeletePrefix(*values_, key_group, key);
+    return values_->DeletePrefix(key_group, key);
   }
 
   absl::StatusOr<Touched*> Touch(int64_t row) {

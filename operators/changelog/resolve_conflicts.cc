@@ -54,7 +54,7 @@ class ResolveConflicts : public Operator {
     EncodeKeys(batch, row_key_columns_, row_keys_);
     MILLRACE_RETURN_IF_ERROR(expiry_.Begin([this](uint32_t group, std::string_view key) {
       for (KeyedTable* const table : {rows_, places_, ends_}) {
-        MILLRACE_RETURN_IF_ERROR(DeletePrefix(*table, group, key));
+        MILLRACE_RETURN_IF_ERROR(table->DeletePrefix(group, key));
       }
       return absl::OkStatus();
     }));

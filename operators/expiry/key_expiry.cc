@@ -19,17 +19,6 @@ int64_t ClockMicros(const OperatorContext& context, int64_t before) {
   return std::max(before, absl::ToUnixMicros(context.clock.Now()));
 }
 
-absl::Status DeletePrefix(KeyedTable& table, uint32_t key_group, std::string_view prefix) {
-  std::vector<std::string> keys;
-  MILLRACE_RETURN_IF_ERROR(
-      table.Scan(key_group, prefix, [&keys](std::string_view key, std::string_view) {
-        keys.emplace_back(key);
-        return true;
-      }));
-  for (const std::string& key : keys) MILLRACE_RETURN_IF_ERROR(table.Delete(key_group, key));
-  return absl::OkStatus();
-}
-
 OperatorMetrics::Number& ExpiredCounter(OperatorContext& context) {
   return context.counters.metrics.Counter("millrace_operator_state_expired_total",
                                           "Keys, of joins rows, dropped by state TTL.", {});

@@ -25,8 +25,6 @@ namespace millrace {
 // Microseconds since 1970 by the clock of the context, never less than `before`.
 int64_t ClockMicros(const OperatorContext& context, int64_t before);
 
-// Deletes all rows of the table whose key begins with `prefix`.
-absl::Status DeletePrefix(KeyedTable& table, uint32_t key_group, std::string_view prefix);
 // How many keys, or rows, a node has let go of.
 OperatorMetrics::Number& ExpiredCounter(OperatorContext& context);
 

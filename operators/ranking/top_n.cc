@@ -54,7 +54,7 @@ class TopN : public Operator {
     EncodeKeys(batch, partition_, keys_);
     EncodeOrder(batch);
     MILLRACE_RETURN_IF_ERROR(expiry_.Begin([this](uint32_t group, std::string_view partition) {
-      return DeletePrefix(*table_, group, partition);
+      return table_->DeletePrefix(group, partition);
     }));
     GroupRows();
     RowErrors errors;

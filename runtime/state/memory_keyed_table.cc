@@ -62,8 +62,8 @@ absl::StatusOr<bool> MemoryKeyedTable::Get(uint32_t key_group, std::string_view 
   return true;
 }
 
-absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
-                                   std::string_view value) {
+absl::Status MemoryKeyedTable::CheckRow(uint32_t key_group, std::string_view key,
+                                        std::string_view value) const {
   if (key.size() + value.size() > kRowBytesMax) {
     return absl::InvalidArgumentError(Concat("a row is too long for state table ", identity_.name,
                                              ": bytes=", key.size() + value.size()));
@@ -72,6 +72,12 @@ absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
     return absl::InvalidArgumentError(
         Concat("key group ", key_group, " is not the task's: table ", identity_.name));
   }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
+                                   std::string_view value) {
+  MILLRACE_RETURN_IF_ERROR(CheckRow(key_group, key, value));
   MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
   const auto [row, added] = rows_.Upsert(key_group, key, value);
   if (added) {
@@ -86,6 +92,27 @@ absl::Status MemoryKeyedTable::Put(uint32_t key_group, std::string_view key,
   }
   Settle();
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> MemoryKeyedTable::Insert(uint32_t key_group, std::string_view key,
+                                              std::string_view value, std::string* there) {
+  MILLRACE_RETURN_IF_ERROR(CheckRow(key_group, key, value));
+  MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
+  if (cold_rows_ > 0) {  // It may be there, or gone.
+    MILLRACE_ASSIGN_OR_RETURN(const bool found, Get(key_group, key, there));
+    if (found) return false;
+    MILLRACE_RETURN_IF_ERROR(Put(key_group, key, value));
+    return true;
+  }
+  const auto [row, added] = rows_.FindOrAdd(key_group, key, value);
+  if (!added) {
+    there->assign(row->value());
+    return false;
+  }
+  row->flags = kUnrecorded;
+  MarkDirty(row);
+  Settle();
+  return true;
 }
 
 absl::Status MemoryKeyedTable::Delete(uint32_t key_group, std::string_view key) {
@@ -104,15 +131,35 @@ void MemoryKeyedTable::Remove(uint32_t key_group, std::string_view key, bool dir
       MarkDirty(row);
     }
   } else if (Row* const row = rows_.Take(key_group, key); row != nullptr) {
-    if (!dirty || (row->flags & kUnrecorded) != 0) {
-      if (row->mark != 0) MarkClean(row);
-      rows_.Free(row);
-    } else {
-      row->flags = kGone;
-      if (row->mark == 0) MarkDirty(row);
-    }
+    Drop(row, dirty);
   }
   Settle();
+}
+
+void MemoryKeyedTable::Drop(Row* row, bool dirty) {
+  if (!dirty || (row->flags & kUnrecorded) != 0) {
+    if (row->mark != 0) MarkClean(row);
+    rows_.Free(row);
+  } else {
+    row->flags = kGone;
+    if (row->mark == 0) MarkDirty(row);
+  }
+}
+
+absl::Status MemoryKeyedTable::DeletePrefix(uint32_t key_group, std::string_view prefix) {
+  MILLRACE_RETURN_IF_ERROR(store_.MakeRoom());
+  if (cold_rows_ == 0) {
+    rows_.TakeAll(key_group, prefix, [this](Row* row) { Drop(row, /*dirty=*/true); });
+    Settle();
+    return absl::OkStatus();
+  }
+  std::vector<std::string> keys;
+  MILLRACE_RETURN_IF_ERROR(Scan(key_group, prefix, [&keys](std::string_view key, std::string_view) {
+    keys.emplace_back(key);
+    return true;
+  }));
+  for (const std::string& key : keys) MILLRACE_RETURN_IF_ERROR(Delete(key_group, key));
+  return absl::OkStatus();
 }
 
 absl::Status MemoryKeyedTable::ScanGroup(uint32_t key_group, std::string_view prefix,

@@ -20,7 +20,10 @@ class MemoryKeyedTable final : public KeyedTable {
 
   absl::StatusOr<bool> Get(uint32_t key_group, std::string_view key, std::string* value) override;
   absl::Status Put(uint32_t key_group, std::string_view key, std::string_view value) override;
+  absl::StatusOr<bool> Insert(uint32_t key_group, std::string_view key, std::string_view value,
+                              std::string* there) override;
   absl::Status Delete(uint32_t key_group, std::string_view key) override;
+  absl::Status DeletePrefix(uint32_t key_group, std::string_view prefix) override;
   absl::Status Scan(uint32_t key_group, std::string_view prefix, RowFn row) override;
   absl::Status ScanAll(GroupRowFn row) override;
 
@@ -46,10 +49,13 @@ class MemoryKeyedTable final : public KeyedTable {
     kUnrecorded = 4,
   };
 
+  absl::Status CheckRow(uint32_t key_group, std::string_view key, std::string_view value) const;
   void MarkDirty(Row* row);
   void MarkClean(Row* row);
   // Takes the row out of the tree, or leaves it as gone.
   void Remove(uint32_t key_group, std::string_view key, bool dirty);
+  // The row is out of the tree, and nothing is cold.
+  void Drop(Row* row, bool dirty);
   absl::Status ScanGroup(uint32_t key_group, std::string_view prefix, GroupRowFn row, bool& more);
   // All rows; `added`: how many the cold store did not have.
   absl::Status WriteTo(EvictionRun& run, uint64_t& added) const;

@@ -230,6 +230,14 @@ To* RowTree::Convert(From* from) {
   return to;
 }
 
+void RowTree::ReleaseNode(Node* node) {
+  const size_t bytes = node->kind == NodeKind::k4    ? sizeof(Node4)
+                       : node->kind == NodeKind::k16 ? sizeof(Node16)
+                       : node->kind == NodeKind::k48 ? sizeof(Node48)
+                                                     : sizeof(Node256);
+  arena_.Release(reinterpret_cast<uint8_t*>(node), bytes);
+}
+
 RowTree::Ref* RowTree::AddChild(Ref* at, std::string_view key) {
   Node* const node = NodeOf(*at);
   if (key.size() == node->depth) return &node->end;
@@ -315,24 +323,35 @@ RowTree::Row* RowTree::NewRow(uint32_t key_group, std::string_view key, size_t v
   return row;
 }
 
+RowTree::Row* RowTree::AddRow(Ref* at, uint32_t key_group, std::string_view key,
+                              std::string_view value) {
+  Row* const row = NewRow(key_group, key, value.size());
+  row->SetValue(value);
+  *at = RefOf(row);
+  ++rows_;
+  return row;
+}
+
+RowTree::Put RowTree::FindOrAdd(uint32_t key_group, std::string_view key, std::string_view value) {
+  Ref* const at = PlaceFor(key_group, key);
+  if (*at != 0) return {RowOf(*at), false};
+  return {AddRow(at, key_group, key, value), true};
+}
+
 RowTree::Put RowTree::Upsert(uint32_t key_group, std::string_view key, std::string_view value) {
   Ref* const at = PlaceFor(key_group, key);
-  const bool added = *at == 0;
-  Row* row = added ? nullptr : RowOf(*at);
-  if (added || key.size() + value.size() > row->room_) {
+  if (*at == 0) return {AddRow(at, key_group, key, value), true};
+  Row* row = RowOf(*at);
+  if (key.size() + value.size() > row->room_) {
     Row* const bigger = NewRow(key_group, key, value.size());
-    if (!added) {
-      bigger->mark = row->mark;
-      bigger->flags = row->flags;
-      Free(row);
-    }
+    bigger->mark = row->mark;
+    bigger->flags = row->flags;
+    Free(row);
     row = bigger;
     *at = RefOf(row);
-    rows_ += added ? 1 : 0;
   }
-  row->value_bytes_ = static_cast<uint32_t>(value.size());
-  if (!value.empty()) std::memcpy(row->bytes() + key.size(), value.data(), value.size());
-  return {row, added};
+  row->SetValue(value);
+  return {row, false};
 }
 
 RowTree::Row* RowTree::Take(uint32_t key_group, std::string_view key) {
@@ -354,6 +373,43 @@ RowTree::Row* RowTree::Take(uint32_t key_group, std::string_view key) {
   }
   --rows_;
   return row;
+}
+
+void RowTree::TakeAll(uint32_t key_group, std::string_view prefix, TakenFn taken) {
+  if (!key_groups_.Contains(key_group)) return;
+  Ref* at = &Root(key_group);
+  Ref* above = nullptr;
+  if (*at == 0) return;
+  while (!IsRow(*at) && NodeOf(*at)->depth < prefix.size()) {
+    Ref* const child = StepTo(NodeOf(*at), prefix);
+    if (child == nullptr) return;
+    above = std::exchange(at, child);
+  }
+  if (!FirstRow(*at)->key().starts_with(prefix)) return;
+  const Ref top = *at;
+  if (above == nullptr) {
+    *at = 0;
+  } else {
+    RemoveChild(above, prefix);
+  }
+  std::vector<Ref> left = {top};
+  while (!left.empty()) {
+    const Ref ref = left.back();
+    left.pop_back();
+    if (IsRow(ref)) {
+      --rows_;
+      taken(RowOf(ref));
+      continue;
+    }
+    Node* const node = NodeOf(ref);
+    for (uint32_t byte = 0; byte < kNoByte; ++byte) {
+      const Ref* const child = NextChild(node, byte);
+      if (child == nullptr) break;
+      left.push_back(*child);
+    }
+    if (node->end != 0) left.push_back(node->end);
+    ReleaseNode(node);
+  }
 }
 
 bool RowTree::Insert(Row* row) {

@@ -37,6 +37,10 @@ class RowTree {
     friend class RowTree;
     const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
     char* bytes() { return reinterpret_cast<char*>(this + 1); }
+    void SetValue(std::string_view value) {
+      value_bytes_ = static_cast<uint32_t>(value.size());
+      if (!value.empty()) std::memcpy(bytes() + key_bytes_, value.data(), value.size());
+    }
 
     uint8_t unused_ = 0;
     uint16_t key_group_ = 0;
@@ -56,9 +60,15 @@ class RowTree {
     bool added;
   };
   Put Upsert(uint32_t key_group, std::string_view key, std::string_view value);
+  // The row with this key, as it is; added with the value when there is none.
+  Put FindOrAdd(uint32_t key_group, std::string_view key, std::string_view value);
   // The row is not in the tree any more, but is still there: for Insert or Free. Null: there is
   // none.
   Row* Take(uint32_t key_group, std::string_view key);
+  // Takes all rows whose key begins with `prefix`; each is the callee's, as by Take. It must not
+  // use the tree but for Free.
+  using TakenFn = absl::FunctionRef<void(Row* row)>;
+  void TakeAll(uint32_t key_group, std::string_view prefix, TakenFn taken);
   // A row that was taken. False: there is another one with its key.
   bool Insert(Row* row);
   void Free(Row* row);
@@ -106,7 +116,10 @@ class RowTree {
   Kind* NewNode(uint32_t depth);
   template <typename To, typename From>
   To* Convert(From* from);
+  // A row for an empty place.
+  Row* AddRow(Ref* at, uint32_t key_group, std::string_view key, std::string_view value);
   Row* NewRow(uint32_t key_group, std::string_view key, size_t value_bytes);
+  void ReleaseNode(Node* node);
 
   const KeyGroupRange key_groups_;
   std::vector<Ref> roots_;  // By key group.

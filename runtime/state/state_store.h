@@ -91,7 +91,12 @@ class KeyedTable {
   virtual absl::StatusOr<bool> Get(uint32_t key_group, std::string_view key,
                                    std::string* value) = 0;
   virtual absl::Status Put(uint32_t key_group, std::string_view key, std::string_view value) = 0;
+  // Puts the row, unless there is one with this key: then false, and that one's value.
+  virtual absl::StatusOr<bool> Insert(uint32_t key_group, std::string_view key,
+                                      std::string_view value, std::string* there) = 0;
   virtual absl::Status Delete(uint32_t key_group, std::string_view key) = 0;
+  // All rows of the key group whose key begins with `prefix`.
+  virtual absl::Status DeletePrefix(uint32_t key_group, std::string_view prefix) = 0;
   // Calls `row` for each row of the key group whose key begins with `prefix`, in key order, until
   // it returns false. `row` must not call the table.
   using RowFn = absl::FunctionRef<bool(std::string_view key, std::string_view value)>;

@@ -80,6 +80,26 @@ void AgreesWithAMap(uint64_t seed, uint64_t bytes) {
     } else {
       ASSERT_EQ(known, model.end());
     }
+    if (random() % 8 == 0) {
+      const std::string other = RandomKey(random, bytes);
+      const auto [row, added] = tree.FindOrAdd(group, other, "found");
+      const auto [there, is_new] = model.try_emplace({group, other}, "found");
+      ASSERT_EQ(added, is_new);
+      ASSERT_EQ(row->key(), other);
+      ASSERT_EQ(row->value(), there->second);
+      if (added) row->mark = static_cast<uint32_t>(other.size() + 7);
+    }
+    if (random() % 64 == 0) {
+      const std::string prefix = key.substr(0, random() % (key.size() + 1));
+      if (prefix.size() > 1 || random() % 64 == 0) {
+        tree.TakeAll(group, prefix, [&](RowTree::Row* row) {
+          EXPECT_EQ(model.erase({group, std::string(row->key())}), 1u);
+          tree.Free(row);
+        });
+        ASSERT_TRUE(RowsOf(model, group, prefix, 1).empty());
+        ASSERT_TRUE(RowsOf(tree, group, prefix, 1).empty());
+      }
+    }
     const std::string looked_for = RandomKey(random, bytes);
     const RowTree::Row* const found = tree.Find(group, looked_for);
     const auto expected = model.find({group, looked_for});
@@ -138,6 +158,12 @@ TEST(RowTreeTest, FreedRowsAreUsedAgainAndNothingIsLeftInTheEnd) {
   EXPECT_LT(full, 1000u * 120);
   for (int round = 0; round < 10; ++round) {
     for (int i = 0; i < 1000; ++i) tree.Free(tree.Take(4, std::to_string(i)));
+    for (int i = 0; i < 1000; ++i) tree.Upsert(4, std::to_string(i), std::string(30, 'w'));
+  }
+  EXPECT_LE(tree.memory_bytes(), full + full / 10);
+  for (int round = 0; round < 10; ++round) {
+    tree.TakeAll(4, "", [&tree](RowTree::Row* row) { tree.Free(row); });
+    EXPECT_EQ(tree.rows(), 0u);
     for (int i = 0; i < 1000; ++i) tree.Upsert(4, std::to_string(i), std::string(30, 'w'));
   }
   EXPECT_LE(tree.memory_bytes(), full + full / 10);

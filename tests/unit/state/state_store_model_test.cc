@@ -206,7 +206,14 @@ class ModelRun {
   void Write() {
     for (uint64_t n = 1 + Below(12); n > 0 && !::testing::Test::HasFailure(); --n) {
       const std::string key = RandomKey();
-      Below(5) < 3 ? Put(key) : Delete(key);
+      const uint64_t what = Below(16);
+      if (what < 7) {
+        Put(key);
+      } else if (what < 10) {
+        Insert(key);
+      } else {
+        what < 15 ? Delete(key) : DeletePrefix(key);
+      }
       if (Below(4) == 0) Get(RandomKey());
       if (Below(8) == 0) Scan();
     }
@@ -225,6 +232,31 @@ class ModelRun {
     const uint32_t group = GroupOf(key);
     ASSERT_TRUE(TaskOf(group).rows->Delete(group, key).ok());
     now_.rows.erase({group, key});
+  }
+
+  void Insert(const std::string& key) {
+    const uint32_t group = GroupOf(key);
+    const std::string value = std::to_string(random_());
+    std::string there;
+    const absl::StatusOr<bool> added = TaskOf(group).rows->Insert(group, key, value, &there);
+    ASSERT_TRUE(added.ok()) << added.status();
+    const auto [at, is_new] = now_.rows.try_emplace({group, key}, value);
+    ASSERT_EQ(*added, is_new);
+    if (!is_new) {
+      ASSERT_EQ(there, at->second);
+    }
+  }
+
+  void DeletePrefix(const std::string& key) {
+    const uint32_t group = GroupOf(key);
+    // Seldom short: most rows should live on.
+    const uint64_t cut = std::min<uint64_t>(Below(Below(8) == 0 ? 40 : 2), key.size());
+    const std::string prefix = key.substr(0, key.size() - cut);
+    ASSERT_TRUE(TaskOf(group).rows->DeletePrefix(group, prefix).ok());
+    std::erase_if(now_.rows, [&](const auto& row) {
+      const auto& [row_group, row_key] = row.first;
+      return row_group == group && row_key.starts_with(prefix);
+    });
   }
 
   void Get(const std::string& key) {
