@@ -67,7 +67,7 @@ class JoinOperator : public Operator {
     for (int32_t row = 0; row < batch.rows(); ++row) {
       const size_t first = next;
       while (next < pairs_.size() && pairs_[next].row == row) ++next;
-      if (timed_ && side.DeadlineOf(row) <= watermark_.us) {
+      if (timed_ && side.DeadlineOf(side.TimeOf(row)) <= watermark_.us) {
         context_->counters.rows_late.Add(1);
         continue;
       }
@@ -150,6 +150,7 @@ class JoinOperator : public Operator {
       const bool other_is_end = left ? join.right_time_is_end() : join.left_time_is_end();
       options.partner_lag_us =
           (left ? join.upper_ms() : -join.lower_ms()) * 1000 + (other_is_end ? 0 : 1);
+      options.partner_span_us = (join.upper_ms() - join.lower_ms()) * 1000;
     }
     MILLRACE_ASSIGN_OR_RETURN(JoinSide side, JoinSide::Open(std::move(options), *context_));
     sides_[input].emplace(std::move(side));
@@ -190,7 +191,8 @@ class JoinOperator : public Operator {
       if (side.HasNullKey(row)) continue;
       const size_t key_bytes = side.key(row).size();
       MILLRACE_RETURN_IF_ERROR(other.ForEach(
-          side.key_group(row), side.key(row), [&](std::string_view state_key, const JoinRow& one) {
+          side.key_group(row), side.key(row), PartnerTimes(input, row),
+          [&](std::string_view state_key, const JoinRow& one) {
             if (status.ok()) status = other.Decode(state_key, key_bytes, builder);
             rows.push_back(row);
             candidates.push_back({.row = row,
@@ -206,11 +208,26 @@ class JoinOperator : public Operator {
     found_ = PairBatch(input, Take(batch, rows), builder.Finish());
     std::vector<bool> fits(candidates.size(), true);
     MILLRACE_RETURN_IF_ERROR(condition_.Check(found_, out, fits));
-    CheckTimes(fits);
+    CheckTimes(1 - input, fits);
     for (size_t i = 0; i < candidates.size(); ++i) {
       if (fits[i]) pairs_.push_back(std::move(candidates[i]));
     }
     return absl::OkStatus();
+  }
+
+  // When partners of the row are.
+  JoinSide::Times PartnerTimes(int input, int64_t row) const {
+    if (!timed_) return {};
+    const int64_t time = sides_[input]->TimeOf(row);
+    JoinSide::Times times;
+    // Beyond the times that there are, none is too early or too late.
+    const auto move = [time](int64_t by_us, int64_t& moved) {
+      int64_t sum = 0;
+      if (!__builtin_add_overflow(time, by_us, &sum)) moved = sum;
+    };
+    move(input == 0 ? lower_us_ : -upper_us_, times.first_us);
+    move(input == 0 ? upper_us_ : -lower_us_, times.last_us);
+    return times;
   }
 
   // Rows of both sides, side by side.
@@ -219,14 +236,18 @@ class JoinOperator : public Operator {
                  input == 0 ? SideBySide(mine, others) : SideBySide(others, mine));
   }
 
-  void CheckTimes(std::vector<bool>& fits) const {
+  // `found`: the side whose rows were there; some may be there although their time is over.
+  void CheckTimes(int found, std::vector<bool>& fits) const {
     if (!timed_) return;
+    const JoinSide& side = *sides_[found];
     const Column& left = found_.column(sides_[0]->options().time);
     const Column& right = found_.column(left_columns_ + sides_[1]->options().time);
     for (size_t i = 0; i < fits.size(); ++i) {
       const auto at = static_cast<int64_t>(i);
       const int64_t apart = right.values<int64_t>()[at] - left.values<int64_t>()[at];
-      fits[i] = fits[i] && apart >= lower_us_ && apart <= upper_us_;
+      const int64_t found_at = (found == 0 ? left : right).values<int64_t>()[at];
+      fits[i] = fits[i] && apart >= lower_us_ && apart <= upper_us_ &&
+                side.DeadlineOf(found_at) > watermark_.us;
     }
   }
 
@@ -238,12 +259,12 @@ class JoinOperator : public Operator {
     const bool keeps = !side.HasNullKey(row);
     const uint32_t group = side.key_group(row);
     std::string_view state_key;
-    JoinRow stored;
-    if (keeps) {
-      state_key = side.StateKey(row);
-      MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> before, side.Find(group, state_key));
-      stored = before.value_or(JoinRow{});
-      if (stored.count + weight < 0) return false;
+    JoinRow stored;  // What is there, of a row that is taken back; else what is added.
+    if (keeps) state_key = side.StateKey(row);
+    if (keeps && weight < 0) {
+      MILLRACE_ASSIGN_OR_RETURN(const std::optional<JoinRow> there, side.Find(group, state_key));
+      if (!there) return false;
+      stored = *there;
     }
     int64_t partners = 0;
     for (const Pair& pair : pairs) {
@@ -262,7 +283,8 @@ class JoinOperator : public Operator {
     stored.count += weight;
     stored.partners = partners;
     if (has_ttl()) stored.expires_us = now_us_ + ttl_us_[input];
-    MILLRACE_RETURN_IF_ERROR(side.Store(group, state_key, stored));
+    MILLRACE_RETURN_IF_ERROR(weight > 0 ? side.Add(group, state_key, stored)
+                                        : side.Store(group, state_key, stored));
     if (timed_ || (has_ttl() && stored.count > 0)) {
       MILLRACE_RETURN_IF_ERROR(side.StoreDeadline(row, state_key, stored));
     }

@@ -8,6 +8,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
+#include "operators/joins/joins.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/columns/row_codec.h"
 #include "tests/unit/operators/operator_harness.h"
 
 namespace millrace {
@@ -39,11 +42,12 @@ OperatorHarness::Job Changes(const std::string& kind, const std::string& more = 
   job.right = "right";
   return job;
 }
-OperatorHarness::Job Timed(const std::string& kind) {
+OperatorHarness::Job Timed(const std::string& kind, int lower_ms = 0, int upper_ms = 10) {
   return {.columns = {"a BIGINT", "t TIMESTAMP(3)"},
           .node = absl::StrCat("join: {kind: ", kind,
                                ", left_keys: [a], right_keys: [c], left_time: t, right_time: u, "
-                               "lower_ms: 0, upper_ms: 10}"),
+                               "lower_ms: ",
+                               lower_ms, ", upper_ms: ", upper_ms, "}"),
           .before =
               "  - uid: other\n"
               "    source: {connector: kafka, format: csv,\n"
@@ -112,7 +116,179 @@ TEST_P(JoinTest, ANewVersionForgetsRowsWithTimesWhenTheyAreDue) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("2 | 100 | 2 | 105"));
   op.Watermark(200);
   EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | NULL | NULL", "1 | 100 | NULL | NULL"));
+  EXPECT_EQ(op.StateRows({"left", "left_ends"}), 0u);
+  op.Watermark(2000);  // Those of the right lie in a slice of a second.
+  EXPECT_EQ(op.StateRows({"right", "right_ends"}), 0u);
+}
+
+TEST_P(JoinTest, ANewVersionHasTheRowsOfSlices) {
+  OperatorHarness::Job with_note = Timed("INNER", 0, 60'000);
+  with_note.columns = {"a BIGINT", "t TIMESTAMP(3)", "note STRING"};
+  OperatorHarness op(with_note, GetParam());
+  op.Push({{"1", "100", "p"}, {"1", "100", "q"}, {"1", "50000", "p"}, {"2", "100", "p"}});
+  op.Upgrade(Timed("INNER", 0, 60'000));
+  op.Push({{"1", "50001"}, {"2", "70000"}}, 1);
+  EXPECT_THAT(op.TakeMain(),
+              ElementsAre("1 | 100 | 1 | 50001", "1 | 100 | 1 | 50001", "1 | 50000 | 1 | 50001"));
+  op.Watermark(200'000);
   EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+}
+
+// Writes rows of the left side, as they were kept before there were slices, into a state that has
+// none; then it is a join.
+class JoinWithFormerRows : public Operator {
+ public:
+  JoinWithFormerRows(std::vector<std::pair<int64_t, int64_t>> rows, bool& written)
+      : rows_(std::move(rows)), written_(written) {}
+
+  absl::Status Open(OperatorContext& context) override {
+    if (!written_) {
+      MILLRACE_RETURN_IF_ERROR(Write(context));
+    }
+    return join_->Open(context);
+  }
+  absl::Status Process(int input, const Batch& batch, Emitter& out) override {
+    return join_->Process(input, batch, out);
+  }
+  absl::StatusOr<Progress> OnWatermark(EventTime watermark, Emitter& out) override {
+    return join_->OnWatermark(watermark, out);
+  }
+
+ private:
+  absl::Status Write(OperatorContext& context) {
+    MILLRACE_ASSIGN_OR_RETURN(KeyedTable* const table, context.state->OpenKeyedTable("left"));
+    MILLRACE_ASSIGN_OR_RETURN(KeyedTable* const ends, context.state->OpenKeyedTable("left_ends"));
+    const RowCodec codec(context.input_schemas[0]);
+    BatchBuilder builder(context.input_schemas[0]);
+    for (const auto& [key, time_ms] : rows_) {
+      builder.column(0).AppendInt64(key);
+      builder.column(1).AppendInt64(time_ms * 1000);
+    }
+    const Batch batch = builder.Finish();
+    EncodedKeys keys;
+    const int key_column = 0;
+    EncodeKeys(batch, {&key_column, 1}, keys);
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      const uint32_t group =
+          KeyGroupOf(keys.hashes[static_cast<size_t>(row)], context.max_parallelism);
+      if (!context.key_groups.Contains(group)) continue;
+      std::string state_key(keys.key(row)), count, end;
+      codec.Append(batch, {0, 1}, row, state_key);
+      AppendOrderedInt64(1, count);
+      AppendOrderedInt64(rows_[static_cast<size_t>(row)].second * 1000 + 10'001, end);
+      MILLRACE_RETURN_IF_ERROR(table->Put(group, state_key, count));
+      MILLRACE_RETURN_IF_ERROR(ends->Put(group, end + state_key, ""));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::vector<std::pair<int64_t, int64_t>> rows_;
+  bool& written_;
+  const std::unique_ptr<Operator> join_ = MakeJoin();
+};
+
+TEST_P(JoinTest, GoesOnWithRowsFromBeforeThereWereSlices) {
+  bool written = false;
+  OperatorHarness op(Timed("INNER"), GetParam(), [&] {
+    return std::make_unique<JoinWithFormerRows>(
+        std::vector<std::pair<int64_t, int64_t>>{{1, 100}, {1, 109}, {1, 5000}, {2, 100}}, written);
+  });
+  written = true;
+  EXPECT_EQ(op.StateRows({"left"}), 4u);
+  op.Push({{"1", "105"}, {"1", "109"}, {"1", "5010"}, {"2", "111"}}, 1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | 100 | 1 | 105", "1 | 100 | 1 | 109",
+                                         "1 | 109 | 1 | 109", "1 | 5000 | 1 | 5010"));
+  op.Watermark(3000);
+  EXPECT_EQ(op.StateRows({"left", "left_ends"}), 2u);
+  op.Watermark(10'000);
+  EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+}
+
+// Rows that come out of order and late, against pairs of what is there: a row is there from when it
+// comes until the watermark is past its partners.
+TEST_P(JoinTest, JoinsRowsByTheirTimesWhateverTheirOrder) {
+  struct Bounds {
+    int lower_ms, upper_ms;
+  };
+  std::mt19937 random(5);
+  for (const std::string kind : {"INNER", "LEFT", "SEMI", "ANTI"}) {
+    for (const Bounds bounds : {Bounds{0, 10}, Bounds{-4000, 9000}, Bounds{-90'000, -5000}}) {
+      SCOPED_TRACE(absl::StrCat(kind, " ", bounds.lower_ms, " ", bounds.upper_ms));
+      const int span_ms = bounds.upper_ms - bounds.lower_ms;
+      struct Kept {
+        int key;
+        int64_t time, deadline;
+        int partners = 0;
+      };
+      OperatorHarness op(Timed(kind, bounds.lower_ms, bounds.upper_ms), GetParam());
+      std::vector<Kept> sides[2];
+      int64_t watermark = INT64_MIN;
+      uint64_t late = 0, pairs = 0;
+      for (int step = 0; step < 150; ++step) {
+        std::vector<std::string> expected;
+        const auto show = [&](const Kept& left, const std::string& right) {
+          const bool alone = kind == "SEMI" || kind == "ANTI";
+          expected.push_back(absl::StrCat(left.key, " | ", left.time, alone ? "" : right));
+        };
+        if (step % 5 == 4) {
+          watermark = std::max(
+              watermark, int64_t{step - 8} * span_ms / 10 + static_cast<int64_t>(random() % 5));
+          op.Watermark(watermark);
+          for (std::vector<Kept>& side : sides) {
+            const bool left = &side == &sides[0];
+            for (const Kept& row : side) {
+              const bool alone = left && row.deadline <= watermark && row.partners == 0;
+              if (alone && (kind == "LEFT" || kind == "ANTI")) show(row, " | NULL | NULL");
+            }
+            std::erase_if(side, [&](const Kept& row) { return row.deadline <= watermark; });
+          }
+        } else {
+          const int input = static_cast<int>(random() % 2);
+          std::vector<TextRow> rows;
+          for (int i = 0; i < 8; ++i) {
+            const int64_t jitter = static_cast<int64_t>(random() % (3 * span_ms)) - 2 * span_ms;
+            const int64_t time = int64_t{step} * span_ms / 10 + jitter;
+            const int64_t lag = input == 0 ? bounds.upper_ms : -bounds.lower_ms;
+            Kept row{.key = static_cast<int>(random() % 3), .time = time};
+            // A microsecond after the last moment of a partner.
+            row.deadline = time + lag + 1;
+            const bool twice = std::any_of(
+                sides[input].begin(), sides[input].end(),
+                [&row](const Kept& one) { return one.key == row.key && one.time == row.time; });
+            // Partners are those of all rows that are the same.
+            if (twice && kind != "INNER") continue;
+            rows.push_back({absl::StrCat(row.key), absl::StrCat(time)});
+            if (time + lag < watermark) {
+              ++late;
+              continue;
+            }
+            for (Kept& other : sides[1 - input]) {
+              Kept& left = input == 0 ? row : other;
+              const Kept& right = input == 0 ? other : row;
+              const int64_t apart = right.time - left.time;
+              if (left.key != right.key || apart < bounds.lower_ms || apart > bounds.upper_ms) {
+                continue;
+              }
+              ++pairs;
+              const bool first = left.partners++ == 0;
+              if (kind == "INNER" || kind == "LEFT" || (kind == "SEMI" && first)) {
+                show(left, absl::StrCat(" | ", right.key, " | ", right.time));
+              }
+            }
+            sides[input].push_back(row);
+          }
+          op.Push(rows, input);
+        }
+        std::sort(expected.begin(), expected.end());
+        ASSERT_EQ(op.TakeMain(), expected) << "step " << step;
+      }
+      EXPECT_EQ(op.rows_late(), late);
+      EXPECT_GT(late, 10u);
+      EXPECT_GT(pairs, 500u);
+      op.Watermark(int64_t{1} << 40);
+      EXPECT_EQ(op.StateRows({"left", "left_ends", "right", "right_ends"}), 0u);
+    }
+  }
 }
 
 TEST_P(JoinTest, RowsOfAWindowGoTogether) {
