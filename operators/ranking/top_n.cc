@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "operators/expiry/key_expiry.h"
 #include "operators/ranking/ranking.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 #include "runtime/columns/distinct_keys.h"
 #include "runtime/columns/keys.h"
 #include "runtime/columns/row_codec.h"
@@ -64,20 +66,13 @@ class TopN : public Operator {
       const uint32_t group = KeyGroupOf(distinct_.hash(number), context_->max_parallelism);
       MILLRACE_RETURN_IF_ERROR(expiry_.Touch(group, partition));
       MILLRACE_RETURN_IF_ERROR(Read(group, partition, before_));
-      bool changed = false;
-      for (size_t i = row_begins_[number]; i < row_begins_[number + 1]; ++i) {
-        MILLRACE_ASSIGN_OR_RETURN(const Added added,
-                                  AddRow(group, partition, batch, grouped_rows_[i]));
-        changed |= added == Added::kChanged;
-        if (added == Added::kUnknown) {
-          errors.entries.push_back({grouped_rows_[i], "a row is taken back that was never there"});
-        }
-      }
+      const std::span<const int32_t> rows =
+          std::span(grouped_rows_)
+              .subspan(row_begins_[number], row_begins_[number + 1] - row_begins_[number]);
+      MILLRACE_ASSIGN_OR_RETURN(const bool changed,
+                                keeps_all_ ? ChangeRows(group, partition, batch, rows, errors)
+                                           : MergeRows(group, partition, batch, rows));
       if (!changed) continue;
-      MILLRACE_RETURN_IF_ERROR(Read(group, partition, now_));
-      for (const std::string& key : beyond_) {
-        MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key));
-      }
       const bool by_number = !with_ties_ && (with_rank_ || limit_ == 1);
       MILLRACE_RETURN_IF_ERROR(by_number ? EmitByNumber(changes) : EmitMembers(changes));
     }
@@ -96,34 +91,54 @@ class TopN : public Operator {
     bool descending;
     bool nulls_first;
   };
-  // The rows of a partition whose numbers are within the limit: order and row, ascending; a row
-  // that is there twice stands twice.
+  // Rows of a partition, ascending: the bytes of their order, then those of the row; and those that
+  // have numbers, of which a row that is there twice has two.
   class Ranking {
    public:
     void Clear() {
       bytes_.clear();
-      rows_.clear();
+      entries_.clear();
+      numbered_.clear();
     }
     // `begin`: where in `row` the bytes of the row begin, behind those of the order.
-    void Add(std::string_view row, size_t begin, uint64_t number) {
-      rows_.push_back({bytes_.size(), row.size(), begin, number});
+    void Add(std::string_view row, size_t begin, int64_t count) {
+      entries_.push_back({bytes_.size(), row.size(), begin, count});
       bytes_ += row;
     }
-    size_t size() const { return rows_.size(); }
-    std::string_view operator[](size_t i) const {
-      return std::string_view(bytes_).substr(rows_[i].at, rows_[i].size);
+    // The row that was added last.
+    void Number(uint64_t number) { numbered_.push_back({entries_.size() - 1, number}); }
+    void Sort() {
+      std::sort(entries_.begin(), entries_.end(),
+                [this](const Entry& a, const Entry& b) { return Bytes(a) < Bytes(b); });
     }
-    std::string_view order(size_t i) const { return (*this)[i].substr(0, rows_[i].begin); }
-    std::string_view row(size_t i) const { return (*this)[i].substr(rows_[i].begin); }
-    uint64_t number(size_t i) const { return rows_[i].number; }  // From 1.
+
+    size_t entries() const { return entries_.size(); }
+    std::string_view entry(size_t i) const { return Bytes(entries_[i]); }
+    size_t begin(size_t i) const { return entries_[i].begin; }
+    int64_t count(size_t i) const { return entries_[i].count; }
+
+    size_t size() const { return numbered_.size(); }
+    std::string_view operator[](size_t i) const { return entry(numbered_[i].entry); }
+    std::string_view order(size_t i) const { return (*this)[i].substr(0, Begin(i)); }
+    std::string_view row(size_t i) const { return (*this)[i].substr(Begin(i)); }
+    uint64_t number(size_t i) const { return numbered_[i].number; }  // From 1.
 
    private:
-    struct Row {
+    struct Entry {
       size_t at, size, begin;
+      int64_t count;
+    };
+    struct Numbered {
+      size_t entry;
       uint64_t number;
     };
+    size_t Begin(size_t i) const { return begin(numbered_[i].entry); }
+    std::string_view Bytes(const Entry& entry) const {
+      return std::string_view(bytes_).substr(entry.at, entry.size);
+    }
     std::string bytes_;
-    std::vector<Row> rows_;
+    std::vector<Entry> entries_;
+    std::vector<Numbered> numbered_;
   };
 
   // Fills grouped_rows_: the rows of each partition, in their order, partition by partition.
@@ -160,70 +175,121 @@ class TopN : public Operator {
     }
   }
 
-  enum class Added {
-    kChanged,
-    kBeyond,   // There are `limit` better ones, and none of them will go.
-    kUnknown,  // The row takes one back that is not there.
-  };
-
-  // There are `limit` numbers before the row's, and none of them will go.
-  bool IsBeyond(std::string_view row, size_t order_bytes) const {
-    if (keeps_all_ || before_.size() == 0) return false;
+  // There are `limit` numbers before those of rows of this order, and none of them will go.
+  bool IsBehind(std::string_view order) const {
+    if (before_.size() == 0) return false;
     const size_t last = before_.size() - 1;
-    if (!with_ties_) return before_.size() == limit_ && row >= before_[last];
-    // One that is equal to the last would share its number.
-    if ((dense_ ? before_.number(last) : before_.size()) < limit_) return false;
-    return row.substr(0, order_bytes) > before_.order(last);
+    const uint64_t numbers = with_ties_ && dense_ ? before_.number(last) : before_.size();
+    return numbers >= limit_ && order > before_.order(last);
   }
 
-  absl::StatusOr<Added> AddRow(uint32_t group, std::string_view partition, const Batch& batch,
-                               int32_t row) {
-    key_.assign(partition);
-    AppendOrder(row, key_);
-    const size_t order_bytes = key_.size() - partition.size();
-    codec_->Append(batch, columns_, row, key_);
-    if (IsBeyond(std::string_view(key_).substr(partition.size()), order_bytes)) {
-      return Added::kBeyond;
+  // Of a partition whose rows never go: those that have numbers are read once, and what has
+  // changed is written. Fills now_. False: nothing has changed.
+  absl::StatusOr<bool> MergeRows(uint32_t group, std::string_view partition, const Batch& batch,
+                                 std::span<const int32_t> rows) {
+    added_.Clear();
+    for (const int32_t row : rows) {
+      key_.clear();
+      AppendOrder(row, key_);
+      if (IsBehind(key_)) continue;
+      const size_t order_bytes = key_.size();
+      codec_->Append(batch, columns_, row, key_);
+      if (!with_ties_ && before_.size() == limit_ && key_ >= before_[limit_ - 1]) continue;
+      added_.Add(key_, order_bytes, 1);
     }
-    MILLRACE_ASSIGN_OR_RETURN(const bool found, table_->Get(group, key_, &value_));
-    int64_t count = found ? ReadOrderedInt64(value_) : 0;
-    count += IsRetraction(batch.kind(row)) ? -1 : 1;
-    if (count < 0) return Added::kUnknown;
-    if (count == 0) {
-      MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key_));
-      return Added::kChanged;
+    if (added_.entries() == 0) return false;
+    added_.Sort();
+    now_.Clear();
+    bool changed = false;
+    size_t a = 0, b = 0;
+    while (a < before_.entries() || b < added_.entries()) {
+      const int order = a == before_.entries()  ? 1
+                        : b == added_.entries() ? -1
+                                                : before_.entry(a).compare(added_.entry(b));
+      const Ranking& from = order <= 0 ? before_ : added_;
+      const size_t at = order <= 0 ? a : b;
+      const std::string_view row = from.entry(at);
+      const int64_t known = order <= 0 ? before_.count(a++) : 0;
+      int64_t count = known;
+      while (b < added_.entries() && added_.entry(b) == row) count += added_.count(b++);
+      if (!Place(row, from.begin(at), count, now_)) {
+        if (known > 0) beyond_.push_back(Concat(partition, row));
+        continue;
+      }
+      if (count == known) continue;
+      changed = true;
+      key_.assign(partition);
+      key_ += row;
+      MILLRACE_RETURN_IF_ERROR(Put(group, key_, count, from.begin(at)));
     }
+    for (const std::string& key : beyond_) {
+      MILLRACE_RETURN_IF_ERROR(table_->Delete(group, key));
+    }
+    return changed;
+  }
+
+  // Of a partition whose rows may go: all of them are kept, and read as far as there are numbers.
+  // Fills now_. False: nothing has changed.
+  absl::StatusOr<bool> ChangeRows(uint32_t group, std::string_view partition, const Batch& batch,
+                                  std::span<const int32_t> rows, RowErrors& errors) {
+    bool changed = false;
+    for (const int32_t row : rows) {
+      key_.assign(partition);
+      AppendOrder(row, key_);
+      const size_t order_bytes = key_.size() - partition.size();
+      codec_->Append(batch, columns_, row, key_);
+      MILLRACE_ASSIGN_OR_RETURN(const bool found, table_->Get(group, key_, &value_));
+      int64_t count = found ? ReadOrderedInt64(value_) : 0;
+      count += IsRetraction(batch.kind(row)) ? -1 : 1;
+      if (count < 0) {
+        errors.entries.push_back({row, "a row is taken back that was never there"});
+        continue;
+      }
+      changed = true;
+      MILLRACE_RETURN_IF_ERROR(count == 0 ? table_->Delete(group, key_)
+                                          : Put(group, key_, count, order_bytes));
+    }
+    if (changed) MILLRACE_RETURN_IF_ERROR(Read(group, partition, now_));
+    return changed;
+  }
+
+  absl::Status Put(uint32_t group, std::string_view key, int64_t count, size_t order_bytes) {
     value_.clear();
     AppendOrderedInt64(count, value_);
     AppendOrderedInt64(static_cast<int64_t>(order_bytes), value_);
-    MILLRACE_RETURN_IF_ERROR(table_->Put(group, key_, value_));
-    return Added::kChanged;
+    return table_->Put(group, key, value_);
   }
 
-  // Fills `ranking`, and beyond_.
+  // Fills `ranking`, and beyond_ with what is not needed.
   absl::Status Read(uint32_t group, std::string_view partition, Ranking& ranking) {
     ranking.Clear();
     beyond_.clear();
-    uint64_t rank = 0, dense_rank = 0;
     return table_->Scan(group, partition, [&](std::string_view key, std::string_view value) {
       const auto begin = static_cast<size_t>(ReadOrderedInt64(value.substr(8)));
-      const std::string_view row = key.substr(partition.size());
-      if (ranking.size() == 0 || row.substr(0, begin) != ranking.order(ranking.size() - 1)) {
-        rank = ranking.size() + 1;
-        ++dense_rank;
-      }
-      const uint64_t number = !with_ties_ ? ranking.size() + 1 : dense_ ? dense_rank : rank;
-      if (number > limit_) {
-        if (keeps_all_) return false;
-        beyond_.emplace_back(key);
-        return true;
-      }
-      for (int64_t i = 0; i < ReadOrderedInt64(value); ++i) {
-        if (!with_ties_ && ranking.size() >= limit_) break;
-        ranking.Add(row, begin, with_ties_ ? number : ranking.size() + 1);
-      }
+      if (Place(key.substr(partition.size()), begin, ReadOrderedInt64(value), ranking)) return true;
+      if (keeps_all_) return false;
+      beyond_.emplace_back(key);
       return true;
     });
+  }
+
+  // Adds the next row to `ranking` with its numbers. False: they are beyond the limit.
+  bool Place(std::string_view row, size_t begin, int64_t count, Ranking& ranking) const {
+    const size_t last = ranking.size() - 1;
+    const bool ties = ranking.size() > 0 && row.substr(0, begin) == ranking.order(last);
+    uint64_t number = ranking.size() + 1;
+    if (with_ties_ && ties) {
+      number = ranking.number(last);
+    } else if (with_ties_ && dense_) {
+      number = ranking.size() == 0 ? 1 : ranking.number(last) + 1;
+    }
+    if (number > limit_) return false;
+    ranking.Add(row, begin, count);
+    for (int64_t i = 0; i < count; ++i) {
+      if (!with_ties_ && ranking.size() >= limit_) break;
+      ranking.Number(with_ties_ ? number : ranking.size() + 1);
+    }
+    return true;
   }
 
   absl::Status Emit(const Ranking& ranking, size_t at, RowKind kind, ChangeBuilder& changes) {
@@ -291,6 +357,7 @@ class TopN : public Operator {
   std::vector<int32_t> grouped_rows_;
   // Of one partition.
   Ranking before_, now_;
+  Ranking added_;                    // Of the batch; without numbers.
   std::vector<std::string> beyond_;  // State keys that are not needed any more.
   std::string key_, value_;
 };

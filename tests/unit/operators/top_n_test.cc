@@ -119,6 +119,61 @@ TEST_P(TopNTest, PartitionsThatAreUnusedAreForgotten) {
   EXPECT_LE(rows_most, 3u * 16u);  // Row, use and end of those of the last 12 steps, or so.
 }
 
+// Also rows that are the same, and more of them at once than there are numbers.
+TEST_P(TopNTest, InsertsAddUpToTheBatchAnswer) {
+  struct Case {
+    int limit;
+    bool ties, dense, shown;
+  };
+  for (const auto& [limit, ties, dense, shown] :
+       {Case{1, false, false, false}, Case{3, false, false, false}, Case{3, false, false, true},
+        Case{3, true, false, true}, Case{2, true, true, true}, Case{2, true, true, false}}) {
+    SCOPED_TRACE(absl::StrCat(limit, ties, dense, shown));
+    std::string body = absl::StrCat("partition: [k], order: [v DESC], limit: ", limit);
+    if (ties) body += ", with_ties: true";
+    if (dense) body += ", dense: true";
+    if (shown) body += ", rank_name: r";
+    OperatorHarness op(Inserts(body), GetParam());
+    std::mt19937 random(13);
+    std::map<std::string, std::vector<int>> all;  // Descending.
+    std::map<std::string, int> table;
+    for (int step = 0; step < 60; ++step) {
+      std::vector<TextRow> rows;
+      for (uint64_t i = 1 + random() % 8; i > 0; --i) {
+        const std::string key(1, "abc"[random() % 3]);
+        const int value = 10 + step / 6 + static_cast<int>(random() % 5);
+        rows.push_back({key, absl::StrCat(value)});
+        all[key].push_back(value);
+        std::sort(all[key].rbegin(), all[key].rend());
+      }
+      op.Push(rows);
+      for (const std::string& line : op.TakeMain()) {
+        table[line.substr(5)] += line[0] == '+' ? 1 : -1;
+      }
+      std::map<std::string, int> expected;
+      std::set<std::string> kept;
+      for (const auto& [key, values] : all) {
+        int number = 0;
+        for (size_t i = 0; i < values.size(); ++i) {
+          const bool same = i > 0 && values[i] == values[i - 1];
+          if (!ties || (!same && !dense)) {
+            number = static_cast<int>(i) + 1;
+          } else if (!same) {
+            ++number;
+          }
+          if (number > limit) break;
+          const std::string row = absl::StrCat(key, " | ", values[i]);
+          kept.insert(row);
+          ++expected[absl::StrCat(row, shown ? absl::StrCat(" | ", number) : "")];
+        }
+      }
+      std::erase_if(table, [](const auto& one) { return one.second == 0; });
+      ASSERT_EQ(table, expected) << "step " << step;
+      ASSERT_EQ(op.StateRows({"rows"}), kept.size()) << "step " << step;
+    }
+  }
+}
+
 TEST_P(TopNTest, ChangesAddUpToTheBatchAnswer) {
   OperatorHarness op(Changes("partition: [k], order: [v DESC, id], limit: 3, rank_name: rn"),
                      GetParam());
