@@ -51,8 +51,10 @@ WEAK = """
 ## What explains the worst
 
 Less than five times Flink is a bug to explain. Since keyed state is a radix tree of rows, about half of q5 (written as a join of two window
-aggregates) by `perf` is still the join of windows: its rows are stored, met once and removed. q4, q7, q9 and q20, which are not in the
-tables, keep every row of a join whole; q7 needs a filter by the running maximum.
+aggregates) by `perf` is still the join of windows: its rows are stored, met once and removed. q4, q9 and q20, which are not in the
+tables, keep the rows of both sides of a join for ever: of q20, a quarter is putting rows into state, half of that the kernel's zeroing
+of new memory, and a fifth is sorting and writing them for checkpoints. q7 keeps each bid by slices of time; a filter by the running
+maximum would keep next to none.
 
 ## What the figures do not say
 
