@@ -47,7 +47,7 @@ class SourceTable : public LookupTable {
     return absl::OkStatus();
   }
   bool finds_by_key() const override { return false; }
-  absl::Status Find(const Batch&, BatchBuilder&) override {
+  absl::Status Find(const Batch&, BatchBuilder&, RowErrors&) override {
     return absl::UnimplementedError("the table is read as a whole");
   }
 

@@ -171,6 +171,7 @@ class LookupJoin : public Operator {
     EncodedKeys keys;
     std::vector<LookupRows> rows;  // Of each row of the batch; null: not known yet.
     std::vector<int32_t> unknown;  // Rows of the batch, ascending.
+    RowErrors unreadable;          // Rows of the batch whose rows cannot be read, in any order.
   };
 
   void OpenMetrics() {
@@ -296,16 +297,18 @@ class LookupJoin : public Operator {
     // `this` is for the letter alone.
     outside_->env.executor.RunBlocking([outside = outside_, wanted = wanted_, self = this] {
       BatchBuilder rows(outside->schema);
-      const absl::Status status = outside->table->Find(wanted, rows);
+      RowErrors bad;
+      const absl::Status status = outside->table->Find(wanted, rows, bad);
       LookupAnswers answers;
       if (status.ok()) answers = outside->ByKey(rows.Finish());
-      outside->mailbox.Post([self, status, answers = std::move(answers)]() mutable {
-        self->OnAnswer(status, std::move(answers));
-      });
+      outside->mailbox.Post(
+          [self, status, answers = std::move(answers), bad = std::move(bad)]() mutable {
+            self->OnAnswer(status, std::move(answers), bad);
+          });
     });
   }
 
-  void OnAnswer(const absl::Status& status, LookupAnswers answers) {
+  void OnAnswer(const absl::Status& status, LookupAnswers answers, const RowErrors& bad) {
     if (!status.ok()) {
       failures_->Add(1);
       if (RemedyFor(status) != Remedy::kRestartJob || attempts_ > options_.retries) {
@@ -321,8 +324,13 @@ class LookupJoin : public Operator {
     }
     is_asking_ = false;
     const int64_t now_us = absl::ToUnixMicros(context_->clock.Now());
+    std::unordered_map<std::string_view, std::string_view, KeyHash> problems;
+    for (const RowErrors::Entry& one : bad.entries) {
+      problems.emplace(question_[static_cast<size_t>(one.row)], one.message);
+    }
     std::unordered_map<std::string_view, LookupRows, KeyHash> known;
     for (const std::string& key : question_) {
+      if (problems.contains(key)) continue;  // It may be repaired at once: not kept.
       const auto found = answers.find(key);
       const LookupRows rows = found == answers.end() ? none_ : found->second;
       cache_->Add(key, rows, now_us);
@@ -331,16 +339,34 @@ class LookupJoin : public Operator {
     rows_kept_->Set(static_cast<double>(cache_->rows()));
     Waiting& one = waiting_.front();
     std::erase_if(one.unknown, [&](int32_t row) {
-      const auto found = known.find(one.keys.key(row));
-      if (found == known.end()) return false;
-      one.rows[static_cast<size_t>(row)] = found->second;
+      const std::string_view key = one.keys.key(row);
+      LookupRows& rows = one.rows[static_cast<size_t>(row)];
+      if (const auto found = known.find(key); found != known.end()) {
+        rows = found->second;
+        return true;
+      }
+      const auto problem = problems.find(key);
+      if (problem == problems.end()) return false;
+      rows = none_;
+      one.unreadable.entries.push_back({row, std::string(problem->second)});
       return true;
     });
   }
 
   // ---- output ----
 
-  absl::Status EmitJoined(const Waiting& one, Emitter& out) {
+  // Rows whose partners nobody can read go to the dead letters, and are nowhere else.
+  void EmitUnreadable(Waiting& one, std::vector<bool>& is_done, Emitter& out) {
+    auto& entries = one.unreadable.entries;
+    if (entries.empty()) return;
+    std::sort(entries.begin(), entries.end(),
+              [](const auto& a, const auto& b) { return a.row < b.row; });
+    for (const RowErrors::Entry& entry : entries) is_done[static_cast<size_t>(entry.row)] = true;
+    (void)DeadLetterRows(context_->node.uid(), "MR4110", one.batch, one.unreadable,
+                         context_->counters, context_->clock, out);
+  }
+
+  absl::Status EmitJoined(Waiting& one, Emitter& out) {
     std::vector<int32_t> lefts;
     BatchBuilder rights(outside_->schema);
     for (int32_t row = 0; row < one.batch.rows(); ++row) {
@@ -349,16 +375,17 @@ class LookupJoin : public Operator {
         MILLRACE_RETURN_IF_ERROR(codec_->Decode(bytes, rights));
       }
     }
-    std::vector<bool> has_partner(static_cast<size_t>(one.batch.rows()), false);
+    std::vector<bool> is_done(static_cast<size_t>(one.batch.rows()), false);
+    EmitUnreadable(one, is_done, out);
     if (!lefts.empty()) {
       MILLRACE_ASSIGN_OR_RETURN(const Batch pairs, Fitting(one.batch, lefts, rights.Finish(), out));
-      for (const int32_t row : lefts) has_partner[static_cast<size_t>(row)] = true;
+      for (const int32_t row : lefts) is_done[static_cast<size_t>(row)] = true;
       out.Emit(ToOutput(pairs));
     }
     if (!keeps_all_) return absl::OkStatus();
     std::vector<int32_t> alone;
     for (int32_t row = 0; row < one.batch.rows(); ++row) {
-      if (!has_partner[static_cast<size_t>(row)]) alone.push_back(row);
+      if (!is_done[static_cast<size_t>(row)]) alone.push_back(row);
     }
     if (alone.empty()) return absl::OkStatus();
     const Batch left = Take(one.batch, alone);

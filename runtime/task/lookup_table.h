@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "runtime/base/env.h"
 #include "runtime/columns/batch.h"
+#include "runtime/expressions/expression.h"
 
 namespace millrace {
 
@@ -24,8 +25,9 @@ class LookupTable {
   // False: it can only be read as a whole.
   virtual bool finds_by_key() const = 0;
   // Appends every row whose key is one of `wanted`: columns of the key alone, no NULLs, no key
-  // twice. In any order.
-  virtual absl::Status Find(const Batch& wanted, BatchBuilder& out) = 0;
+  // twice. In any order. `bad`: rows of `wanted` for which something is there that is no row of the
+  // table; what asked for them are dead letters.
+  virtual absl::Status Find(const Batch& wanted, BatchBuilder& out, RowErrors& bad) = 0;
   // Appends every row; kResourceExhausted when they are more than `rows_max`.
   virtual absl::Status ReadAll(int64_t rows_max, BatchBuilder& out) = 0;
 };

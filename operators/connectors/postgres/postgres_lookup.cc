@@ -29,7 +29,7 @@ class PostgresLookup : public LookupTable {
 
   bool finds_by_key() const override { return true; }
 
-  absl::Status Find(const Batch& wanted, BatchBuilder& out) override {
+  absl::Status Find(const Batch& wanted, BatchBuilder& out, RowErrors&) override {
     std::vector<std::optional<std::string>> arrays;
     for (int i = 0; i < wanted.column_count(); ++i) {
       std::string array = "{";

@@ -1,5 +1,6 @@
 // Rows with those of a table outside. The test is the table, and says how it answers.
 #include <map>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -10,14 +11,18 @@
 namespace millrace {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 // Outlives the operators that ask it, as a real table does.
 struct Server {
   std::multimap<int64_t, std::string> rows;
   std::vector<std::vector<int64_t>> questions;
   int failures = 0;  // Of the next questions.
+  std::set<int64_t> unreadable;
 };
 
 class FakeTable : public LookupTable {
@@ -25,12 +30,17 @@ class FakeTable : public LookupTable {
   explicit FakeTable(Server& server) : server_(server) {}
   absl::Status Open(SchemaPtr, std::vector<int>, const Env&) override { return absl::OkStatus(); }
   bool finds_by_key() const override { return true; }
-  absl::Status Find(const Batch& wanted, BatchBuilder& out) override {
+  absl::Status Find(const Batch& wanted, BatchBuilder& out, RowErrors& bad) override {
     std::vector<int64_t>& question = server_.questions.emplace_back();
     for (int64_t row = 0; row < wanted.rows(); ++row) {
       question.push_back(wanted.column(0).values<int64_t>()[row]);
     }
     if (server_.failures-- > 0) return absl::UnavailableError("away");
+    for (size_t i = 0; i < question.size(); ++i) {
+      if (server_.unreadable.contains(question[i])) {
+        bad.entries.push_back({static_cast<int32_t>(i), "no number"});
+      }
+    }
     for (const int64_t key : question) {
       for (auto [at, end] = server_.rows.equal_range(key); at != end; ++at) Append(*at, out);
     }
@@ -92,6 +102,23 @@ TEST_P(LookupJoinTest, RowsWithoutAPartnerStayInALeftJoin) {
   op.Watermark(1);
   EXPECT_THAT(op.TakeMain(), ElementsAre("2 | y | 2 | zwei", "3 | n | NULL | NULL",
                                          "4 | o | NULL | NULL", "NULL | m | NULL | NULL"));
+}
+
+TEST_P(LookupJoinTest, RowsWhosePartnerCannotBeReadAreDeadLetters) {
+  server_.unreadable = {2};
+  server_.rows.erase(2);
+  OperatorHarness op(Job("left", ", lookup.cache: partial"), GetParam(), Make());
+  op.Push({{"2", "y"}, {"1", "x"}, {"2", "z"}, {"3", "n"}});
+  op.Watermark(1);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("1 | x | 1 | one", "3 | n | NULL | NULL"));
+  EXPECT_THAT(op.TakeDeadLetters(),
+              UnorderedElementsAre(AllOf(HasSubstr("MR4110"), HasSubstr("y")),
+                                   AllOf(HasSubstr("MR4110"), HasSubstr("z"))));
+  server_.unreadable.clear();
+  server_.rows.emplace(2, "two");
+  op.Push({{"2", "again"}});
+  op.Watermark(2);
+  EXPECT_THAT(op.TakeMain(), ElementsAre("2 | again | 2 | two"));
 }
 
 TEST_P(LookupJoinTest, AsksAgainAfterFailures) {
