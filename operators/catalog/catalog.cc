@@ -207,11 +207,13 @@ std::vector<OptionProblem> ValidateOptions(std::span<const OptionSpec> specs,
 TableUseSpec SpecOfUse(const ConnectorSpec& spec, TableUse use) {
   switch (use) {
     case TableUse::kSource:
-      return {spec.has_source, spec.source_needs_format, spec.source_options};
+      return {spec.has_source, spec.source_needs_format, spec.source_needs_format,
+              spec.source_options};
     case TableUse::kSink:
-      return {spec.has_sink, spec.sink_needs_format, spec.sink_options};
+      return {spec.has_sink, spec.sink_needs_format, spec.sink_needs_format, spec.sink_options};
     default:
-      return {spec.has_lookup, spec.source_needs_format, spec.lookup_options};
+      return {spec.has_lookup, spec.source_needs_format,
+              spec.source_needs_format || spec.lookup_takes_format, spec.lookup_options};
   }
 }
 
@@ -238,7 +240,7 @@ std::vector<OptionProblem> ValidateTable(std::string_view connector, std::string
     specs.insert(specs.end(), LookupOptions().begin(), LookupOptions().end());
   }
   if (!format.empty()) {
-    if (as_used.needs_format) {
+    if (as_used.takes_format) {
       AddFormat(format, use, specs, problems);
       const auto about = FindFormatSpec(format);
       if (source && about.ok() && (*about)->changes != SourceChanges::kNone &&

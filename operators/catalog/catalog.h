@@ -82,6 +82,11 @@ struct ConnectorSpec {
   // Rows are made of messages: the table needs a 'format'.
   bool source_needs_format = false;
   bool sink_needs_format = false;
+  // As a table of lookups it may have a format, and may go without.
+  bool lookup_takes_format = false;
+  // Such a table has nothing but keys, which are asked for by names that this option makes of
+  // columns (key_template.h; without it of the one column that is compared). It is not read whole.
+  std::string_view lookup_key_option;
   Boundedness boundedness = Boundedness::kUnbounded;
   // What the sink can promise; sources always can be read again from a position.
   Guarantee sink_guarantee = Guarantee::kNone;
@@ -117,6 +122,7 @@ enum class TableUse : uint8_t { kSource, kSink, kLookup };
 struct TableUseSpec {
   bool possible = false;
   bool needs_format = false;
+  bool takes_format = false;
   std::span<const OptionSpec> options;
 };
 TableUseSpec SpecOfUse(const ConnectorSpec& spec, TableUse use);

@@ -314,6 +314,30 @@ constexpr OptionSpec kPostgresLookup[] = {
     kPgUser,
 };
 
+// ---- redis -------------------------------------------------------------------------------------
+
+constexpr OptionSpec kRedisLookup[] = {
+    {.name = "database", .kind = OptionKind::kInt, .default_value = "0", .min = 0, .max = 1 << 20},
+    {.name = "hostname", .required = true},
+    {.name = "key",
+     .help = "Name of a row's key, made of columns that the join compares: 'shop:{region}:{id}'; "
+             "{{ is a brace. Without it the value of the one column that is compared"},
+    {.name = "lookup.timeout",
+     .kind = OptionKind::kDuration,
+     .default_value = "5 s",
+     .min = 10,
+     .max = 3'600'000,
+     .help = "Of a connection, and of an answer to 500 keys"},
+    {.name = "password"},
+    {.name = "port", .kind = OptionKind::kInt, .default_value = "6379", .min = 1, .max = 65535},
+    {.name = "tls", .kind = OptionKind::kBool, .default_value = "false"},
+    {.name = "tls.ca.pem",
+     .help = "Whose certificates the server may have; without it the system's"},
+    {.name = "tls.certificate.pem", .help = "Of the client, where the server asks for one"},
+    {.name = "tls.key.pem", .help = "Of that certificate"},
+    {.name = "username", .help = "Without it the default user; needs 'password'"},
+};
+
 // ---- lookups ------------------------------------------------------------------------------------
 
 constexpr std::string_view kLookupCaches[] = {"none", "partial", "full"};
@@ -430,6 +454,12 @@ constexpr ConnectorSpec kConnectors[] = {
      .has_sink = true,
      .sink_guarantee = Guarantee::kAtLeastOnce,
      .sink_options = kPrintSink},
+    {.name = "redis",
+     .help = "Lookups by key: hashes whose fields are columns, or texts in a format",
+     .has_lookup = true,
+     .lookup_takes_format = true,
+     .lookup_key_option = "key",
+     .lookup_options = kRedisLookup},
     {.name = "upsert-kafka",
      .help =
          "Topics of Apache Kafka in which a record replaces the one of its key, and one without a "

@@ -8,6 +8,7 @@
 #include "operators/connectors/nexmark/nexmark_connector.h"
 #include "operators/connectors/postgres/postgres_connector.h"
 #include "operators/connectors/print/print_connector.h"
+#include "operators/connectors/redis/redis_connector.h"
 
 namespace millrace {
 
@@ -41,6 +42,7 @@ std::span<const Connector> AllConnectors() {
        .clean = &CleanPostgresCdc,
        .blocking = true},
       {.name = "print", .make_sink = &MakePrintSink},
+      {.name = "redis", .make_lookup = &MakeRedisLookup, .blocking = true},
       {.name = "upsert-kafka",
        .make_source = &MakeKafkaSource,
        .make_discovery = &MakeKafkaDiscovery,
