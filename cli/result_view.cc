@@ -107,7 +107,7 @@ std::string JsonValue(const v1::Type& type, const std::string& text) {
     out.push_back('"');
     AppendBase64(text, out);
     out.push_back('"');
-  } else if (type.kind() == v1::Type::KIND_BOOL ||
+  } else if (type.kind() == v1::Type::KIND_BOOL || type.kind() == v1::Type::KIND_ARRAY ||
              (IsNumber(type) && (text.find_first_of("IN") == std::string::npos))) {
     out = text;
   } else {

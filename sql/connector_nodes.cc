@@ -378,7 +378,7 @@ std::optional<StreamFacts> CompileSink(const NodeContext& context) {
   if (!spec.ok() || !(*spec)->has_sink) return std::nullopt;
   ok &= CompileGuarantee(context, **spec, sink);
   ok &= CheckFormatColumns(context, sink.format(), context.input->schema, ".sink.format");
-  if (sink.connector() != "print" && sink.connector() != "blackhole") {
+  if (!(*spec)->sink_takes_arrays) {
     ok &= CheckArrays(context, sink.format(), context.input->schema, ".sink",
                       "write ARRAY_JOIN(a, ','), or UNNEST it; or use format 'json'");
   }

@@ -82,6 +82,7 @@ struct ConnectorSpec {
   // Rows are made of messages: the table needs a 'format'.
   bool source_needs_format = false;
   bool sink_needs_format = false;
+  bool sink_takes_arrays = false;  // Without a format; with one, that decides.
   // As a table of lookups it may have a format, and may go without.
   bool lookup_takes_format = false;
   // Such a table has nothing but keys, which are asked for by names that this option makes of

@@ -16,6 +16,13 @@ SELECT CAST(9007199254740993 AS BIGINT) AS big, CAST(1.10 AS DECIMAL(5, 2)) AS m
   TRUE AS yes, CAST(NULL AS INT) AS nothing
 FROM one;
 """
+ARRAYS = """
+CREATE TABLE one (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '1');
+SELECT ARRAY[CAST(9007199254740993 AS BIGINT), CAST(NULL AS BIGINT)] AS numbers,
+  ARRAY[CAST(1.10 AS DECIMAL(5, 2))] AS money, ARRAY['ü"'] AS texts, ARRAY[TRUE, FALSE] AS truths,
+  ARRAY[TIMESTAMP '2026-01-31 12:00:00.5'] AS times, ARRAY[0.5e0] AS ratios
+FROM one;
+"""
 COUNTS = """
 CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '${rows:-1000}',
   'fields.n.min' = '1', 'fields.n.max' = '5');
@@ -35,6 +42,21 @@ def test_values_have_their_types(client):
         "big": 9007199254740993, "money": decimal.Decimal("1.10"), "text": 'ü"',
         "at": datetime.datetime(2026, 1, 31, 12, 0, 0, 123456), "day": datetime.date(2026, 1, 31),
         "ratio": 0.5, "yes": True, "nothing": None}
+
+
+def test_arrays_are_lists(client):
+    expected = {
+        "numbers": [9007199254740993, None], "money": [decimal.Decimal("1.10")],
+        "texts": ['ü"'], "truths": [True, False],
+        "times": [datetime.datetime(2026, 1, 31, 12, 0, 0, 500000)], "ratios": [0.5]}
+    with client.sql(ARRAYS) as result:
+        (row,) = result.rows()
+    assert row == expected
+    pyarrow = pytest.importorskip("pyarrow")
+    with client.sql(ARRAYS) as result:
+        (batch,) = result.batches()
+    assert batch.schema.field("money").type == pyarrow.list_(pyarrow.decimal128(5, 2))
+    assert batch.to_pylist() == [expected]
 
 
 def test_changes_add_up(client):

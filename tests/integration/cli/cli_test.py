@@ -387,6 +387,13 @@ class QueryTest(CommandTest):
         return millrace("run", self.query, "--set", f"input={self.input}", "--parallelism", "1",
                         *more, check=check, folder=self.folder, **options)
 
+    def test_arrays_are_arrays_of_json(self):
+        self.query = self.file("arrays.sql", QUERY.split("SELECT")[0]
+                               + "SELECT ARRAY[n, NULL] AS a, ARRAY[word] AS b FROM words;")
+        rows = [json.loads(line) for line in
+                self.run_query("-o", "json").stdout.splitlines()]
+        self.assertIn({"op": "+I", "a": [1, None], "b": ["a"]}, rows)
+
     def on_terminal(self, *arguments, environment=None, until=None):
         """What the command shows on a terminal, and its exit code; interrupted once `until` is
         there."""

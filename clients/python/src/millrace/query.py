@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import decimal
+import json
 import time
 from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple)
 
@@ -38,6 +40,49 @@ _VALUES: Dict[int, Callable[[bytes], Any]] = {
     _Type.KIND_INTERVAL: lambda text: datetime.timedelta(microseconds=int(text)),
     _Type.KIND_DECIMAL: lambda text: decimal.Decimal(text.decode()),
 }
+
+
+def value_reader(kind: graph_pb2.Type) -> Callable[[bytes], Any]:
+    """Makes values of a type from the text that rows have. Arrays are JSON there, and become lists."""
+    if kind.kind != _Type.KIND_ARRAY:
+        return _VALUES[kind.kind]
+    read = _element_reader(kind.element)
+    return lambda text: [read(value)
+                         for value in json.loads(text, parse_int=str, parse_float=str)]
+
+
+def _element_reader(kind: graph_pb2.Type) -> Callable[[Any], Any]:
+    """Of what JSON has, with numbers as text, so that no digit is lost."""
+    convert: Callable[[Any], Any]
+    if kind.kind == _Type.KIND_ROW:
+        fields = [(field.name, _element_reader(field.type)) for field in kind.fields]
+        convert = lambda row: {name: read(row[name]) for name, read in fields}  # noqa: E731
+    elif kind.kind == _Type.KIND_BOOL:
+        convert = bool
+    elif kind.kind == _Type.KIND_BYTES:
+        convert = base64.b64decode
+    else:
+        convert = lambda text: _VALUES[kind.kind](text.encode())  # noqa: E731
+    return lambda value: None if value is None else convert(value)
+
+
+def _arrow_type(kind: graph_pb2.Type) -> "pyarrow.DataType":
+    import pyarrow
+
+    if kind.kind == _Type.KIND_ARRAY:
+        return pyarrow.list_(_arrow_type(kind.element))
+    if kind.kind == _Type.KIND_ROW:
+        return pyarrow.struct([pyarrow.field(field.name, _arrow_type(field.type))
+                               for field in kind.fields])
+    if kind.kind == _Type.KIND_DECIMAL:
+        return pyarrow.decimal128(kind.precision, kind.scale)
+    return {
+        _Type.KIND_BOOL: pyarrow.bool_(), _Type.KIND_INT32: pyarrow.int32(),
+        _Type.KIND_INT64: pyarrow.int64(), _Type.KIND_FLOAT64: pyarrow.float64(),
+        _Type.KIND_STRING: pyarrow.string(), _Type.KIND_BYTES: pyarrow.binary(),
+        _Type.KIND_DATE: pyarrow.date32(), _Type.KIND_TIMESTAMP: pyarrow.timestamp("us"),
+        _Type.KIND_INTERVAL: pyarrow.duration("us"),
+    }[kind.kind]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +133,7 @@ class QueryResult:
         return self._head().changelog_mode == graph_pb2.CHANGELOG_MODE_APPEND
 
     def __iter__(self) -> Iterator[Change]:
-        fields = [(field.name, _VALUES[field.type.kind]) for field in self._head().schema.fields]
+        fields = [(field.name, value_reader(field.type)) for field in self._head().schema.fields]
         for rows in self._messages():
             for row in rows:
                 nulls = frozenset(row.nulls)
@@ -110,11 +155,10 @@ class QueryResult:
 
         schema = self.arrow_schema()
         with_op = not self.append_only
-        fields = self._head().schema.fields
+        readers = [value_reader(field.type) for field in self._head().schema.fields]
         for rows in self._messages():
             arrays = [pyarrow.array([row.op for row in rows])] if with_op else []
-            for i, field in enumerate(fields):
-                convert = _VALUES[field.type.kind]
+            for i, convert in enumerate(readers):
                 arrays.append(pyarrow.array(
                     [None if i in row.nulls else convert(row.values[i]) for row in rows],
                     type=schema.field(i + (1 if with_op else 0)).type))
@@ -124,19 +168,9 @@ class QueryResult:
         """Of batches()."""
         import pyarrow
 
-        types = {
-            _Type.KIND_BOOL: pyarrow.bool_(), _Type.KIND_INT32: pyarrow.int32(),
-            _Type.KIND_INT64: pyarrow.int64(), _Type.KIND_FLOAT64: pyarrow.float64(),
-            _Type.KIND_STRING: pyarrow.string(), _Type.KIND_BYTES: pyarrow.binary(),
-            _Type.KIND_DATE: pyarrow.date32(), _Type.KIND_TIMESTAMP: pyarrow.timestamp("us"),
-            _Type.KIND_INTERVAL: pyarrow.duration("us"),
-        }
         fields = [] if self.append_only else [pyarrow.field("op", pyarrow.string())]
         for field in self._head().schema.fields:
-            kind = field.type.kind
-            arrow = (pyarrow.decimal128(field.type.precision, field.type.scale)
-                     if kind == _Type.KIND_DECIMAL else types[kind])
-            fields.append(pyarrow.field(field.name, arrow))
+            fields.append(pyarrow.field(field.name, _arrow_type(field.type)))
         return pyarrow.schema(fields)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
 
 from millrace.errors import Problem
 from millrace.graph import Duration, Job, _milliseconds
-from millrace.query import Change, _VALUES
+from millrace.query import Change, value_reader
 from millrace.v1 import graph_pb2
 
 from google.protobuf import json_format
@@ -116,13 +116,14 @@ class TestDriver:
         """What came to a sink since the last call of changes() or output() for it."""
         response = self._ask({"output": sink})
         fields = response.get("columns", {}).get("schema", {}).get("fields", [])
-        kinds = [graph_pb2.Type.Kind.Value(field["type"]["kind"]) for field in fields]
+        readers = [value_reader(json_format.ParseDict(field["type"], graph_pb2.Type()))
+                   for field in fields]
         found = []
         for row in response.get("rows", []):
             nulls = frozenset(row.get("nulls", []))
             values = [base64.b64decode(value) for value in row["values"]]
             found.append(Change(row["op"], {
-                field["name"]: None if i in nulls else _VALUES[kinds[i]](values[i])
+                field["name"]: None if i in nulls else readers[i](values[i])
                 for i, field in enumerate(fields)}))
         return found
 
