@@ -49,8 +49,17 @@ class ChannelSender {
 class ChannelReceiver {
  public:
   virtual ~ChannelReceiver() = default;
-  // False: nothing there now; the receiving task is woken when something comes.
-  virtual bool Receive(ChannelItem& item) = 0;
+  // False: nothing there now; the receiving task is woken when something comes. The sender gets no
+  // credit for the item yet, so that whoever looks ahead holds no more than the channel may.
+  virtual bool Take(ChannelItem& item) = 0;
+  // The credit for items taken, of so many batch bytes.
+  virtual void GiveCredit(size_t bytes) = 0;
+  // Both at once.
+  bool Receive(ChannelItem& item) {
+    if (!Take(item)) return false;
+    GiveCredit(item.batch.byte_size());
+    return true;
+  }
   virtual absl::Status status() const = 0;
 };
 

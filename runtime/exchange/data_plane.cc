@@ -98,16 +98,22 @@ class ReceiverCore {
   }
 
   // Task thread.
-  bool Receive(ChannelItem& item) ABSL_LOCKS_EXCLUDED(mutex_) {
+  bool Take(ChannelItem& item) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (items_.empty()) return false;
+    item = std::move(items_.front());
+    items_.pop_front();
+    return true;
+  }
+
+  // Task thread.
+  void GiveCredit(size_t bytes) ABSL_LOCKS_EXCLUDED(mutex_) {
+    taken_bytes_ += bytes;
+    if (taken_bytes_ == 0) return;
     std::shared_ptr<Connection> connection;
     {
       absl::MutexLock lock(&mutex_);
-      if (items_.empty()) return false;
-      item = std::move(items_.front());
-      items_.pop_front();
-      taken_bytes_ += item.batch.byte_size();
-      if (taken_bytes_ < limits_.bytes_max / 4 && !items_.empty()) return true;
-      if (taken_bytes_ == 0) return true;
+      if (taken_bytes_ < limits_.bytes_max / 4 && !items_.empty()) return;
       connection = connection_;
     }
     // Credits go back in lumps, and at the latest when everything was taken.
@@ -118,7 +124,6 @@ class ReceiverCore {
                                        .to = key_.to,
                                        .value = std::exchange(taken_bytes_, 0)}),
                      {});
-    return true;
   }
 
   absl::Status status() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -131,7 +136,7 @@ class ReceiverCore {
   const SchemaPtr schema_;
   const ChannelLimits limits_;
   const std::function<void()> wake_;
-  size_t taken_bytes_ = 0;  // Task thread: taken and not yet credited.
+  size_t taken_bytes_ = 0;  // Task thread: to be credited.
   mutable absl::Mutex mutex_;
   std::deque<ChannelItem> items_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Connection> connection_ ABSL_GUARDED_BY(mutex_);
@@ -141,7 +146,8 @@ class ReceiverCore {
 class RemoteReceiver : public ChannelReceiver {
  public:
   explicit RemoteReceiver(std::shared_ptr<ReceiverCore> core) : core_(std::move(core)) {}
-  bool Receive(ChannelItem& item) override { return core_->Receive(item); }
+  bool Take(ChannelItem& item) override { return core_->Take(item); }
+  void GiveCredit(size_t bytes) override { core_->GiveCredit(bytes); }
   absl::Status status() const override { return core_->status(); }
 
  private:

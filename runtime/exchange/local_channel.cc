@@ -14,7 +14,8 @@ struct Ring {
   std::array<ChannelItem, kSlots> slots;
   alignas(64) std::atomic<uint64_t> head{0};
   alignas(64) std::atomic<uint64_t> tail{0};
-  alignas(64) std::atomic<int64_t> bytes{0};  // In the ring; relaxed: a limit, publishes nothing.
+  // Not yet credited; relaxed: a limit, publishes nothing.
+  alignas(64) std::atomic<int64_t> bytes{0};
   std::function<void()> wake_sender;
   std::function<void()> wake_receiver;
   int64_t bytes_max;
@@ -63,17 +64,21 @@ class LocalReceiver : public ChannelReceiver {
  public:
   explicit LocalReceiver(std::shared_ptr<Ring> ring) : ring_(std::move(ring)) {}
 
-  bool Receive(ChannelItem& item) override {
+  bool Take(ChannelItem& item) override {
     const uint64_t head = ring_->head.load(std::memory_order_relaxed);
     const uint64_t tail = ring_->tail.load(std::memory_order_acquire);
     if (head == tail) return false;
     item = std::exchange(ring_->slots[head % Ring::kSlots], ChannelItem{});
     ring_->head.store(head + 1, std::memory_order_release);
-    const auto bytes = static_cast<int64_t>(item.batch.byte_size());
-    const int64_t before = ring_->bytes.fetch_sub(bytes, std::memory_order_relaxed);
-    const bool had_credit = before < ring_->bytes_max && tail - head < Ring::kSlots;
-    if (!had_credit) ring_->wake_sender();
+    if (tail - head == Ring::kSlots) ring_->wake_sender();
     return true;
+  }
+
+  void GiveCredit(size_t bytes) override {
+    if (bytes == 0) return;
+    const int64_t before =
+        ring_->bytes.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    if (before >= ring_->bytes_max) ring_->wake_sender();
   }
 
   absl::Status status() const override { return absl::OkStatus(); }

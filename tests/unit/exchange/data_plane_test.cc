@@ -72,6 +72,24 @@ TEST_F(DataPlaneTest, WaitsForCreditOfTheReceivingTask) {
   EXPECT_TRUE(sender->HasCredit());
 }
 
+TEST_F(DataPlaneTest, ABarrierCanBeTakenThoughNoRowIsCredited) {
+  const ChannelLimits limits{.bytes_max = 1};
+  auto receiver =
+      receiving_->OpenReceiver(attempt_, {1, 0, 0}, NumberSchema(), limits, Wake(received_));
+  auto sender =
+      sending_->OpenSender(attempt_, {1, 0, 0}, receiving_->address(), limits, Wake(credited_));
+  sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({1})});
+  sender->Send({.kind = ChannelItem::Kind::kBarrier, .epoch = Epoch{12}});
+  ChannelItem batch, barrier;
+  for (int i = 0; i < 100 && !receiver->Take(batch); ++i) received_.Wait(kPatience / 100);
+  for (int i = 0; i < 100 && !receiver->Take(barrier); ++i) received_.Wait(kPatience / 100);
+  EXPECT_EQ(barrier.epoch, Epoch{12});
+  EXPECT_FALSE(sender->HasCredit());
+  receiver->GiveCredit(batch.batch.byte_size());
+  for (int i = 0; i < 100 && !sender->HasCredit(); ++i) credited_.Wait(kPatience / 100);
+  EXPECT_TRUE(sender->HasCredit());
+}
+
 TEST_F(DataPlaneTest, TellsTheSenderWhenTheAttemptIsNotThere) {
   auto sender =
       sending_->OpenSender(attempt_, {1, 0, 0}, receiving_->address(), {}, Wake(credited_));

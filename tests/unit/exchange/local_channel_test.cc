@@ -40,6 +40,20 @@ TEST(LocalChannelTest, TakesCreditByBytesAndGivesItBack) {
   EXPECT_TRUE(channel.sender->HasCredit());
 }
 
+TEST(LocalChannelTest, GivesNoCreditForWhatIsOnlyTaken) {
+  int woken = 0;
+  LocalChannel channel = MakeLocalChannel(
+      {.bytes_max = 100}, [&] { ++woken; }, [] {});
+  channel.sender->Send({.kind = ChannelItem::Kind::kBatch, .batch = Numbers({1, 2, 3, 4, 5, 6})});
+  ChannelItem item;
+  ASSERT_TRUE(channel.receiver->Take(item));
+  EXPECT_FALSE(channel.sender->HasCredit());
+  EXPECT_EQ(woken, 0);
+  channel.receiver->GiveCredit(item.batch.byte_size());
+  EXPECT_EQ(woken, 1);
+  EXPECT_TRUE(channel.sender->HasCredit());
+}
+
 TEST(LocalChannelTest, KeepsWhatIsSentWithoutRoomInTheRing) {
   LocalChannel channel = MakeLocalChannel(
       {.bytes_max = 1 << 30}, [] {}, [] {});
