@@ -36,6 +36,7 @@ void VisitSegments(const v1::Manifest& manifest, bool outboxes, Visit visit) {
   for (const v1::TaskSnapshot& task : manifest.tasks()) {
     for (const v1::NodeSnapshot& node : task.nodes()) {
       for (const v1::Segment& segment : node.state()) visit(segment);
+      for (const v1::InFlightRows& rows : node.in_flight()) visit(rows.segment());
       if (!outboxes) continue;
       for (const v1::CommitToken& token : node.tokens()) {
         for (const v1::Segment& segment : token.outbox()) visit(segment);

@@ -8,7 +8,7 @@ namespace millrace {
 namespace {
 
 struct Sums {
-  int64_t in = 0, out = 0, late = 0, dead = 0, skipped = 0, truncates = 0;
+  int64_t in = 0, out = 0, late = 0, dead = 0, skipped = 0, truncates = 0, in_flight = 0;
 };
 
 std::map<std::string, Sums> SumsByNode(const v1::JobGraph& planned, const v1::Manifest& epoch) {
@@ -27,6 +27,9 @@ std::map<std::string, Sums> SumsByNode(const v1::JobGraph& planned, const v1::Ma
       of.dead += static_cast<int64_t>(node.rows_dead_lettered());
       of.skipped += static_cast<int64_t>(node.rows_skipped());
       of.truncates += static_cast<int64_t>(node.truncates_out());
+      for (const v1::InFlightRows& rows : node.in_flight()) {
+        of.in_flight += static_cast<int64_t>(rows.rows());
+      }
     }
   }
   return sums;
@@ -74,7 +77,8 @@ RowBalance BalanceRows(const v1::JobGraph& planned, const v1::Manifest& epoch) {
     rows += SentOver(edge, parallelism[edge.to()], sums[edge.from()]);
   }
   for (const auto& [to, from] : sent) {
-    balance[absl::StrCat(from.first, " -> ", to, ": sent = received")] = from.second - sums[to].in;
+    balance[absl::StrCat(from.first, " -> ", to, ": sent = received")] =
+        from.second - sums[to].in - sums[to].in_flight;
   }
   for (const v1::Node& node : planned.nodes()) {
     if (!GivesOneRowForEach(node)) continue;

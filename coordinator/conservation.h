@@ -1,7 +1,7 @@
 // The law of conservation: what is emitted on one side of an edge arrives on the other, and where
 // an operator gives one row for each, what comes in goes out, is a dead letter, or ends there on
 // purpose. Barriers cut all tasks at the same rows, so that the sums of an epoch must be equal,
-// exactly.
+// exactly; rows that a barrier has overtaken are on their way in the epoch, and count as such.
 //
 // Pure functions.
 #pragma once

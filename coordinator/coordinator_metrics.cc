@@ -95,6 +95,12 @@ void WriteJob(const JobView& job, MetricsSink& sink) {
                with("result", "completed"), static_cast<double>(job.counters.epochs_completed));
   sink.Counter("millrace_checkpoints_total", "Checkpoints by their end.",
                with("result", "abandoned"), static_cast<double>(job.counters.epochs_abandoned));
+  sink.Counter("millrace_checkpoints_unaligned_total",
+               "Completed checkpoints whose barriers overtook rows.", id,
+               static_cast<double>(job.counters.epochs_unaligned));
+  sink.Counter("millrace_checkpoint_in_flight_bytes_total",
+               "Rows that barriers overtook, as bytes of checkpoints.", id,
+               static_cast<double>(job.counters.in_flight_bytes));
   const auto checks = [&](const char* result, uint64_t count) {
     sink.Counter("millrace_conservation_checks_total",
                  "Checkpoints whose sums of rows were compared along the graph.",

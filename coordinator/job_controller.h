@@ -88,7 +88,9 @@ struct JobCounters {
   std::map<std::string, uint64_t> restarts_by_reason;
   uint64_t epochs_completed = 0;
   uint64_t epochs_abandoned = 0;
-  uint64_t messages_fenced = 0;  // Of other attempts: dropped.
+  uint64_t epochs_unaligned = 0;  // Of the completed ones: barriers overtook rows ...
+  uint64_t in_flight_bytes = 0;   // ... which became so many bytes of segments.
+  uint64_t messages_fenced = 0;   // Of other attempts: dropped.
   // Epochs whose sums of rows were compared.
   uint64_t conservation_held = 0;
   uint64_t conservation_violated = 0;
@@ -188,6 +190,7 @@ class JobController {
     bool refused = false;
     std::string refusal;
     std::map<TaskId, v1::TaskSnapshot> snapshots;
+    uint64_t in_flight_bytes = 0;  // Of all snapshots, once they are there.
   };
   enum class AttemptPhase {
     kNone,      // Nothing is deployed.
@@ -283,6 +286,7 @@ class JobController {
   void Advance();
   void ArmTimer(absl::Duration delay);
   void TriggerEpoch();
+  bool MayOvertake() const;
   bool ReserveEpochs();
   void RecordEpoch();
   absl::Status CheckRows(const v1::Manifest& manifest);

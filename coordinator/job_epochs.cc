@@ -8,9 +8,20 @@
 #include "runtime/base/check.h"
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
+#include "runtime/checkpoint/manifest.h"
 
 namespace millrace {
 namespace {
+
+uint64_t InFlightBytes(const v1::Manifest& manifest) {
+  uint64_t bytes = 0;
+  for (const v1::TaskSnapshot& task : manifest.tasks()) {
+    for (const v1::NodeSnapshot& node : task.nodes()) {
+      for (const v1::InFlightRows& rows : node.in_flight()) bytes += rows.segment().bytes();
+    }
+  }
+  return bytes;
+}
 
 absl::Status ReachBeforeCompleted() {
   MILLRACE_FAILPOINT("checkpoint.before_completed");
@@ -113,9 +124,23 @@ void JobController::TriggerEpoch() {
   trigger.set_drain(epoch.drain);
   trigger.set_hold(epoch.last && !epoch.drain);
   trigger.set_keep_segments(preparation_.has_value());
+  if (MayOvertake()) {
+    trigger.set_alignment_timeout_ms(graph().settings().aligned_checkpoint_timeout_ms());
+  }
   if (trigger.hold() && paused_since_ns_ == 0) paused_since_ns_ = epoch.begin_ns;
   SendToAttempt(message);
   ArmTimer(CheckpointTimesOf(graph().settings()).timeout);
+}
+
+// Whoever goes on from the epoch under way may have other edges, or another version of Millrace:
+// savepoints and last epochs have no rows in flight. Nor has the first epoch of a model, so that
+// the rows before its barriers are made by the one before.
+bool JobController::MayOvertake() const {
+  const bool is_savepoint = std::any_of(
+      savepoints_.begin(), savepoints_.end(),
+      [&](const Savepoint& savepoint) { return savepoint.epoch == attempt_.epoch.epoch; });
+  const bool begins_model = update_ && update_->epoch == attempt_.epoch.epoch;
+  return !attempt_.epoch.last && !is_savepoint && !begins_model;
 }
 
 void JobController::OnEpochAck(const std::string& worker_id, const v1::EpochAck& message) {
@@ -190,7 +215,6 @@ void JobController::RecordEpoch() {
   if (!models.ok()) return Fail(models.status(), "model");
   FindSlowSplits();
   v1::Manifest manifest;
-  manifest.set_format(1);
   manifest.set_job_id(job_id());
   manifest.set_generation(attempt_.id.generation());
   manifest.set_epoch(epoch.epoch);
@@ -199,6 +223,9 @@ void JobController::RecordEpoch() {
   manifest.set_created_unix_us(loop_.UnixMicros());
   manifest.set_final(epoch.drain);
   for (auto& [id, snapshot] : epoch.snapshots) *manifest.add_tasks() = std::move(snapshot);
+  epoch.in_flight_bytes = InFlightBytes(manifest);
+  // A version that knows nothing of rows in flight must not restore without them.
+  manifest.set_format(epoch.in_flight_bytes > 0 ? kManifestFormat : 1);
   *manifest.mutable_layouts() = {attempt_.layouts.begin(), attempt_.layouts.end()};
   // Nothing of the epoch is visible yet: rather none than wrong ones.
   if (absl::Status status = CheckRows(manifest); !status.ok()) return Fail(status, "conservation");
@@ -250,6 +277,8 @@ void JobController::OnEpochRecorded(uint64_t token, v1::EpochRecord record, bool
   NotifyWatchers();
   if (token != token_ || fenced_) return;
   MILLRACE_CHECK(attempt_.epoch.phase == EpochPhase::kRecording && attempt_.epoch.epoch == number);
+  counters_.in_flight_bytes += attempt_.epoch.in_flight_bytes;
+  counters_.epochs_unaligned += attempt_.epoch.in_flight_bytes > 0 ? 1 : 0;
   attempt_.epoch = {};
   attempt_.last_end_ns = loop_.env().clock.MonotonicNanos();
   attempt_.abandoned_in_row = 0;

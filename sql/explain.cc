@@ -51,6 +51,9 @@ class Explainer {
       text +=
           Concat(" and ", DurationText(settings.checkpoint_min_pause_ms()), " behind the last one");
     }
+    if (settings.aligned_checkpoint_timeout_ms() > 0) {
+      text += Concat(", unaligned after ", DurationText(settings.aligned_checkpoint_timeout_ms()));
+    }
     if (settings.has_checkpoint_failures_max()) {
       text += Concat(", restart after more than ", settings.checkpoint_failures_max(),
                      " abandoned in a row");

@@ -15,6 +15,16 @@
 namespace millrace {
 namespace {
 
+// Where the rows of `edge`, which have the columns `schema`, have their keys.
+std::vector<int> KeyColumns(const v1::Edge& edge, const Schema& schema) {
+  std::vector<int> columns;
+  for (uint32_t id : edge.hash().keys().ids()) {
+    columns.push_back(schema.IndexOfId(id));
+    MILLRACE_CHECK(columns.back() >= 0);
+  }
+  return columns;
+}
+
 Routing RoutingOf(const v1::Edge& edge) {
   switch (edge.routing_case()) {
     case v1::Edge::kHash:
@@ -161,6 +171,7 @@ std::vector<TaskInput> Attempt::MakeInputs(const v1::Task& spec, const v1::Chain
     if (edge.to() != chain.uids(0)) continue;
     const v1::Chain& upstream = *ChainOf(edge.from());
     if (upstream.id() == chain.id()) continue;
+    const SchemaPtr schema = OutputSchema(deploy_.graph(), edge.from(), PortOf(edge));
     for (uint32_t from = 0; from < upstream.parallelism(); ++from) {
       const auto receivers = Receivers(RoutingOf(edge), from, chain.parallelism());
       if (std::find(receivers.begin(), receivers.end(), spec.key().index()) == receivers.end()) {
@@ -173,14 +184,14 @@ std::vector<TaskInput> Attempt::MakeInputs(const v1::Task& spec, const v1::Chain
       TaskInput input{.input = static_cast<int>(edge.to_input()),
                       .from = {upstream.id(), from},
                       .receiver = nullptr};
+      if (edge.has_hash()) input.key_columns = KeyColumns(edge, *schema);
       if (sender->worker_id() == parts_->options.worker_id) {
         LocalChannel local = MakeLocalChannel(
             limits, [this, id = TaskId{upstream.id(), from}] { WakeTask(id); }, wake);
         local_senders_[channel] = std::move(local.sender);
         input.receiver = std::move(local.receiver);
       } else {
-        input.receiver = parts_->data_plane->OpenReceiver(
-            key_, channel, OutputSchema(deploy_.graph(), edge.from(), PortOf(edge)), limits, wake);
+        input.receiver = parts_->data_plane->OpenReceiver(key_, channel, schema, limits, wake);
       }
       inputs.push_back(std::move(input));
     }
@@ -227,11 +238,8 @@ std::vector<TaskOutput> Attempt::MakeOutputs(const Hosted& hosted) {
     RouterOptions options{.routing = RoutingOf(edge),
                           .max_parallelism = deploy_.graph().max_parallelism(),
                           .sender_index = hosted.spec->key().index()};
-    const SchemaPtr schema = OutputSchema(deploy_.graph(), edge.from(), PortOf(edge));
-    for (uint32_t id : edge.hash().keys().ids()) {
-      options.key_columns.push_back(schema->IndexOfId(id));
-      MILLRACE_CHECK(options.key_columns.back() >= 0);
-    }
+    options.key_columns =
+        KeyColumns(edge, *OutputSchema(deploy_.graph(), edge.from(), PortOf(edge)));
     const v1::Chain& to = *ChainOf(edge.to());
     std::vector<TaskId> receivers;
     for (uint32_t index : Receivers(options.routing, options.sender_index, to.parallelism())) {
@@ -291,7 +299,8 @@ void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {
       std::exchange(keep_segments_, trigger.keep_segments()) != trigger.keep_segments();
   for (auto& [id, hosted] : tasks_) {
     if (changes) hosted.task->KeepSegments(keep_segments_);
-    if (hosted.task->has_source()) hosted.task->TriggerEpoch(Epoch{trigger.epoch()}, after);
+    hosted.task->TriggerEpoch(Epoch{trigger.epoch()}, after,
+                              absl::Milliseconds(trigger.alignment_timeout_ms()));
   }
 }
 

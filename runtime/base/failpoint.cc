@@ -27,6 +27,8 @@ constexpr std::string_view kFailpoints[] = {
     "checkpoint.before_manifest",
     "file.after_upload",
     "file.before_upload",
+    "in_flight.before_read",
+    "in_flight.before_write",
     "job.after_generation",
     "job.after_spec",
     "job.after_state",

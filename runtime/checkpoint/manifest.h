@@ -17,8 +17,8 @@ class Manifest;
 }
 class CheckpointStorage;
 
-// v1.Manifest.format that this build writes, and the newest that it reads.
-inline constexpr uint32_t kManifestFormat = 1;
+// The newest v1.Manifest.format that this build writes and reads.
+inline constexpr uint32_t kManifestFormat = 2;
 
 struct WrittenManifest {
   uint32_t crc32c = 0;

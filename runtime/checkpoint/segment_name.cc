@@ -20,6 +20,8 @@ std::string_view KindName(int kind) {
       return "base";
     case v1::Segment::KIND_OUTBOX:
       return "outbox";
+    case v1::Segment::KIND_IN_FLIGHT:
+      return "inflight";
     default:
       return "segment";
   }

@@ -19,6 +19,11 @@ void TakeNode(const v1::NodeSnapshot& from, uint32_t from_index, KeyGroupRange k
       into.state.push_back(segment);
     }
   }
+  for (const v1::InFlightRows& rows : from.in_flight()) {
+    if (key_groups.Overlaps({rows.segment().key_group_first(), rows.segment().key_group_last()})) {
+      into.in_flight.push_back(rows);
+    }
+  }
   for (const v1::SplitPosition& split : from.splits()) {
     if (OwnerOfSplit(split.split_id(), parallelism) != index) continue;
     into.splits.push_back({.id = split.split_id(),
@@ -61,8 +66,8 @@ RestoredNode RestoreNode(const v1::Manifest& manifest, const v1::Node& node,
     for (const v1::NodeSnapshot& snapshot : task.nodes()) {
       if (!IsCalled(node, snapshot.uid())) continue;
       restored.found = true;
-      // Barriers are aligned, so that all tasks of a node stood at the same watermark; the minimum
-      // is safe even if they did not.
+      // Where barriers are aligned, all tasks of a node stood at the same watermark. Where they
+      // have overtaken rows, the rows bring the watermark of their task with them.
       watermark = std::min(watermark, EventTime{snapshot.watermark_us()});
       TakeNode(snapshot, task.index(), key_groups, index, parallelism, restored);
     }
@@ -71,6 +76,11 @@ RestoredNode RestoreNode(const v1::Manifest& manifest, const v1::Node& node,
   std::stable_sort(restored.tokens.begin(), restored.tokens.end(),
                    [](const v1::CommitToken& a, const v1::CommitToken& b) {
                      return std::pair(a.slot(), a.epoch()) < std::pair(b.slot(), b.epoch());
+                   });
+  // Rows are never behind a watermark that their task had not reached: see in_flight.h.
+  std::stable_sort(restored.in_flight.begin(), restored.in_flight.end(),
+                   [](const v1::InFlightRows& a, const v1::InFlightRows& b) {
+                     return a.watermark_us() < b.watermark_us();
                    });
   return restored;
 }

@@ -23,6 +23,8 @@ struct RestoredNode {
   std::vector<v1::Segment> state;       // Overlapping `key_groups`; base first per former owner.
   std::vector<Split> splits;            // That this task owns.
   std::vector<v1::CommitToken> tokens;  // Pending commits, by slot, then epoch.
+  // Overlapping `key_groups`; by watermark, those of one task in their order.
+  std::vector<v1::InFlightRows> in_flight;
   EventTime watermark = EventTime::Min();
   uint64_t rows_in = 0;
   uint64_t rows_out = 0;

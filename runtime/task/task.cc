@@ -18,10 +18,6 @@ constexpr int kItemsPerStep = 16;
 // Some things are looked at every so many steps, because each time would cost too much.
 constexpr uint32_t kStepsPerLook = 64;
 constexpr int64_t kLatencyMarkIntervalNs = 1'000'000'000;
-// So many complete epochs may wait while an earlier one is committed, before the task takes no more
-// rows: a target that is slower than the source must not fill the disk with outboxes. They need
-// nothing of this task any more, so waiting for them ends.
-constexpr size_t kCommitsWaitingMax = 2;
 // Of one sink between two commits; more are not needed.
 constexpr size_t kLatencyMarksMax = 1000;
 
@@ -171,7 +167,10 @@ Task::Step Task::RunStep() {
   if (done_) return Step::kIdle;
   const bool credit = HasCredit();
   if (!credit || ++steps_ % kStepsPerLook == 0) queued_bytes_.Set(QueuedBytes());
-  if (!credit) return Blocked(TaskCondition::WaitsFor::kCredit);
+  if (!credit) {
+    if (const Step step = CutWithoutCredit(); step == Step::kProgress || done_) return step;
+    return Blocked(TaskCondition::WaitsFor::kCredit);
+  }
   if (pass_.active) {
     ContinueWatermark();
     return Step::kProgress;
@@ -209,25 +208,26 @@ Task::Step Task::Blocked(TaskCondition::WaitsFor why) {
 }
 
 Task::Step Task::RunSource() {
-  Node& node = *nodes_[0];
-  if (!triggers_.empty()) {
-    if (triggers_.front().epoch <= last_epoch_) {  // Of a coordinator whose time is over.
-      triggers_.pop_front();
-      return Step::kProgress;
-    }
-    if (triggers_.front().after == AfterEpoch::kDrain && !source_ended_) {
-      source_ended_ = true;
-      BeginWatermark(0, EventTime::Max());
-      return Step::kProgress;
-    }
-    if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
-    if (!TakeEpoch(triggers_.front().epoch)) return Step::kIdle;
-    source_held_ |= triggers_.front().after == AfterEpoch::kHold;
+  if (!triggers_.empty()) return BeginEpoch();
+  if (source_ended_ || source_held_) return Step::kIdle;
+  return PollSource(*nodes_[0]);
+}
+
+Task::Step Task::BeginEpoch() {
+  if (triggers_.front().epoch <= last_epoch_) {  // Of a coordinator whose time is over.
     triggers_.pop_front();
     return Step::kProgress;
   }
-  if (source_ended_ || source_held_) return Step::kIdle;
-  return PollSource(node);
+  if (triggers_.front().after == AfterEpoch::kDrain && !source_ended_) {
+    source_ended_ = true;
+    BeginWatermark(0, EventTime::Max());
+    return Step::kProgress;
+  }
+  if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
+  if (!TakeEpoch(triggers_.front().epoch)) return Step::kIdle;
+  source_held_ |= triggers_.front().after == AfterEpoch::kHold;
+  triggers_.pop_front();
+  return Step::kProgress;
 }
 
 Task::Step Task::PollSource(Node& node) {
@@ -293,6 +293,10 @@ void Task::LookAtSplits(int64_t now_ns) {
 }
 
 Task::Step Task::RunChannels() {
+  if (IsOvertakingDue()) {
+    if (const Step step = Overtake(); step != Step::kIdle || done_) return step;
+  }
+  if (!in_flight_.empty()) return DeliverInFlight();
   if (align_since_ns_ != 0 && std::all_of(channels_.begin(), channels_.end(),
                                           [](const Channel& c) { return c.at_barrier; })) {
     const Epoch epoch = channels_[0].barrier;
@@ -300,26 +304,31 @@ Task::Step Task::RunChannels() {
     MILLRACE_CHECK(epoch > last_epoch_);
     if (const Step step = PrepareEpoch(); step != Step::kIdle || done_) return step;
     if (!TakeEpoch(epoch)) return Step::kIdle;
-    for (Channel& channel : channels_) channel.at_barrier = false;
-    align_since_ns_ = 0;
-    aligning_epoch_.Set(0);
-    align_began_ns_.Set(0);
+    EndAlignment();
     return Step::kProgress;
   }
   bool received = false;
   for (size_t i = 0; i < channels_.size(); ++i) {
     Channel& channel = channels_[next_channel_++ % channels_.size()];
     ChannelItem item;
-    for (int n = 0; n < kItemsPerStep && !channel.at_barrier && channel.receiver->Receive(item);
-         ++n) {
+    for (int n = 0; n < kItemsPerStep && !channel.at_barrier && NextItem(channel, item); ++n) {
       received = true;
       HandleItem(channel, std::move(item));
       // One watermark that has not yet passed is a step; so is one batch that may have filled up an
       // asynchronous operator.
-      if (done_ || pass_.active || !asynchronous_.empty() || !HasCredit()) return Step::kProgress;
+      if (done_ || pass_.active || !asynchronous_.empty() || !HasCredit() || IsOvertakingDue()) {
+        return Step::kProgress;
+      }
     }
   }
   return received ? Step::kProgress : Step::kIdle;
+}
+
+void Task::EndAlignment() {
+  for (Channel& channel : channels_) channel.at_barrier = false;
+  align_since_ns_ = 0;
+  aligning_epoch_.Set(0);
+  align_began_ns_.Set(0);
 }
 
 void Task::HandleItem(Channel& channel, ChannelItem item) {
@@ -362,6 +371,7 @@ void Task::HandleBarrier(Channel& channel, Epoch epoch) {
     one.at_barrier = one.at_barrier && one.barrier == newest;
     if (!one.at_barrier) missing_.Set(Packed(one.from));
   }
+  if (newest > overtaking_.epoch) overtaking_.epoch = {};
   aligning_epoch_.Set(newest.number);
   align_began_ns_.Set(static_cast<uint64_t>(align_since_ns_));
 }

@@ -13,6 +13,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,7 @@
 #include "runtime/state/open_state_store.h"
 #include "runtime/task/counters.h"
 #include "runtime/task/emitter.h"
+#include "runtime/task/in_flight.h"
 #include "runtime/task/node_factory.h"
 #include "runtime/task/split_watermarks.h"
 
@@ -90,6 +92,8 @@ struct TaskOptions {
 struct TaskInput {
   int input = 0;  // Which input of the node.
   TaskId from;
+  // Of a keyed edge: where its rows have their keys. Barriers may overtake rows of such edges only.
+  std::optional<std::vector<int>> key_columns = {};
   std::unique_ptr<ChannelReceiver> receiver;
 };
 
@@ -155,8 +159,10 @@ class Task : public std::enable_shared_from_this<Task> {
     kHold,   // Sources give no more rows: the attempt ends with the epoch.
     kDrain,  // The input ends before the barrier: the watermark goes to the end of time.
   };
-  // Sources: begin `epoch` with a barrier. Any thread.
-  void TriggerEpoch(Epoch epoch, AfterEpoch after);
+  // Sources: begin `epoch` with a barrier. Others: when they have not made its cut after
+  // `alignment_timeout`, its barriers may overtake rows of keyed edges (task_overtaking.cc); zero
+  // means never. Any thread.
+  void TriggerEpoch(Epoch epoch, AfterEpoch after, absl::Duration alignment_timeout);
   // See StateStore::KeepSegments; of all nodes. Any thread.
   void KeepSegments(bool keep);
   // Loads `model` on an io thread for every operator that has one of its name, to be used from the
@@ -226,8 +232,20 @@ class Task : public std::enable_shared_from_this<Task> {
   void TellLeftOut();
   Step RunSource();
   Step RunChannels();
+  Step BeginEpoch();
   Step PollSource(Node& node);
   void HandleBarrier(Channel& channel, Epoch epoch);
+  void EndAlignment();
+  // See task_overtaking.cc.
+  void FindKeyedInputs();
+  absl::Status OpenInFlight(const Node& node, const std::vector<v1::InFlightRows>& rows);
+  Step DeliverInFlight();
+  bool IsOvertakingDue();
+  Step CutWithoutCredit();
+  Step Overtake();
+  bool LookAhead(Channel& channel);
+  std::deque<InFlight> TakeOvertaken();
+  bool NextItem(Channel& channel, ChannelItem& item);
   void HandleItem(Channel& channel, ChannelItem item);
   void Deliver(size_t node, int input, const Batch& batch);
   void LookAtSplits(int64_t now_ns);
@@ -250,8 +268,9 @@ class Task : public std::enable_shared_from_this<Task> {
   bool AnyUnderWay() const;
   // kIdle: the next epoch may be taken; nothing is under way, and the last one is written.
   Step PrepareEpoch();
-  // Makes the cut. False when the task has failed.
-  bool TakeEpoch(Epoch epoch);
+  // Makes the cut, before the rows `in_flight`. False when the task has failed.
+  bool TakeEpoch(Epoch epoch, std::deque<InFlight> in_flight = {});
+  void SnapshotInFlight(Epoch epoch, std::deque<InFlight> in_flight, struct SnapshotJob& job);
   absl::Status SnapshotNode(Node& node, Epoch epoch, struct SnapshotJob& job);
   void RunCommits();
   void Commit(Epoch epoch, std::vector<std::pair<Node*, v1::CommitToken>> due);
@@ -284,6 +303,7 @@ class Task : public std::enable_shared_from_this<Task> {
   struct Trigger {
     Epoch epoch;
     AfterEpoch after;
+    bool overtakes;
   };
   std::deque<Trigger> triggers_;  // Sources: epochs to begin.
   bool source_ended_ = false;     // No more Poll: the input is at its end.
@@ -297,6 +317,14 @@ class Task : public std::enable_shared_from_this<Task> {
   bool idle_wanted_ = false;  // To be sent when no row is under way.
   int64_t blocked_since_ns_ = 0;
   int64_t align_since_ns_ = 0;
+  std::vector<KeyedInput> keyed_inputs_;
+  std::deque<InFlight> in_flight_;  // Restored, and not yet delivered.
+  // The epoch whose barriers may overtake rows from `at_ns` on.
+  struct {
+    Epoch epoch;
+    int64_t triggered_ns = 0;
+    int64_t at_ns = 0;
+  } overtaking_;
   Epoch last_epoch_;  // The last one that was cut.
   bool snapshot_running_ = false;
   std::deque<Epoch> commits_;  // Completed epochs whose commit has not begun.

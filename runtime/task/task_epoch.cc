@@ -9,6 +9,7 @@
 #include "runtime/base/failpoint.h"
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/checkpoint/segment_name.h"
 #include "runtime/task/task.h"
 #include "runtime/task/task_node.h"
 
@@ -20,9 +21,13 @@ absl::Status WriteParts(SnapshotJob& job) {
   for (SnapshotJob::Part& part : job.parts) {
     v1::NodeSnapshot& node = *job.snapshot.mutable_nodes(part.node);
     MILLRACE_ASSIGN_OR_RETURN(std::vector<v1::Segment> segments, part.write());
-    // Outbox segments are already named in their token; state segments are named here.
-    if (!part.is_state) continue;
-    for (v1::Segment& segment : segments) *node.add_state() = std::move(segment);
+    for (v1::Segment& segment : segments) {
+      if (part.kind == v1::Segment::KIND_STATE_DELTA) {
+        *node.add_state() = std::move(segment);
+      } else if (part.kind == v1::Segment::KIND_IN_FLIGHT) {
+        *node.mutable_in_flight(part.in_flight)->mutable_segment() = std::move(segment);
+      }
+    }
   }
   MILLRACE_FAILPOINT("task.after_snapshot_write");
   return absl::OkStatus();
@@ -51,9 +56,22 @@ bool IsCommitLater(const absl::Status& status) {
   return status.GetPayload(kCommitLater).has_value();
 }
 
-void Task::TriggerEpoch(Epoch epoch, AfterEpoch after) {
-  Post([this, epoch, after] {
-    if (has_source_) triggers_.push_back({epoch, after});
+void Task::TriggerEpoch(Epoch epoch, AfterEpoch after, absl::Duration alignment_timeout) {
+  const bool overtakes = alignment_timeout > absl::ZeroDuration();
+  if (has_source_) {
+    return Post([this, epoch, after, overtakes] {
+      triggers_.push_back({epoch, after, overtakes});
+    });
+  }
+  if (!overtakes) return;
+  const int64_t now = options_.env.clock.MonotonicNanos();
+  Post([this, epoch, now, alignment_timeout] {
+    overtaking_ = {.epoch = epoch,
+                   .triggered_ns = now,
+                   .at_ns = now + absl::ToInt64Nanoseconds(alignment_timeout)};
+  });
+  env_.executor.RunAfter(alignment_timeout, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->options_.wake();
   });
 }
 
@@ -73,7 +91,7 @@ Task::Step Task::PrepareEpoch() {
   return BringOut();
 }
 
-bool Task::TakeEpoch(Epoch epoch) {
+bool Task::TakeEpoch(Epoch epoch, std::deque<InFlight> in_flight) {
   last_epoch_ = epoch;
   const int64_t begin = options_.env.clock.MonotonicNanos();
   auto job = std::make_shared<SnapshotJob>();
@@ -92,13 +110,17 @@ bool Task::TakeEpoch(Epoch epoch) {
     node->state_metrics->Set(node->state->cold_stats());
   }
   state_bytes_.Set(state_bytes);
+  // Rows that wait have waited since the epoch began, also where no barrier has been met.
+  const int64_t align_since =
+      !in_flight.empty() && align_since_ns_ == 0 ? overtaking_.triggered_ns : align_since_ns_;
+  SnapshotInFlight(epoch, std::move(in_flight), *job);
   for (auto& node : nodes_) {
     for (TaskOutput& output : node->outputs) {
       output.router->SendToAll({.kind = ChannelItem::Kind::kBarrier, .epoch = epoch});
     }
   }
   const int64_t cut = options_.env.clock.MonotonicNanos();
-  TaskListener::EpochTimes times{.align_ns = align_since_ns_ == 0 ? 0 : begin - align_since_ns_,
+  TaskListener::EpochTimes times{.align_ns = align_since == 0 ? 0 : begin - align_since,
                                  .sync_ns = cut - begin};
   snapshot_running_ = true;
   snapshot_began_ns_.Set(static_cast<uint64_t>(cut));
@@ -135,8 +157,9 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   if (node.state != nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(SegmentWork work, node.state->FreezeEpoch(epoch));
     auto shared = std::make_shared<SegmentWork>(std::move(work));
-    job.parts.push_back(
-        {.node = index, .write = [shared] { return std::move(*shared)(); }, .is_state = true});
+    job.parts.push_back({.node = index,
+                         .write = [shared] { return std::move(*shared)(); },
+                         .kind = v1::Segment::KIND_STATE_DELTA});
   }
   if (node.sink != nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(v1::CommitToken token, node.sink->Prepare(epoch));
@@ -145,8 +168,7 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
       if (mark.epoch == Epoch{}) mark.epoch = epoch;
     }
     auto shared = std::make_shared<SegmentWork>(node.outbox->TakeWork());
-    job.parts.push_back(
-        {.node = index, .write = [shared] { return std::move(*shared)(); }, .is_state = false});
+    job.parts.push_back({.node = index, .write = [shared] { return std::move(*shared)(); }});
     // Everything that is not yet committed: a restore from this epoch must complete it all.
     for (const v1::CommitToken& pending : node.pending) *snapshot.add_tokens() = pending;
   }
@@ -170,6 +192,33 @@ absl::Status Task::SnapshotNode(Node& node, Epoch epoch, SnapshotJob& job) {
   snapshot.set_truncates_out(node.counters.truncates_out.value());
   snapshot.set_watermark_us(node.watermark.us);
   return absl::OkStatus();
+}
+
+void Task::SnapshotInFlight(Epoch epoch, std::deque<InFlight> in_flight, SnapshotJob& job) {
+  v1::NodeSnapshot& snapshot = *job.snapshot.mutable_nodes(0);
+  for (InFlight& rows : in_flight) {
+    v1::Segment identity;
+    identity.set_name(SegmentName({.uid = snapshot.uid(), .prefix = SegmentPrefix()},
+                                  v1::Segment::KIND_IN_FLIGHT, epoch,
+                                  static_cast<uint64_t>(snapshot.in_flight_size())));
+    identity.set_kind(v1::Segment::KIND_IN_FLIGHT);
+    identity.set_uid(snapshot.uid());
+    identity.set_key_group_first(options_.key_groups.first);
+    identity.set_key_group_last(options_.key_groups.last);
+    identity.set_epoch(epoch.number);
+    v1::InFlightRows described = DescribeInFlight(rows, keyed_inputs_);
+    job.parts.push_back(
+        {.node = 0,
+         .write = [&storage = options_.storage, identity,
+                   rows = std::make_shared<InFlight>(
+                       std::move(rows))]() -> absl::StatusOr<std::vector<v1::Segment>> {
+           MILLRACE_ASSIGN_OR_RETURN(v1::Segment segment, WriteInFlight(storage, identity, *rows));
+           return std::vector<v1::Segment>{std::move(segment)};
+         },
+         .kind = v1::Segment::KIND_IN_FLIGHT,
+         .in_flight = snapshot.in_flight_size()});
+    *snapshot.add_in_flight() = std::move(described);
+  }
 }
 
 void Task::PrepareModel(Epoch epoch, const v1::Model& model) {

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,11 @@
 #include "runtime/task/task.h"
 
 namespace millrace {
+
+// So many complete epochs may wait while an earlier one is committed, before the task takes no more
+// rows: a target that is slower than the source must not fill the disk with outboxes. They need
+// nothing of this task any more, so waiting for them ends.
+inline constexpr size_t kCommitsWaitingMax = 2;
 
 // One node of the chain in this task: exactly one of source, op and sink is set.
 struct Task::Node {
@@ -103,6 +109,10 @@ struct Task::Channel {
   int input = 0;
   TaskId from;
   std::unique_ptr<ChannelReceiver> receiver;
+  std::optional<std::vector<int>> key_columns;  // See TaskInput.
+  size_t keyed_input = 0;                       // Its index in keyed_inputs_, if it has them.
+  // Taken from the receiver by looking ahead for a barrier, and not yet credited.
+  std::deque<ChannelItem> ahead;
   EventTime watermark = EventTime::Min();
   EventTime before_end = EventTime::Min();  // The newest watermark but that of the end.
   bool idle = false;
@@ -116,7 +126,9 @@ struct SnapshotJob {
   struct Part {
     int node;  // Index in snapshot.nodes().
     std::function<absl::StatusOr<std::vector<v1::Segment>>()> write;
-    bool is_state;
+    // Of what is written. Outbox segments are already named in their token.
+    v1::Segment::Kind kind = v1::Segment::KIND_OUTBOX;
+    int in_flight = 0;  // KIND_IN_FLIGHT: index in the node's in_flight().
   };
   std::vector<Part> parts;
 };

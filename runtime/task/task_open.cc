@@ -30,6 +30,7 @@ Task::Task(TaskOptions options, std::vector<TaskInput> inputs)
     channel.input = input.input;
     channel.from = input.from;
     channel.receiver = std::move(input.receiver);
+    channel.key_columns = std::move(input.key_columns);
     channels_.push_back(std::move(channel));
   }
 }
@@ -39,6 +40,7 @@ Task::~Task() = default;
 absl::Status Task::Open(PreparedState prepared) {
   MILLRACE_FAILPOINT("restore.before_open");
   MILLRACE_RETURN_IF_ERROR(MakeNodes());
+  FindKeyedInputs();
   for (auto& node : nodes_) {
     if (absl::Status status = OpenNode(*node, prepared); !status.ok()) {
       return Annotate(status, absl::StrCat("uid=", node->uid));
@@ -109,6 +111,7 @@ absl::Status Task::OpenNode(Node& node, PreparedState& prepared) {
   node.counters.rows_skipped.Set(restored.rows_skipped);
   node.counters.truncates_out.Set(restored.truncates_out);
   MILLRACE_RETURN_IF_ERROR(CompareLayout(node));
+  MILLRACE_RETURN_IF_ERROR(OpenInFlight(node, restored.in_flight));
   if (node.proto->has_source()) {
     return OpenSource(node, std::move(restored.splits), /*fresh=*/!restored.found);
   }

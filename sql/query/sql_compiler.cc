@@ -24,6 +24,7 @@ enum class Setting {
   kInterval,
   kTimeout,
   kMinPause,
+  kAlignment,
   kFailuresMax,
   kZone,
   kTtl,
@@ -35,6 +36,7 @@ struct KnownSetting {
   Setting setting;
 };
 constexpr KnownSetting kSettings[] = {
+    {"execution.checkpointing.aligned-checkpoint-timeout", Setting::kAlignment},
     {"execution.checkpointing.interval", Setting::kInterval},
     {"execution.checkpointing.min-pause", Setting::kMinPause},
     {"execution.checkpointing.timeout", Setting::kTimeout},
@@ -277,12 +279,14 @@ class Compiler {
       assembler_.set_state_ttl_ms(static_cast<uint64_t>(ms));
       return true;
     }
-    if (ms <= 0 || ms > UINT32_MAX) return false;
+    const int64_t least = setting == Setting::kAlignment && duration.ok() ? 0 : 1;
+    if (ms < least || ms > UINT32_MAX) return false;
     number = static_cast<uint32_t>(ms);
     v1::Settings& settings = *graph.mutable_settings();
     if (setting == Setting::kInterval) settings.set_checkpoint_interval_ms(number);
     if (setting == Setting::kTimeout) settings.set_checkpoint_timeout_ms(number);
     if (setting == Setting::kMinPause) settings.set_checkpoint_min_pause_ms(number);
+    if (setting == Setting::kAlignment) settings.set_aligned_checkpoint_timeout_ms(number);
     return true;
   }
 

@@ -1,6 +1,6 @@
-// Any bytes as a segment of state: reading and restoring end with a status, never a crash. The
-// envelope is tried as it is; the bytes are also tried as records in a sound envelope, which gets
-// past the checksum.
+// Any bytes as a segment of state, and of rows in flight: reading and restoring end with a status,
+// never a crash. The envelope is tried as it is; the bytes are also tried as records in a sound
+// envelope, which gets past the checksum.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,6 +9,8 @@
 #include "runtime/base/check.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/segment_file.h"
+#include "runtime/task/in_flight.h"
+#include "tests/unit/exchange/test_batches.h"
 #include "tests/unit/state/state_test_env.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -44,5 +46,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                         .budget = budget,
                         .name_prefix = "f",
                         .restore = {segment}});
+  const KeyedInput input{.input = 0, .key_columns = {0}, .columns = NumberSchema()};
+  v1::InFlightRows rows = DescribeInFlight({.watermark = EventTime::Min()}, {input});
+  *rows.mutable_segment() = segment;
+  (void)ReadInFlight(*storage, rows, {input}, {0, 7}, 16);
   return 0;
 }

@@ -227,6 +227,43 @@ TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughAnOperatorAsksAServer) {
   }
 }
 
+// Rows wait everywhere, barriers overtake them, and other tasks, of another number, restore them.
+TEST_F(ExactlyOnceSim, BarriersOvertakeTheRowsOfSlowTasks) {
+  int written = 0, read = 0;
+  for (const uint64_t seed : SeedsToRun(30)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.worker_crashes = 0.3,
+                          .leader_crashes = 0.05,
+                          .cuts = 0.1,
+                          .worker_leaves = 0.1,
+                          .asks = seed % 4 == 0,
+                          .rescales = 0.3,
+                          .alignment_timeout_ms = 5,
+                          .slow_receivers = 6});
+    EXPECT_EQ(Live(sim, 40'000), "");
+    for (const auto& [name, times] : sim.failpoints()) {
+      written += name == "in_flight.before_write" ? times.first : 0;
+      read += name == "in_flight.before_read" ? times.first : 0;
+    }
+  }
+  std::printf("%d segments of rows in flight were written, %d read\n", written, read);
+  EXPECT_GT(written, 100);
+  EXPECT_GT(read, 20);
+}
+
+TEST_F(ExactlyOnceSim, OvertakesTheSameRowsForTheSameSeed) {
+  uint64_t hashes[2];
+  for (uint64_t& hash : hashes) {
+    Simulation sim(
+        17,
+        {.worker_crashes = 0.3, .rescales = 0.3, .alignment_timeout_ms = 5, .slow_receivers = 6});
+    sim.Submit();
+    EXPECT_EQ(sim.RunFaulty(30'000), "");
+    hash = sim.trace_hash();
+  }
+  EXPECT_EQ(hashes[0], hashes[1]);
+}
+
 // Every seed has faults of its own kinds and rates. `dev/bench simulate` runs many more of them.
 TEST_F(ExactlyOnceSim, AnyMixOfFaults) {
   int faults = 0;

@@ -280,6 +280,7 @@ int64_t SimJob::TimeUs(int split, int64_t row) const {
 v1::JobGraph SimJob::Graph() const {
   v1::JobGraph graph;
   MILLRACE_CHECK(google::protobuf::TextFormat::ParseFromString(kGraph, &graph));
+  graph.mutable_settings()->set_aligned_checkpoint_timeout_ms(alignment_timeout_ms);
   if (!asks) return graph;
   v1::Node ask = graph.nodes(1);
   ask.set_uid("ask");

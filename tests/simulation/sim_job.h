@@ -48,6 +48,7 @@ struct SimJob {
   // Puts an operator between wm and win that asks an imaginary server about every row: answers come
   // in any order, and some are asked for again.
   bool asks = false;
+  uint32_t alignment_timeout_ms = 0;  // See v1::Settings.
 
   // The compiled graph: src -> wm -> (by key) win -> sink.
   v1::JobGraph Graph() const;

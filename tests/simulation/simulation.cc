@@ -11,11 +11,14 @@ namespace millrace {
 namespace {
 
 constexpr absl::Duration kLease = absl::Seconds(2);
+constexpr size_t kChannel = 1 << 20;
+constexpr size_t kSmallChannel = 400;  // A handful of batches.
 
 // Runs tasks one step at a time, whenever somebody wakes it.
 class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunner> {
  public:
-  explicit SimRunner(std::shared_ptr<SimMachine> machine) : machine_(std::move(machine)) {}
+  SimRunner(std::shared_ptr<SimMachine> machine, SimRandom& random, uint32_t slow_receivers)
+      : machine_(std::move(machine)), random_(random), slow_receivers_(slow_receivers) {}
 
   std::function<void()> waker() override {
     return [weak = weak_from_this()] {
@@ -46,6 +49,9 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
     scheduled_ = false;
     bool progress = false;
     for (size_t i = 0; i < tasks_.size(); ++i) {
+      if (slow_receivers_ > 0 && !tasks_[i]->has_source() && !random_.OneIn(slow_receivers_)) {
+        continue;
+      }
       progress |= tasks_[i]->RunOnce() == Task::Step::kProgress;
     }
     if (tasks_.empty()) return;
@@ -61,6 +67,8 @@ class SimRunner : public TaskRunner, public std::enable_shared_from_this<SimRunn
 
   // Work of an attempt that was being stopped may outlive the worker.
   const std::shared_ptr<SimMachine> machine_;
+  SimRandom& random_;
+  const uint32_t slow_receivers_;
   std::vector<std::shared_ptr<Task>> tasks_;
   bool scheduled_ = false;
   bool polling_ = false;
@@ -173,13 +181,15 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .asks = random.OneIn(3),
           .rescales = some(0.3),
           .upgrades = some(0.9),
-          .wrong_clocks = some(0.5)};
+          .wrong_clocks = some(0.5),
+          .alignment_timeout_ms = random.OneIn(2) ? 0 : static_cast<uint32_t>(1 + random.Below(50)),
+          .slow_receivers = random.OneIn(2) ? 0 : static_cast<uint32_t>(2 + random.Below(8))};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
     : options_(options),
       world_(seed),
-      job_{.asks = options.asks},
+      job_{.asks = options.asks, .alignment_timeout_ms = options.alignment_timeout_ms},
       nodes_(MakeSimNodes(job_, target_, world_)) {
   store_.SetFaults(
       [this](MemoryMetadataStore::Call, const std::string&) { return NextStoreFault(); });
@@ -281,9 +291,13 @@ void Simulation::StartWorker(int number) {
   };
   process->worker = std::make_unique<Worker>(
       WorkerOptions{.worker_id = absl::StrCat("w", machine->number()),
-                    .data_folder = absl::StrCat("/worker", number)},
+                    .data_folder = absl::StrCat("/worker", number),
+                    .channel_bytes_max = options_.slow_receivers > 0 ? kSmallChannel : kChannel},
       world_.env(*machine), *nodes_, /*cores=*/2,
-      [machine = process->machine] { return std::make_shared<SimRunner>(machine); }, wake);
+      [this, machine = process->machine] {
+        return std::make_shared<SimRunner>(machine, world_.random, options_.slow_receivers);
+      },
+      wake);
   if (!process->worker->Start().ok()) {
     process->machine->Crash();
     world_.events.At(absl::Milliseconds(20), absl::Seconds(1),

@@ -47,6 +47,11 @@ struct SimulationOptions {
   // The wall time of a machine is set wrong by up to ten minutes, or its clock runs twice or half
   // as fast from now on.
   double wrong_clocks = 0;
+  // Of the job's checkpoints; 0 = they stay aligned.
+  uint32_t alignment_timeout_ms = 0;
+  // Tasks behind an exchange come to run only once in so many times, and channels hold next to
+  // nothing, so that rows wait everywhere; 0 = as fast as they can.
+  uint32_t slow_receivers = 0;
 };
 
 // Which faults, and how many of each: drawn from the seed.

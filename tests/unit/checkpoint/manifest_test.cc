@@ -49,7 +49,7 @@ TEST(ManifestTest, RefusesANewerFormatByNumber) {
   manifest.set_format(kManifestFormat + 1);
   const absl::Status status = DecodeManifest("m", EncodeManifest(manifest)).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("format 2"));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("format 3"));
 }
 
 }  // namespace

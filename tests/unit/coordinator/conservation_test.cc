@@ -46,6 +46,18 @@ TEST(ConservationTest, HoldsWhereEveryRowIsSomewhere) {
   EXPECT_TRUE(CheckConservation({}, balance).ok());
 }
 
+TEST(ConservationTest, CountsRowsThatABarrierHasOvertakenAsOnTheirWay) {
+  const auto graph = Parse<v1::JobGraph>(kGraph);
+  auto epoch = Parse<v1::Manifest>(kEpoch);
+  v1::NodeSnapshot& count = *epoch.mutable_tasks(2)->mutable_nodes(0);
+  count.set_rows_in(40);
+  count.add_in_flight()->set_rows(4);
+  count.add_in_flight()->set_rows(5);
+  EXPECT_TRUE(CheckConservation({}, BalanceRows(graph, epoch)).ok());
+  count.mutable_in_flight(1)->set_rows(6);
+  EXPECT_TRUE(absl::IsAborted(CheckConservation({}, BalanceRows(graph, epoch))));
+}
+
 TEST(ConservationTest, NamesTheEdgeThatLostRows) {
   const auto graph = Parse<v1::JobGraph>(kGraph);
   auto epoch = Parse<v1::Manifest>(kEpoch);

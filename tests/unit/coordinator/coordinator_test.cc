@@ -314,6 +314,29 @@ TEST_F(CoordinatorTest, MoreAbandonedEpochsInARowThanTheJobTakesMakeItRestart) {
   EXPECT_THAT(cluster_.Logs(job), HasSubstr("3 checkpoints in a row were abandoned, and 2 may be"));
 }
 
+TEST_F(CoordinatorTest, BarriersOvertakeNothingInSavepointsAndLastEpochs) {
+  v1::JobGraph graph = FakeCluster::Graph();
+  graph.mutable_settings()->set_aligned_checkpoint_timeout_ms(700);
+  const std::string job = cluster_.Submit(graph);
+  cluster_.Advance(absl::Seconds(2));
+  for (const v1::TriggerEpoch& trigger : a_->triggers) {
+    EXPECT_EQ(trigger.alignment_timeout_ms(), 700u);
+  }
+  const size_t before = a_->triggers.size();
+  v1::CreateSavepointRequest savepoint = For<v1::CreateSavepointRequest>(job);
+  savepoint.set_directory("/savepoints");
+  const auto saved = cluster_.Begin(&JobApi::CreateSavepoint, savepoint);
+  cluster_.Run();
+  ASSERT_THAT(a_->triggers, SizeIs(before + 1));
+  EXPECT_EQ(a_->triggers.back().alignment_timeout_ms(), 0u);
+  cluster_.Advance(absl::Seconds(2));
+  EXPECT_EQ(a_->triggers.back().alignment_timeout_ms(), 700u);
+  const auto stopped = cluster_.Begin(&JobApi::StopJob, For<v1::StopJobRequest>(job));
+  cluster_.Run();
+  EXPECT_TRUE(a_->triggers.back().hold());
+  EXPECT_EQ(a_->triggers.back().alignment_timeout_ms(), 0u);
+}
+
 TEST_F(CoordinatorTest, AnEpochBeginsNoSoonerThanThePauseBehindTheLastOne) {
   v1::JobGraph graph = FakeCluster::Graph();
   graph.mutable_settings()->set_checkpoint_min_pause_ms(3000);
