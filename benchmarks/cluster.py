@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build"))
@@ -153,6 +155,57 @@ class Kafka(Service):
                 raise RuntimeError(f"{topic} was not read to its end: {missing}")
             records.seek(0)
             return records.read().splitlines()
+
+
+class StoreProxy:
+    """In front of a store that speaks HTTP: notes what is asked for. Use as a context manager."""
+
+    def __init__(self, address):
+        self.requests = []  # (method, the last part of the path)
+        self.server = urllib.parse.urlsplit(address)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *unused):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def names(self, method):
+        """The state segments that were written (PUT) or read (GET)."""
+        return {name for verb, name in list(self.requests)
+                if verb == method and re.search(r"\.(delta|base)\.e", name)}
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection((self.server.hostname, self.server.port))
+            threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
+
+    def _pump(self, source, target, requests):
+        try:
+            while data := source.recv(1 << 16):
+                line = re.match(rb"([A-Z]+) (\S+) HTTP/1.1\r\n", data) if requests else None
+                if line:
+                    method, path = line[1].decode(), line[2].decode().split("?")[0]
+                    self.requests.append((method, urllib.parse.unquote(path.rsplit("/", 1)[1])))
+                target.sendall(data)
+        except OSError:
+            pass  # The other direction has ended.
+        finally:
+            for end in (source, target):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            source.close()
 
 
 class Cluster:

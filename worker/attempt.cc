@@ -1,6 +1,7 @@
 #include "worker/attempt.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -54,6 +55,12 @@ constexpr size_t kShownRowBytesMax = 64 << 10;
 // How often those who wait for a reader look whether the attempt is over.
 constexpr absl::Duration kDeliveryLook = absl::Milliseconds(50);
 
+void AppendState(const v1::TaskSnapshot& task, std::vector<v1::Segment>& segments) {
+  for (const v1::NodeSnapshot& node : task.nodes()) {
+    segments.insert(segments.end(), node.state().begin(), node.state().end());
+  }
+}
+
 AttemptKey KeyOf(const v1::AttemptId& id) {
   return {.job_id = id.job_id(), .generation = id.generation(), .attempt = id.attempt()};
 }
@@ -102,9 +109,11 @@ absl::Status Attempt::Build(StatePreparation* prepared) {
       return absl::InternalError(absl::StrCat("the plan has no chain for node ", node.uid()));
     }
   }
-  MILLRACE_ASSIGN_OR_RETURN(
-      storage_,
-      OpenCheckpointStorage(deploy_.checkpoint_uri(), {&parts_->env.disk, parts_->options.s3}));
+  MILLRACE_ASSIGN_OR_RETURN(storage_, parts_->OpenStorage(deploy_.checkpoint_uri()));
+  // What an earlier attempt wrote beyond the restored epoch is part of nothing.
+  std::vector<v1::Segment> restored;
+  for (const v1::TaskSnapshot& task : deploy_.restore().tasks()) AppendState(task, restored);
+  parts_->copies.Retain(deploy_.checkpoint_uri(), Epoch{UINT64_MAX}, restored);
   for (const v1::Task& spec : deploy_.tasks()) {
     if (spec.worker_id() != parts_->options.worker_id) continue;
     MILLRACE_RETURN_IF_ERROR(MakeTask(spec));
@@ -306,6 +315,14 @@ void Attempt::TriggerEpoch(const v1::TriggerEpoch& trigger) {
 
 void Attempt::CompleteEpoch(Epoch epoch) {
   for (auto& [id, hosted] : tasks_) hosted.task->CompleteEpoch(epoch);
+  const auto state = state_of_epochs_.find(epoch);
+  if (state == state_of_epochs_.end()) return;
+  // Files go on an io thread. Late, it costs copies at most.
+  parts_->env.executor.RunBlocking(
+      [parts = parts_, uri = deploy_.checkpoint_uri(), epoch, segments = std::move(state->second)] {
+        parts->copies.Retain(uri, epoch, segments);
+      });
+  state_of_epochs_.erase(state_of_epochs_.begin(), std::next(state));
 }
 
 void Attempt::PrepareModel(Epoch epoch, const v1::Model& model) {
@@ -427,6 +444,7 @@ void Attempt::OnSnapshot(TaskId id, Epoch epoch, v1::TaskSnapshot snapshot, Epoc
       attempt.AddProgress(*hosted, *progress.mutable_heartbeat());
       attempt.worker_.Report(std::move(progress));
     }
+    AppendState(snapshot, attempt.state_of_epochs_[epoch]);
     v1::ConnectRequest message;
     v1::EpochAck& ack = *message.mutable_epoch_ack();
     *ack.mutable_attempt() = attempt.deploy_.attempt();

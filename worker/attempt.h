@@ -110,7 +110,8 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Channels between two tasks of this worker: the sender waits here until its task starts.
   std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
   bool started_ = false;
-  std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;  // By number.
+  std::map<Epoch, std::vector<v1::Segment>> state_of_epochs_;  // Of its tasks; not yet complete.
+  std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;   // By number.
   uint64_t last_delivery_ = 0;
   const std::shared_ptr<std::atomic<bool>> deliveries_end_ =
       std::make_shared<std::atomic<bool>>(false);

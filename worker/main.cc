@@ -34,6 +34,7 @@ struct Flags {
   int http_port = 0;
   int cores = 0;
   uint64_t memory_mb = 1024;
+  uint64_t local_copies_mb = 1024;
   bool pin = false;
   std::string log_format = "text";
   std::string name;
@@ -153,7 +154,8 @@ int Run(const Flags& flags) {
        .http_address = *http_address,
        .data_folder = flags.data_dir,
        .state_memory_bytes = flags.memory_mb << 20,
-       .s3 = *s3},
+       .s3 = *s3,
+       .local_copies_bytes_max = flags.local_copies_mb << 20},
       env, *nodes, cores,
       [&] {
         const int core = flags.pin && next_core < cores ? next_core++ : -1;
@@ -212,6 +214,11 @@ int main(int argc, char** argv) {
   app.add_option("--cores", flags.cores, "task threads; 0 = one per core");
   app.add_option("--memory-mb", flags.memory_mb, "memory that state may use")
       ->check(CLI::Range(16, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--local-copies-mb", flags.local_copies_mb,
+                 "disk in --data-dir for copies of state segments in S3, from which tasks restart; "
+                 "0 = none")
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   app.add_option("--name", flags.name,
                  "names the worker's place, e.g. its pod: the next one of "

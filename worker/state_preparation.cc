@@ -16,9 +16,8 @@ StatePreparation::StatePreparation(std::shared_ptr<WorkerParts> parts, std::stri
 
 absl::Status StatePreparation::Advance(const v1::PrepareState& message) {
   MILLRACE_FAILPOINT("prepare.before_restore");
-  MILLRACE_ASSIGN_OR_RETURN(
-      const std::unique_ptr<CheckpointStorage> storage,
-      OpenCheckpointStorage(message.checkpoint_uri(), {&parts_->env.disk, parts_->options.s3}));
+  MILLRACE_ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointStorage> storage,
+                            parts_->OpenStorage(message.checkpoint_uri()));
   for (const v1::Task& task : message.tasks()) {
     if (task.worker_id() != parts_->options.worker_id) continue;
     for (const v1::Chain& chain : message.chains()) {

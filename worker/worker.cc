@@ -16,6 +16,16 @@ constexpr char kVersion[] = "0.1.0";
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<CheckpointStorage>> WorkerParts::OpenStorage(
+    const std::string& uri) {
+  MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<CheckpointStorage> storage,
+                            OpenCheckpointStorage(uri, {&env.disk, options.s3}));
+  if (options.local_copies_bytes_max == 0 || !uri.starts_with(options.local_copies_of)) {
+    return storage;
+  }
+  return copies.Wrap(uri, std::move(storage));
+}
+
 Worker::Worker(WorkerOptions options, Env env, const NodeFactory& factory, int cores,
                MakeRunner make_runner, std::function<void()> wake)
     : parts_(new WorkerParts{.options = options,
@@ -23,6 +33,8 @@ Worker::Worker(WorkerOptions options, Env env, const NodeFactory& factory, int c
                              .factory = factory,
                              .mailbox = Mailbox(std::move(wake)),
                              .budget = MemoryBudget(options.state_memory_bytes),
+                             .copies = LocalCopies(env.disk, options.data_folder + "/copies",
+                                                   options.local_copies_bytes_max),
                              .data_plane = nullptr}),
       make_runner_(std::move(make_runner)) {
   for (int i = 0; i < cores; ++i) runners_.push_back(make_runner_());
@@ -42,6 +54,7 @@ absl::Status Worker::Start() {
   const std::string folder = parts_->options.data_folder + "/state";
   MILLRACE_RETURN_IF_ERROR(parts_->env.disk.RemoveFolder(folder));
   MILLRACE_RETURN_IF_ERROR(parts_->env.disk.MakeFolders(folder));
+  MILLRACE_RETURN_IF_ERROR(parts_->copies.Start());
   MILLRACE_ASSIGN_OR_RETURN(parts_->data_plane,
                             DataPlane::Start(parts_->env.network, parts_->options.data_address));
   return absl::OkStatus();

@@ -16,9 +16,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "millrace/v1/worker_service.pb.h"
 #include "runtime/base/env.h"
 #include "runtime/base/mailbox.h"
+#include "runtime/checkpoint/local_copies.h"
+#include "runtime/checkpoint/storage.h"
 #include "runtime/exchange/data_plane.h"
 #include "runtime/state/memory_budget.h"
 #include "runtime/task/node_factory.h"
@@ -36,9 +39,12 @@ struct WorkerOptions {
   std::string name;       // Names its place (a pod): may be empty. See RegisterWorker.
   std::string data_address = "127.0.0.1:0";
   std::string http_address;  // Only reported.
-  std::string data_folder;   // Cold state; wiped at start.
+  std::string data_folder;   // Cold state and copies of segments; wiped at start.
   uint64_t state_memory_bytes = uint64_t{1} << 30;
   std::shared_ptr<S3Access> s3;  // Null: checkpoints in s3:// are refused.
+  // Of the segments written to checkpoint storage whose URI begins with the prefix; 0: none.
+  uint64_t local_copies_bytes_max = uint64_t{1} << 30;
+  std::string local_copies_of = "s3://";
   size_t channel_bytes_max = 1 << 20;
   bool interactive = false;
 };
@@ -51,7 +57,11 @@ struct WorkerParts {
   const NodeFactory& factory;
   Mailbox mailbox;
   MemoryBudget budget;
+  LocalCopies copies;
   std::unique_ptr<DataPlane> data_plane;
+
+  // See OpenCheckpointStorage; with local copies where the options say so. Lives as long as this.
+  absl::StatusOr<std::unique_ptr<CheckpointStorage>> OpenStorage(const std::string& uri);
 };
 
 class Worker {
@@ -92,6 +102,7 @@ class Worker {
   // One task, for metrics. Worker thread.
   void VisitTasks(const std::function<void(const std::string& job_id, Task&)>& visit) const;
   const MemoryBudget& budget() const { return parts_->budget; }
+  const LocalCopies& copies() const { return parts_->copies; }
   const std::string& worker_id() const { return parts_->options.worker_id; }
   // A coordinator has answered, and the connection has not ended since.
   bool connected() const { return link_.has_value() && registered_; }

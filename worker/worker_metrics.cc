@@ -189,6 +189,32 @@ void Write(const TaskView& task, MetricsSink& sink) {
   }
 }
 
+void WriteCopies(const LocalCopies::Counters& copies, const MetricLabels& labels,
+                 MetricsSink& sink) {
+  const auto count = [&](const char* name, const char* help, const char* label, const char* value,
+                         uint64_t number) {
+    MetricLabels all = labels;
+    all.emplace_back(label, value);
+    sink.Counter(name, help, all, static_cast<double>(number));
+  };
+  const auto read = [&](const char* from, uint64_t reads, uint64_t bytes) {
+    count("millrace_segment_reads_total",
+          "State segments of S3 that were read, from local copies or from the store.", "from", from,
+          reads);
+    count("millrace_segment_read_bytes_total", "Their bytes.", "from", from, bytes);
+  };
+  read("local", copies.local_reads, copies.local_bytes);
+  read("storage", copies.storage_reads, copies.storage_bytes);
+  const auto refused = [&](const char* reason, uint64_t number) {
+    count("millrace_local_copies_refused_total",
+          "Local copies that were not used; the store was read instead.", "reason", reason, number);
+  };
+  refused("missing", copies.missing);
+  refused("damaged", copies.damaged);
+  sink.Gauge("millrace_local_copies_bytes", "Disk that local copies of segments use.", labels,
+             static_cast<double>(copies.kept_bytes));
+}
+
 }  // namespace
 
 void ExportWorkerMetrics(Worker& worker, MetricsRegistry& registry) {
@@ -212,6 +238,7 @@ void ExportWorkerMetrics(Worker& worker, MetricsRegistry& registry) {
     sink.Gauge("millrace_worker_connected", "1 while the coordinator is reached.", labels,
                snapshot->connected ? 1 : 0);
     for (const TaskView& task : snapshot->tasks) Write(task, sink);
+    WriteCopies(worker.copies().counters(), labels, sink);
   });
 }
 

@@ -1,5 +1,8 @@
 #include "runtime/checkpoint/segment_name.h"
 
+#include <charconv>
+#include <system_error>
+
 #include "absl/strings/ascii.h"
 
 #include "absl/strings/str_format.h"
@@ -50,6 +53,19 @@ std::string EscapeUid(std::string_view uid) {
 std::string SegmentName(const SegmentOwner& owner, int kind, Epoch epoch, uint64_t sequence) {
   return Concat(owner.prefix, ".", EscapeUid(owner.uid), ".", KindName(kind), ".e", epoch.number,
                 ".n", sequence);
+}
+
+std::optional<Epoch> EpochOfStateSegment(std::string_view name) {
+  for (const int kind : {v1::Segment::KIND_STATE_DELTA, v1::Segment::KIND_STATE_BASE}) {
+    const std::string mark = Concat(".", KindName(kind), ".e");  // No uid has a dot here.
+    const size_t at = name.find(mark);
+    if (at == std::string_view::npos) continue;
+    const char* const end = name.data() + name.size();
+    Epoch epoch;
+    const auto read = std::from_chars(name.data() + at + mark.size(), end, epoch.number);
+    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '.') return epoch;
+  }
+  return std::nullopt;
 }
 
 }  // namespace millrace

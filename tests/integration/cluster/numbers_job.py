@@ -1,6 +1,7 @@
 """A job whose right result anybody can tell: numbers, in four splits, into files. For tests that
 disturb the cluster while it runs."""
 
+import collections
 import json
 import re
 import time
@@ -18,6 +19,17 @@ nodes:
   - uid: out
     inputs: [numbers]
     sink: {connector: file, format: json, options: {path: "${output}"}}
+"""
+
+# The numbers of a group are all of one split, and come in order.
+COUNTS = """
+SET 'pipeline.name' = 'counts';
+SET 'execution.checkpointing.interval' = '200 ms';
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'fields.n.kind' = 'sequence',
+  'fields.n.start' = '0', 'rows-per-second' = '3000', 'splits' = '4');
+CREATE TABLE counts (k BIGINT, c BIGINT, last BIGINT)
+  WITH ('connector' = 'file', 'path' = '{output}', 'format' = 'json');
+INSERT INTO counts SELECT MOD(n, 100), COUNT(*), MAX(n) FROM numbers GROUP BY MOD(n, 100);
 """
 
 
@@ -68,3 +80,29 @@ class NumbersTest(JobTest):
             of_split = [n for n in rows if n % 4 == split]
             self.assertEqual(of_split, list(range(split, split + 4 * len(of_split), 4)))
         return rows
+
+
+class CountsTest(JobTest):
+    """A job with state."""
+
+    def submit_counts(self, folder):
+        """Starts the job with two tasks, and waits until it has a checkpoint with state."""
+        self.output = folder / "out"
+        job = folder / "job.sql"
+        job.write_text(COUNTS.format(output=self.output))
+        self.job = self.cluster.submit(job, {}, "--parallelism", "2")
+        self.await_epoch_after(1)
+
+    def drain_and_check(self):
+        """No group has missed or repeated a number, nor written a count twice."""
+        self.cluster.command("stop", self.job, "--drain")
+        self.await_that(lambda: "STOPPED" in self.describe(), "the job does not stop")
+        written = collections.Counter()
+        for part in self.output.glob("part-*"):
+            for line in part.read_text().splitlines():
+                row = json.loads(line)
+                if row["op"] in ("+I", "+U"):
+                    self.assertEqual(row["c"], (row["last"] - row["k"]) // 100 + 1, row)
+                    written[row["k"], row["c"]] += 1
+        self.assertEqual(len({group for group, count in written}), 100)
+        self.assertEqual(max(written.values()), 1)

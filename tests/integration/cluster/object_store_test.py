@@ -17,7 +17,9 @@ from cluster import BUILD, Cluster, Service  # noqa: E402
 from numbers_job import NumbersTest  # noqa: E402
 
 
-class ObjectStoreTest(NumbersTest):
+class StoreTest:
+    """For a JobTest: a place in a store."""
+
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-s3-")))
@@ -40,6 +42,8 @@ class ObjectStoreTest(NumbersTest):
                 total += float(line.rsplit(" ", 1)[1])
         return total
 
+
+class ObjectStoreTest(StoreTest, NumbersTest):
     def test_a_job_survives_kills_of_everything(self):
         self.start_cluster()
         self.submit_numbers(self.folder, interval="200ms")

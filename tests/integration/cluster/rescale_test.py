@@ -1,7 +1,5 @@
 """Another parallelism for a job that runs: it goes on from a last epoch."""
 
-import collections
-import json
 import pathlib
 import re
 import sys
@@ -11,19 +9,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from cluster import Cluster  # noqa: E402
-from numbers_job import JobTest, NumbersTest  # noqa: E402
-
-# The numbers of a group are all of one split, and come in order.
-COUNTS = """
-SET 'pipeline.name' = 'counts';
-SET 'execution.checkpointing.interval' = '200 ms';
-CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'fields.n.kind' = 'sequence',
-  'fields.n.start' = '0', 'rows-per-second' = '3000', 'splits' = '4');
-CREATE TABLE counts (k BIGINT, c BIGINT, last BIGINT)
-  WITH ('connector' = 'file', 'path' = '{output}', 'format' = 'json');
-INSERT INTO counts SELECT MOD(n, 100), COUNT(*), MAX(n) FROM numbers GROUP BY MOD(n, 100);
-"""
-
+from numbers_job import CountsTest, NumbersTest  # noqa: E402
 
 class RescaleTest(NumbersTest):
     def setUp(self):
@@ -70,18 +56,14 @@ class RescaleTest(NumbersTest):
         self.assertIn("nobody", done.stderr)
 
 
-class RescaleWithStateTest(JobTest):
+class RescaleWithStateTest(CountsTest):
     """State is restored beside the running tasks."""
 
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(
             tempfile.TemporaryDirectory(prefix="millrace-rescale-")))
-        self.output = self.folder / "out"
         self.cluster = self.enterContext(Cluster(self.folder / "cluster", workers=2, cores=1))
-        job = self.folder / "job.sql"
-        job.write_text(COUNTS.format(output=self.output))
-        self.job = self.cluster.submit(job, {}, "--parallelism", "2")
-        self.await_epoch_after(1)
+        self.submit_counts(self.folder)
 
     def rescale(self, parallelism):
         self.cluster.command("rescale", self.job, "--parallelism", str(parallelism))
@@ -89,20 +71,6 @@ class RescaleWithStateTest(JobTest):
 
     def logs(self):
         return self.cluster.command("logs", self.job).stdout
-
-    def drain_and_check(self):
-        """No group has missed or repeated a number, nor written a count twice."""
-        self.cluster.command("stop", self.job, "--drain")
-        self.await_that(lambda: "STOPPED" in self.describe(), "the job does not stop")
-        written = collections.Counter()
-        for part in self.output.glob("part-*"):
-            for line in part.read_text().splitlines():
-                row = json.loads(line)
-                if row["op"] in ("+I", "+U"):
-                    self.assertEqual(row["c"], (row["last"] - row["k"]) // 100 + 1, row)
-                    written[row["k"], row["c"]] += 1
-        self.assertEqual(len({group for group, count in written}), 100)
-        self.assertEqual(max(written.values()), 1)
 
     def test_what_is_prepared_is_used(self):
         for parallelism in (3, 5, 1, 2):
