@@ -83,6 +83,21 @@ TEST_F(ExactlyOnceSim, CommitsEveryRowOnceThoughProcessesCrash) {
   EXPECT_GT(faults, 0);
 }
 
+TEST_F(ExactlyOnceSim, SpoiltLocalCopiesNeverLeadToAWrongStart) {
+  Simulation::CopyReads reads;
+  for (const uint64_t seed : SeedsToRun(30)) {
+    SCOPED_TRACE(testing::Message() << "repeat with MILLRACE_SIM_SEED=" << seed);
+    Simulation sim(seed, {.worker_crashes = 0.5, .spoilt_copies = 5});
+    EXPECT_EQ(Live(sim, 40'000), "");
+    reads.used += sim.copy_reads().used;
+    reads.refused += sim.copy_reads().refused;
+  }
+  std::printf("%llu copies read, %llu refused\n", static_cast<unsigned long long>(reads.used),
+              static_cast<unsigned long long>(reads.refused));
+  EXPECT_GT(reads.used, 0u);
+  EXPECT_GT(reads.refused, 0u);
+}
+
 TEST_F(ExactlyOnceSim, WorkersLeaveWithoutALossOrAFailure) {
   int left = 0;
   for (const uint64_t seed : SeedsToRun(15)) {

@@ -140,6 +140,31 @@ void SimDisk::Crash(int machine) {
   }
 }
 
+bool SimDisk::SpoilOne(const std::string& folder) {
+  std::vector<std::string> paths;
+  for (const auto& [path, content] : files_) {
+    if (path.starts_with(folder + "/") && !content->bytes.empty()) paths.push_back(path);
+  }
+  if (paths.empty()) return false;
+  const std::string& path = paths[random_.Below(paths.size())];
+  std::string& bytes = files_[path]->bytes;
+  const std::string& other = files_[paths[random_.Below(paths.size())]]->bytes;
+  switch (random_.Below(4)) {
+    case 0:
+      files_.erase(path);
+      break;
+    case 1:
+      bytes.resize(random_.Below(bytes.size()));
+      break;
+    case 2:
+      bytes[random_.Below(bytes.size())] ^= 1;
+      break;
+    default:
+      bytes = std::string(other);
+  }
+  return true;
+}
+
 absl::StatusOr<std::unique_ptr<WritableFile>> SimDisk::Create(const std::string& path) {
   MILLRACE_RETURN_IF_ERROR(NextFault());
   auto content = std::make_shared<Content>();

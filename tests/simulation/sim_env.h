@@ -89,6 +89,8 @@ class SimDisk : public Disk {
   int machine() const { return machine_; }
   // The machine crashed: what it wrote and did not sync is gone, or a part of it.
   void Crash(int machine);
+  // A file of the folder is lost, cut, damaged, or has what another one has; false: it has none.
+  bool SpoilOne(const std::string& folder);
   // Asked before each change of a file; what it returns is the error of that call.
   void SetFaults(std::function<absl::Status()> plan) { faults_ = std::move(plan); }
 

@@ -182,6 +182,7 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .rescales = some(0.3),
           .upgrades = some(0.9),
           .wrong_clocks = some(0.5),
+          .spoilt_copies = some(2),
           .alignment_timeout_ms = random.OneIn(2) ? 0 : static_cast<uint32_t>(1 + random.Below(50)),
           .slow_receivers = random.OneIn(2) ? 0 : static_cast<uint32_t>(2 + random.Below(8))};
 }
@@ -292,6 +293,7 @@ void Simulation::StartWorker(int number) {
   process->worker = std::make_unique<Worker>(
       WorkerOptions{.worker_id = absl::StrCat("w", machine->number()),
                     .data_folder = absl::StrCat("/worker", number),
+                    .local_copies_of = "",
                     .channel_bytes_max = options_.slow_receivers > 0 ? kSmallChannel : kChannel},
       world_.env(*machine), *nodes_, /*cores=*/2,
       [this, machine = process->machine] {
@@ -321,9 +323,24 @@ void Simulation::EndWorker(int number) {
     process->tell_coordinator();
   }
   process->machine->Crash();
+  AddCopyReads(*process->worker, copy_reads_);
   process = nullptr;
   world_.events.At(absl::Milliseconds(20), absl::Seconds(1),
                    [this, number] { StartWorker(number); });
+}
+
+void Simulation::AddCopyReads(const Worker& worker, CopyReads& sum) {
+  const LocalCopies::Counters counters = worker.copies().counters();
+  sum.used += counters.local_reads;
+  sum.refused += counters.missing + counters.damaged;
+}
+
+Simulation::CopyReads Simulation::copy_reads() const {
+  CopyReads sum = copy_reads_;
+  for (const auto& process : workers_) {
+    if (process != nullptr) AddCopyReads(*process->worker, sum);
+  }
+  return sum;
 }
 
 void Simulation::AskToLeave(int number) {
@@ -529,6 +546,10 @@ void Simulation::InjectFaults() {
   if (Happens(options_.rescales)) AskToRescale();
   if (Happens(options_.upgrades)) AskToUpgrade();
   if (Happens(options_.wrong_clocks)) MakeAClockWrong();
+  if (Happens(options_.spoilt_copies)) {
+    const std::string folder = absl::StrCat("/worker", some(workers_), "/copies");
+    faults_ += world_.disk.SpoilOne(folder) ? 1 : 0;
+  }
   if (Happens(options_.cuts)) {
     ++faults_;
     world_.network.CutOne();

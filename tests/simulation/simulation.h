@@ -47,6 +47,8 @@ struct SimulationOptions {
   // The wall time of a machine is set wrong by up to ten minutes, or its clock runs twice or half
   // as fast from now on.
   double wrong_clocks = 0;
+  // A worker's local copy of a segment is lost, cut, damaged or exchanged for another.
+  double spoilt_copies = 0;
   // Of the job's checkpoints; 0 = they stay aligned.
   uint32_t alignment_timeout_ms = 0;
   // Tasks behind an exchange come to run only once in so many times, and channels hold next to
@@ -80,6 +82,12 @@ class Simulation {
   int elections() const { return elections_; }
   // How often each failpoint was reached, and how often it did something.
   const std::map<std::string, std::pair<int, int>>& failpoints() const { return failpoints_; }
+  // Local copies of segments that were read, and that were refused; by all workers so far.
+  struct CopyReads {
+    uint64_t used = 0;
+    uint64_t refused = 0;
+  };
+  CopyReads copy_reads() const;
   int workers_left() const { return workers_left_; }  // In peace.
   int rescales() const { return rescales_; }          // That were answered.
   int upgrades() const { return upgrades_; }          // Likewise.
@@ -95,6 +103,7 @@ class Simulation {
   void StartWorker(int number);
   void CrashWorker(int number);
   void EndWorker(int number);
+  static void AddCopyReads(const Worker& worker, CopyReads& sum);
   void AskToLeave(int number);
   void EndThoseThatMayLeave();
   void AskToRescale();
@@ -139,6 +148,7 @@ class Simulation {
   int rescales_ = 0;
   int upgrades_ = 0;
   int rollbacks_ = 0;
+  CopyReads copy_reads_;  // By workers that are gone.
   std::map<std::string, std::pair<int, int>> failpoints_;
 };
 
