@@ -9,7 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "millrace/v1/graph.pb.h"
 #include "operators/catalog/catalog.h"
-#include "operators/connectors/kafka/native/fetch_settings.h"
+#include "operators/connectors/kafka/native/native_settings.h"
 #include "operators/connectors/kafka/text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -13,21 +14,26 @@
 #include "runtime/base/status_macros.h"
 
 namespace millrace {
+namespace {
+
+constexpr size_t kPiecesAtOnce = 16;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<BrokerConnection>> BrokerConnection::Open(
-    const FetchSettings& settings, Env& env, const std::string& address, size_t attempt) {
+    const ConnectionSettings& settings, Env& env, const std::string& address, size_t attempt) {
   MILLRACE_ASSIGN_OR_RETURN(const std::vector<SocketAddress> all, ResolveAddresses(address));
   MILLRACE_ASSIGN_OR_RETURN(const int fd, BeginConnect(all[attempt % all.size()]));
   std::unique_ptr<BrokerConnection> connection(new BrokerConnection(settings, env, address, fd));
   connection->stream_ = settings.tls == nullptr
                             ? MakePlainStream(fd)
                             : settings.tls->MakeStream(fd, address.substr(0, address.rfind(':')));
-  connection->Send({KafkaApi::kApiVersions, 0}, {});
+  connection->Send({KafkaApi::kApiVersions, 0}, std::string());
   return connection;
 }
 
-BrokerConnection::BrokerConnection(const FetchSettings& settings, Env& env, std::string address,
-                                   int fd)
+BrokerConnection::BrokerConnection(const ConnectionSettings& settings, Env& env,
+                                   std::string address, int fd)
     : settings_(settings), env_(env), address_(std::move(address)), fd_(fd) {}
 
 BrokerConnection::~BrokerConnection() {
@@ -43,15 +49,28 @@ absl::StatusOr<int16_t> BrokerConnection::VersionFor(KafkaApi api, ApiRange rang
     return absl::InvalidArgumentError(
         Text("the broker ", address_, " is too old or too new: it has versions ", known.low, " to ",
              known.high, " of request ", static_cast<int>(api), ", needed is one of ", range.low,
-             " to ", range.high, "; try option 'fetch' = 'librdkafka'"));
+             " to ", range.high, "; try option 'fetch', of a sink 'produce', = 'librdkafka'"));
   }
   return version;
 }
 
-void BrokerConnection::Send(ApiVersion version, std::string_view body) {
+void BrokerConnection::Send(ApiVersion version, std::string body) {
+  std::vector<RequestPiece> pieces;
+  pieces.push_back({.text = std::move(body), .shared = nullptr});
+  Send(version, std::move(pieces));
+}
+
+void BrokerConnection::Send(ApiVersion version, std::vector<RequestPiece> body) {
   // An answer is waited for from now on.
   if (under_way_.empty()) heard_ns_ = env_.clock.MonotonicNanos();
-  outgoing_ += EncodeRequest(version, next_correlation_id_, settings_.client_id, body);
+  size_t bytes = 0;
+  for (const RequestPiece& piece : body) bytes += piece.bytes().size();
+  outgoing_.push_back(
+      {.text = EncodeRequestHead(version, next_correlation_id_, settings_.client_id, bytes),
+       .shared = nullptr});
+  for (RequestPiece& piece : body) {
+    if (!piece.bytes().empty()) outgoing_.push_back(std::move(piece));
+  }
   under_way_.push_back({version, next_correlation_id_});
   next_correlation_id_ = next_correlation_id_ == INT32_MAX ? 1 : next_correlation_id_ + 1;
 }
@@ -75,15 +94,24 @@ absl::Status BrokerConnection::Advance() {
 }
 
 absl::Status BrokerConnection::Flush() {
-  while (written_ < outgoing_.size()) {
-    const iovec part{outgoing_.data() + written_, outgoing_.size() - written_};
-    ByteStream::Outcome outcome = stream_->Write(&part, 1);
+  while (!outgoing_.empty()) {
+    std::array<iovec, kPiecesAtOnce> parts;
+    const size_t count = std::min(parts.size(), outgoing_.size());
+    for (size_t i = 0; i < count; ++i) {
+      std::string_view bytes = outgoing_[i].bytes();
+      if (i == 0) bytes.remove_prefix(written_);
+      parts[i] = {const_cast<char*>(bytes.data()), bytes.size()};
+    }
+    ByteStream::Outcome outcome = stream_->Write(parts.data(), static_cast<int>(count));
     if (outcome.result == ByteStream::Result::kWouldBlock) return absl::OkStatus();
     if (outcome.result == ByteStream::Result::kFailed) return outcome.status;
+    heard_ns_ = env_.clock.MonotonicNanos();
     written_ += outcome.bytes;
+    while (!outgoing_.empty() && written_ >= outgoing_.front().bytes().size()) {
+      written_ -= outgoing_.front().bytes().size();
+      outgoing_.pop_front();
+    }
   }
-  outgoing_.clear();
-  written_ = 0;
   return absl::OkStatus();
 }
 
@@ -190,6 +218,33 @@ absl::Status BrokerConnection::SendSasl(std::string_view answer) {
     Send({KafkaApi::kSaslAuthenticate, 0}, EncodeSaslAuthenticate(next));
   }
   return absl::OkStatus();
+}
+
+// ---- BrokerLink.
+
+absl::StatusOr<bool> BrokerLink::Connect(const ConnectionSettings& settings, Env& env,
+                                         int64_t now_ns) {
+  if (connection != nullptr) return connection->ready();
+  if (now_ns < connect_ns) return false;
+  MILLRACE_ASSIGN_OR_RETURN(connection, BrokerConnection::Open(settings, env, address, attempts++));
+  return false;
+}
+
+void BrokerLink::Lose(const ConnectionSettings& settings, int64_t now_ns) {
+  connection.reset();
+  backoff = std::clamp(backoff, settings.reconnect_backoff, settings.reconnect_backoff_max);
+  connect_ns = now_ns + absl::ToInt64Nanoseconds(backoff);
+  backoff *= 2;
+}
+
+void BrokerLink::MoveTo(const MetadataResponse::Broker& found, const ConnectionSettings& settings) {
+  const bool is_v6 = found.host.find(':') != found.host.npos;
+  std::string there =
+      is_v6 ? Text("[", found.host, "]:", found.port) : Text(found.host, ":", found.port);
+  if (address == there) return;
+  address = std::move(there);
+  backoff = settings.reconnect_backoff;
+  connect_ns = 0;
 }
 
 }  // namespace millrace

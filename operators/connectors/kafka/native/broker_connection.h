@@ -13,12 +13,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "operators/connectors/kafka/native/byte_block.h"
-#include "operators/connectors/kafka/native/fetch_settings.h"
 #include "operators/connectors/kafka/native/messages.h"
+#include "operators/connectors/kafka/native/native_settings.h"
 #include "operators/connectors/kafka/native/sasl.h"
 #include "runtime/base/env.h"
 #include "runtime/base/tls.h"
@@ -35,7 +36,7 @@ class BrokerConnection {
 
   // `address`: host:port. Looks the host up, which may block; the rest is done by Advance. Of a
   // host with several addresses, each `attempt` takes the next one.
-  static absl::StatusOr<std::unique_ptr<BrokerConnection>> Open(const FetchSettings& settings,
+  static absl::StatusOr<std::unique_ptr<BrokerConnection>> Open(const ConnectionSettings& settings,
                                                                 Env& env,
                                                                 const std::string& address,
                                                                 size_t attempt);
@@ -51,7 +52,10 @@ class BrokerConnection {
   size_t under_way() const { return under_way_.size(); }
   // The highest version of `range` that the broker knows. kInvalidArgument: none.
   absl::StatusOr<int16_t> VersionFor(KafkaApi api, ApiRange range) const;
-  void Send(ApiVersion version, std::string_view body);  // At the next Advance or Flush.
+  // At the next Advance or Flush.
+  void Send(ApiVersion version, std::vector<RequestPiece> body);
+  void Send(ApiVersion version, std::string body);
+  bool sending() const { return !outgoing_.empty(); }  // The socket did not take all yet.
   absl::Status Flush();
   // The response to the oldest request, once it is complete.
   absl::StatusOr<std::optional<Response>> Take();
@@ -65,7 +69,7 @@ class BrokerConnection {
     int32_t correlation_id;
   };
 
-  BrokerConnection(const FetchSettings& settings, Env& env, std::string address, int fd);
+  BrokerConnection(const ConnectionSettings& settings, Env& env, std::string address, int fd);
   // True: a response is complete.
   absl::StatusOr<bool> Read();
   absl::StatusOr<std::optional<Response>> TakeAny();
@@ -74,7 +78,7 @@ class BrokerConnection {
   absl::Status BeginSasl();
   absl::Status SendSasl(std::string_view answer);
 
-  const FetchSettings& settings_;
+  const ConnectionSettings& settings_;
   Env& env_;
   const std::string address_;
   const int fd_;
@@ -85,8 +89,8 @@ class BrokerConnection {
 
   int32_t next_correlation_id_ = 1;
   std::deque<Request> under_way_;
-  std::string outgoing_;
-  size_t written_ = 0;
+  std::deque<RequestPiece> outgoing_;
+  size_t written_ = 0;  // Of the first piece.
   // Of the response that is arriving.
   char length_[4];
   size_t length_have_ = 0;
@@ -95,6 +99,21 @@ class BrokerConnection {
   bool complete_ = false;
   ByteBlock spare_;
   int64_t heard_ns_ = 0;  // When something was last sent or received.
+};
+
+// A broker that is connected to again and again, ever more slowly while that fails.
+struct BrokerLink {
+  std::string address;
+  std::unique_ptr<BrokerConnection> connection = nullptr;
+  size_t attempts = 0;     // To connect.
+  int64_t connect_ns = 0;  // Not before.
+  absl::Duration backoff = absl::ZeroDuration();
+
+  // True: ready. False: not yet, or not possible now.
+  absl::StatusOr<bool> Connect(const ConnectionSettings& settings, Env& env, int64_t now_ns);
+  void Lose(const ConnectionSettings& settings, int64_t now_ns);
+  // One that moved is left when its connection breaks.
+  void MoveTo(const MetadataResponse::Broker& found, const ConnectionSettings& settings);
 };
 
 }  // namespace millrace

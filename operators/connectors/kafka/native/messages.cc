@@ -9,10 +9,6 @@ namespace {
 constexpr int8_t kReadCommitted = 1;
 constexpr uint32_t kDivergingEpochTag = 0;
 
-absl::Status NotA(std::string_view response) {
-  return absl::DataLossError(Concat("the broker's answer is not a response to ", response));
-}
-
 MetadataResponse::Partition ReadPartition(int16_t version, WireReader& in) {
   MetadataResponse::Partition partition{.error = in.Number<int16_t>(),
                                         .partition = in.Number<int32_t>(),
@@ -47,12 +43,23 @@ FetchResponse::Partition ReadFetched(int16_t version, WireReader& in) {
 
 }  // namespace
 
+absl::Status NotAResponseTo(std::string_view request) {
+  return absl::DataLossError(Concat("the broker's answer is not a response to ", request));
+}
+
 bool ApiVersion::flexible() const {
   switch (api) {
     case KafkaApi::kFetch:
       return version >= 12;
+    case KafkaApi::kProduce:
     case KafkaApi::kMetadata:
       return version >= 9;
+    case KafkaApi::kInitProducerId:
+      return version >= 2;
+    case KafkaApi::kFindCoordinator:
+    case KafkaApi::kAddPartitionsToTxn:
+    case KafkaApi::kEndTxn:
+      return version >= 3;
     case KafkaApi::kSaslHandshake:
     case KafkaApi::kApiVersions:
     case KafkaApi::kSaslAuthenticate:
@@ -61,8 +68,8 @@ bool ApiVersion::flexible() const {
   return false;
 }
 
-std::string EncodeRequest(ApiVersion version, int32_t correlation_id, std::string_view client_id,
-                          std::string_view body) {
+std::string EncodeRequestHead(ApiVersion version, int32_t correlation_id,
+                              std::string_view client_id, size_t body_bytes) {
   WireWriter header(/*flexible=*/false);  // The client's name is not compact, ever.
   header.Number(static_cast<int16_t>(version.api));
   header.Number(version.version);
@@ -70,9 +77,9 @@ std::string EncodeRequest(ApiVersion version, int32_t correlation_id, std::strin
   header.Text(client_id);
   std::string after_length = header.Take();
   if (version.flexible()) after_length.push_back(0);  // No tags.
-  std::string frame;
-  PutBigEndian(frame, static_cast<int32_t>(after_length.size() + body.size()));
-  return frame.append(after_length).append(body);
+  std::string head;
+  PutBigEndian(head, static_cast<int32_t>(after_length.size() + body_bytes));
+  return head.append(after_length);
 }
 
 absl::StatusOr<std::string_view> ResponseBody(ApiVersion version, int32_t correlation_id,
@@ -80,7 +87,7 @@ absl::StatusOr<std::string_view> ResponseBody(ApiVersion version, int32_t correl
   WireReader header(response, version.flexible());
   const auto found = header.Number<int32_t>();
   header.SkipTags();
-  if (!header.ok() || found != correlation_id) return NotA("the request that was sent");
+  if (!header.ok() || found != correlation_id) return NotAResponseTo("the request that was sent");
   return response.substr(response.size() - header.left());
 }
 
@@ -90,7 +97,7 @@ absl::StatusOr<ApiVersionsResponse> DecodeApiVersions(std::string_view body) {
   for (size_t count = in.Elements(6); count > 0 && in.ok(); --count) {
     response.apis.push_back({in.Number<int16_t>(), {in.Number<int16_t>(), in.Number<int16_t>()}});
   }
-  if (!in.ok()) return NotA("ApiVersions");
+  if (!in.ok()) return NotAResponseTo("ApiVersions");
   return response;
 }
 
@@ -106,7 +113,7 @@ absl::StatusOr<SaslHandshakeResponse> DecodeSaslHandshake(std::string_view body)
   for (size_t count = in.Elements(2); count > 0 && in.ok(); --count) {
     response.mechanisms.push_back(in.Text());
   }
-  if (!in.ok()) return NotA("SaslHandshake");
+  if (!in.ok()) return NotAResponseTo("SaslHandshake");
   return response;
 }
 
@@ -121,7 +128,7 @@ absl::StatusOr<SaslAuthenticateResponse> DecodeSaslAuthenticate(std::string_view
   SaslAuthenticateResponse response{.error = in.Number<int16_t>()};
   response.message = in.Text();
   response.bytes = in.Bytes();
-  if (!in.ok()) return NotA("SaslAuthenticate");
+  if (!in.ok()) return NotAResponseTo("SaslAuthenticate");
   return response;
 }
 
@@ -164,7 +171,7 @@ absl::StatusOr<MetadataResponse> DecodeMetadata(int16_t version, std::string_vie
   }
   if (version >= 8 && version <= 10) in.Number<int32_t>();
   in.SkipTags();
-  if (!in.ok()) return NotA("Metadata");
+  if (!in.ok()) return NotAResponseTo("Metadata");
   return response;
 }
 
@@ -226,7 +233,7 @@ absl::StatusOr<FetchResponse> DecodeFetch(int16_t version, std::string_view body
     response.topics.push_back(std::move(topic));
   }
   in.SkipTags();
-  if (!in.ok()) return NotA("Fetch");
+  if (!in.ok()) return NotAResponseTo("Fetch");
   return response;
 }
 

@@ -1,5 +1,5 @@
 // The requests and responses of Kafka's protocol that reading needs, in the versions that brokers
-// from 2.0 on know.
+// from 2.0 on know. Those of writing: produce_messages.h.
 //
 // Threading: pure functions. Ownership: decoded texts and bytes view the response.
 // Errors:    kDataLoss for bytes that are not the response; counts are bounded by what was
@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,10 +19,15 @@
 namespace millrace {
 
 enum class KafkaApi : int16_t {
+  kProduce = 0,
   kFetch = 1,
   kMetadata = 3,
+  kFindCoordinator = 10,
   kSaslHandshake = 17,
   kApiVersions = 18,
+  kInitProducerId = 22,
+  kAddPartitionsToTxn = 24,
+  kEndTxn = 26,
   kSaslAuthenticate = 36,
 };
 
@@ -40,12 +46,22 @@ struct ApiRange {
 inline constexpr ApiRange kFetchVersions{4, 13};
 inline constexpr ApiRange kMetadataVersions{5, 12};
 
-// A whole frame: length, header, `body`.
-std::string EncodeRequest(ApiVersion version, int32_t correlation_id, std::string_view client_id,
-                          std::string_view body);
+// Of a frame: length and header, which are followed by `body_bytes`.
+std::string EncodeRequestHead(ApiVersion version, int32_t correlation_id,
+                              std::string_view client_id, size_t body_bytes);
 // Takes the header off a response (without its length). kDataLoss unless it has `correlation_id`.
 absl::StatusOr<std::string_view> ResponseBody(ApiVersion version, int32_t correlation_id,
                                               std::string_view response);
+
+// What decoders return for bytes that are something else.
+absl::Status NotAResponseTo(std::string_view request);
+
+// A part of a request: text of its own, or bytes that are shared with whoever may send them again.
+struct RequestPiece {
+  std::string text;
+  std::shared_ptr<const std::string> shared;  // Instead of `text`, unless null.
+  std::string_view bytes() const { return shared == nullptr ? text : *shared; }
+};
 
 // ---- ApiVersions 0: its request has no body.
 

@@ -54,7 +54,7 @@ NativeFetch::NativeFetch(FetchSettings settings, Env& env, std::string name)
     : settings_(std::move(settings)), env_(env), name_(std::move(name)) {
   int32_t id = kFirstSeed;
   for (const std::string& address : settings_.brokers) {
-    brokers_[id--] = {.address = address, .backoff = settings_.reconnect_backoff};
+    brokers_[id--].address = address;
   }
 }
 
@@ -180,9 +180,7 @@ absl::Status NativeFetch::Lost(int32_t id, Broker& broker, const absl::Status& w
   }
   LogWarning("kafka source",
              {{"uid", name_}, {"broker", broker.address}, {"error", why.ToString()}});
-  broker.connection.reset();
-  broker.connect_ns = now_ns_ + absl::ToInt64Nanoseconds(broker.backoff);
-  broker.backoff = std::min(2 * broker.backoff, settings_.reconnect_backoff_max);
+  broker.Lose(settings_, now_ns_);
   EndFetch(broker);
   if (metadata_broker_ == id) metadata_broker_ = kNoBroker;
   // Perhaps others lead by now.
@@ -198,12 +196,9 @@ void NativeFetch::EndFetch(Broker& broker) {
 
 // False: not yet, or not possible now.
 bool NativeFetch::Connect(int32_t id, Broker& broker) {
-  if (broker.connection != nullptr) return broker.connection->ready();
-  if (now_ns_ < broker.connect_ns) return false;
-  auto opened = BrokerConnection::Open(settings_, env_, broker.address, broker.attempts++);
-  if (opened.ok()) {
-    broker.connection = *std::move(opened);
-  } else if (absl::Status status = Lost(id, broker, opened.status()); !status.ok()) {
+  const absl::StatusOr<bool> ready = broker.Connect(settings_, env_, now_ns_);
+  if (ready.ok()) return *ready;
+  if (absl::Status status = Lost(id, broker, ready.status()); !status.ok()) {
     Refuse(std::move(status));
   }
   return false;
@@ -249,15 +244,7 @@ void NativeFetch::AskForMetadata() {
 void NativeFetch::OnMetadata(const MetadataResponse& metadata, KafkaArrivals& out) {
   for (const MetadataResponse::Broker& found : metadata.brokers) {
     if (found.id < 0) continue;
-    const bool is_v6 = found.host.find(':') != found.host.npos;
-    std::string address =
-        is_v6 ? Text("[", found.host, "]:", found.port) : Text(found.host, ":", found.port);
-    Broker& broker = brokers_[found.id];
-    if (broker.address == address) continue;
-    // One that moved is left when its connection breaks.
-    broker.address = std::move(address);
-    broker.backoff = settings_.reconnect_backoff;
-    broker.connect_ns = 0;
+    brokers_[found.id].MoveTo(found, settings_);
   }
   for (const MetadataResponse::Topic& found : metadata.topics) OnTopic(found, out);
   const bool all_led = std::all_of(readings_.begin(), readings_.end(), [](const Reading& reading) {

@@ -19,8 +19,8 @@
 
 #include "operators/connectors/kafka/kafka_fetch.h"
 #include "operators/connectors/kafka/native/broker_connection.h"
-#include "operators/connectors/kafka/native/fetch_settings.h"
 #include "operators/connectors/kafka/native/messages.h"
+#include "operators/connectors/kafka/native/native_settings.h"
 #include "operators/connectors/kafka/native/record_set.h"
 #include "runtime/base/env.h"
 
@@ -73,12 +73,7 @@ class NativeFetch final : public KafkaFetch {
     std::vector<Part> parts;
     size_t next_part = 0;
   };
-  struct Broker {
-    std::string address;
-    std::unique_ptr<BrokerConnection> connection;
-    size_t attempts = 0;     // To connect.
-    int64_t connect_ns = 0;  // Not before.
-    absl::Duration backoff;
+  struct Broker : BrokerLink {
     int waiting = 0;  // Answers.
     bool fetching = false;
     std::vector<uint32_t> requested;  // Splits of the fetch that is under way.

@@ -122,7 +122,7 @@ absl::Status CheckSaslMechanism(std::string_view mechanism) {
   return absl::InvalidArgumentError(
       Text("option 'properties.sasl.mechanism': expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, "
            "found '",
-           mechanism, "'; others need option 'fetch' = 'librdkafka'"));
+           mechanism, "'; others need option 'fetch', of a sink 'produce', = 'librdkafka'"));
 }
 
 absl::StatusOr<std::unique_ptr<SaslClient>> MakeSaslClient(std::string_view mechanism,

@@ -132,15 +132,24 @@ class WireWriter {
     out_.append(text);
   }
   void Bytes(std::string_view bytes) {
-    Length(bytes.size(), /*wide=*/true);
+    BytesLength(bytes.size());
     out_.append(bytes);
   }
+  void NullText() {
+    if (flexible_) {
+      out_.push_back(0);
+    } else {
+      Number<int16_t>(-1);
+    }
+  }
+  // The length of bytes that follow from elsewhere.
+  void BytesLength(size_t length) { Length(length, /*wide=*/true); }
   void Uuid(const KafkaUuid& id) { out_.append(id.data(), id.size()); }
   void Elements(size_t count) { Length(count, /*wide=*/true); }
   void NoTags() {
     if (flexible_) out_.push_back(0);
   }
-  std::string Take() { return std::move(out_); }
+  std::string Take() { return std::exchange(out_, {}); }
 
  private:
   void Length(size_t length, bool wide) {
