@@ -4,7 +4,7 @@ side with Flink.
 
     dev/bench nexmark [--events 10000000] [--queries q0,q5] [--runs 3] [--parallelism 1]
                       [--flink heap,rocksdb] [--check-events 1000000] [--memory-mb 6144]
-                      [--patience 300] [--fetch native] [--json FILE]
+                      [--patience 300] [--fetch native] [--produce native] [--json FILE]
 
 The corpus is `millrace generate nexmark --seed 1 --rate 100000` in one topic of 4 partitions, loaded
 once per broker. Both engines run the scripts of tests/integration/sql/queries, the same text, over
@@ -14,7 +14,8 @@ not counted. Before a query is measured, both engines run it into files over the
 corpus (--check-events), and the rows must be the same. Flink keeps one JVM for all queries, which
 runs each once without being measured. Then they take turns.
 
---fetch is the option of Millrace's source; its default when left out.
+--fetch is the option of Millrace's source; its default when left out. --produce makes Millrace write
+the results to Kafka, exactly once, with that option of the sink; then the events and the rows count.
 --flink installs Flink (350 MB) into .dev. --json adds to the figures in FILE, or replaces those of
 the same query, backend and parallelism; `dev/bench performance FILE` makes docs/performance.md.
 """
@@ -132,6 +133,18 @@ class Bench:
         shutil.rmtree(folder)
         return figures
 
+    def millrace_measured(self, query, events):
+        if not self.arguments.produce:
+            return self.millrace(query, events)
+        topic = f"nexmark-out-{time.time_ns()}"
+        self.kafka.create_topic(topic, PARTITIONS)
+        figures = self.millrace(
+            query, events, f"'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json', "
+            f"'properties.bootstrap.servers' = '{self.kafka.address}', "
+            f"'sink.delivery-guarantee' = 'exactly-once', 'produce' = '{self.arguments.produce}'")
+        self.kafka.delete_topic(topic)
+        return figures
+
     def flink(self, cluster, query, events, sink=BLACKHOLE):
         """None: it did not end in time."""
         script = script_of(query, self.kafka, events, sink)
@@ -183,7 +196,7 @@ class Bench:
                        "flink": [], "flink_version": flink_cluster.version()}
             cluster = self.prepare(query, cluster, record)
         for run in range(self.arguments.runs):
-            record["millrace"].append(self.millrace(query, self.arguments.events))
+            record["millrace"].append(self.millrace_measured(query, self.arguments.events))
             self.show(query, "Millrace", run, record["millrace"][-1])
             if cluster is None:
                 continue
@@ -238,6 +251,7 @@ def main():
     parser.add_argument("--memory-mb", type=int, default=6144)
     parser.add_argument("--patience", type=int, default=300)
     parser.add_argument("--fetch", default="")
+    parser.add_argument("--produce", default="")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     backends = arguments.flink.split(",") if arguments.flink else []

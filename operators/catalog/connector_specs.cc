@@ -99,7 +99,7 @@ constexpr std::string_view kKafkaStarts[] = {"earliest-offset", "latest-offset",
                                              "timestamp", "specific-offsets"};
 constexpr std::string_view kKafkaEnds[] = {"unbounded", "latest-offset", "timestamp",
                                            "specific-offsets"};
-constexpr std::string_view kKafkaFetches[] = {"native", "librdkafka"};
+constexpr std::string_view kKafkaClients[] = {"native", "librdkafka"};
 constexpr std::string_view kKafkaGuarantees[] = {"exactly-once", "at-least-once"};
 constexpr std::string_view kKafkaPartitioners[] = {"default", "fixed", "round-robin"};
 constexpr std::string_view kKafkaInclude[] = {"ALL", "EXCEPT_KEY"};
@@ -117,7 +117,7 @@ constexpr OptionSpec kUpsertKafkaSource[] = {
     kUpsertKafkaKeyFormat,  // All but this one are those of `kafka`.
     {.name = "fetch",
      .kind = OptionKind::kEnum,
-     .values = kKafkaFetches,
+     .values = kKafkaClients,
      .help = "What fetches the records; native, unless a property of the client needs librdkafka"},
     kKafkaBrokers,
     {.name = "properties.group.id", .help = "Consumer group to publish offsets to"},
@@ -151,10 +151,17 @@ constexpr OptionSpec kKafkaSinkDeliveryGuarantee = {.name = "sink.delivery-guara
                                                     .values = kKafkaGuarantees};
 constexpr OptionSpec kKafkaSinkTransactionalIdPrefix = {.name = "sink.transactional-id-prefix",
                                                         .default_value = "millrace"};
+constexpr OptionSpec kKafkaSinkProduce = {
+    .name = "produce",
+    .kind = OptionKind::kEnum,
+    .default_value = "librdkafka",
+    .values = kKafkaClients,
+    .help = "What produces the records of an exactly-once sink"};
 constexpr OptionSpec kKafkaSinkTopic = {.name = "topic", .required = true};
 constexpr OptionSpec kKafkaSink[] = {
     {.name = "key.fields", .help = "Columns of the message key, separated by ;"},
     {.name = "key.format", .help = "Format of the message key"},
+    kKafkaSinkProduce,
     kKafkaBrokers,
     kKafkaProperties,
     kKafkaSinkDeliveryGuarantee,
@@ -172,8 +179,9 @@ constexpr OptionSpec kKafkaSink[] = {
      .help = "Whether key columns are in the value too"},
 };
 constexpr OptionSpec kUpsertKafkaSink[] = {
-    kUpsertKafkaKeyFormat,           kKafkaBrokers,   kKafkaProperties, kKafkaSinkDeliveryGuarantee,
-    kKafkaSinkTransactionalIdPrefix, kKafkaSinkTopic,
+    kUpsertKafkaKeyFormat, kKafkaSinkProduce,           kKafkaBrokers,
+    kKafkaProperties,      kKafkaSinkDeliveryGuarantee, kKafkaSinkTransactionalIdPrefix,
+    kKafkaSinkTopic,
 };
 constexpr MetadataSpec kKafkaMetadata[] = {
     {.name = "key", .type = TypeKind::kBytes, .nullable = true},

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,6 +19,7 @@
 #include "operators/connectors/kafka/kafka_errors.h"
 #include "operators/connectors/kafka/kafka_marker.h"
 #include "operators/connectors/kafka/kafka_options.h"
+#include "operators/connectors/kafka/kafka_producer.h"
 #include "runtime/base/env.h"
 #include "runtime/base/ids.h"
 
@@ -56,19 +58,15 @@ class KafkaCommitter {
   absl::StatusOr<KafkaMarker> ProduceAll(const v1::CommitToken& token,
                                          const KafkaCommitPayload& payload, Outbox& outbox,
                                          const KafkaDeadline& deadline);
+  // Takes the producer's remedy, and says where it failed.
+  absl::Status Judge(const absl::Status& status, std::string_view where);
   // Of an open transaction whose commit was not asked for or has failed for certain.
-  void Abort(std::string_view where, const KafkaDeadline& deadline);
-  absl::Status Produce(rd_kafka_topic_t* topic, const KafkaFrame& frame,
-                       const KafkaDeadline& deadline);
-  // Repeats `call` while it is retriable and there is time; fills remedy_ on failure.
-  template <typename Call>
-  absl::Status Retry(std::string_view attempted, const KafkaDeadline& deadline, const Call& call);
+  void Abort(const KafkaDeadline& deadline);
   bool WaitBeforeRetry(const KafkaDeadline& deadline, int attempt);
 
   const KafkaCommitterContext context_;
   std::string transactional_id_;
-  std::unique_ptr<KafkaClient> producer_;  // Null until Start has succeeded, and after failures.
-  std::string first_delivery_error_;
+  std::unique_ptr<KafkaProducer> producer_;  // Null until Start, and after failures.
   // The last committed epoch of the slot; known while there is a producer.
   std::optional<KafkaMarker> marker_;
   // What the last failed step calls for.

@@ -89,7 +89,8 @@ constexpr Refusal kRefusals[] = {
     {"enable.auto.commit", "offsets are kept in checkpoints"},
     {"enable.idempotence", "it is always on"},
     {"isolation.level", "it is always read_committed"},
-    {"max.in.flight.requests.per.connection", "it is always 1: more may lose records"},
+    {"max.in.flight.requests.per.connection",
+     "it is decided by the connector; librdkafka may lose records with more than 1"},
     {"partitioner", "use 'sink.partitioner'"},
     {"plugin.library.paths", "it loads code"},
     {"sasl.jaas.config", "use 'properties.sasl.username' and 'properties.sasl.password'"},
@@ -159,6 +160,20 @@ absl::StatusOr<int64_t> RequiredMillis(const NodeOptions& options, std::string_v
     return absl::InvalidArgumentError(Text("option '", name, "' is needed by ", because));
   }
   return Millis(name, *value);
+}
+
+// Whether option `name` says so; `otherwise` where it is not given.
+absl::StatusOr<bool> IsNative(const NodeOptions& options, std::string_view name,
+                              const absl::Status& possible, bool otherwise) {
+  static constexpr std::array<std::pair<std::string_view, bool>, 2> kClients = {{
+      {"native", true},
+      {"librdkafka", false},
+  }};
+  const auto value = Find(options, name);
+  if (!value) return otherwise;
+  MILLRACE_ASSIGN_OR_RETURN(const bool native, OneOf(name, *value, kClients));
+  if (native) MILLRACE_RETURN_IF_ERROR(possible);
+  return native;
 }
 
 absl::StatusOr<std::map<int32_t, int64_t>> RequiredOffsets(const NodeOptions& options,
@@ -360,15 +375,8 @@ absl::StatusOr<KafkaSourceOptions> ParseKafkaSourceOptions(const v1::Node& node)
     out.discovery_interval = *interval;
   }
   if (out.end != KafkaEnd::kUnbounded) out.discovery_interval = absl::ZeroDuration();
-  static constexpr std::array<std::pair<std::string_view, bool>, 2> kFetches = {{
-      {"native", true},
-      {"librdkafka", false},
-  }};
-  if (const auto value = Find(options, "fetch")) {
-    MILLRACE_ASSIGN_OR_RETURN(out.native_fetch, OneOf("fetch", *value, kFetches));
-  } else {
-    out.native_fetch = CheckNativeFetch(out.client).ok();
-  }
+  const absl::Status possible = CheckNativeFetch(out.client);
+  MILLRACE_ASSIGN_OR_RETURN(out.native_fetch, IsNative(options, "fetch", possible, possible.ok()));
   out.format = node.source().format();
   out.upsert = node.source().connector() == kUpsertKafka;
   out.key_format = std::string(Find(options, "key.format").value_or(""));
@@ -435,6 +443,9 @@ absl::StatusOr<KafkaSinkOptions> ParseKafkaSinkOptions(const v1::Node& node) {
       return BadOption("properties.message.max.bytes", *value, "a number of bytes");
     }
   }
+  MILLRACE_ASSIGN_OR_RETURN(
+      out.native_produce,
+      IsNative(options, "produce", CheckNativeProduce(out.client), /*otherwise=*/false));
   out.format = node.sink().format();
   out.upsert = node.sink().connector() == kUpsertKafka;
   return out;

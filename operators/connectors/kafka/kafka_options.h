@@ -72,6 +72,7 @@ struct KafkaSinkOptions {
   std::string key_format;  // Empty: the text of the only key field, or JSON of several.
   bool key_fields_in_value = true;
   bool upsert = false;  // `upsert-kafka`: the key is that of the node, and deletes have no value.
+  bool native_produce = false;  // Else librdkafka produces. Exactly once only.
   std::string format;
   size_t record_bytes_max = 1'000'000;  // properties.message.max.bytes
   // Longest time to deliver or commit before the job restarts.

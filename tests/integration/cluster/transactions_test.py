@@ -91,7 +91,7 @@ class TransactionsTest(FaultsTest):
         self.check()
 
     def test_eo_06_a_worker_sleeps_in_the_middle_of_a_commit(self):
-        self.restart_with("kafka.commit.after_produce=hang@3")
+        self.restart_with("kafka.commit.before_commit=hang@3")
         self.await_that(self.has_open_transaction, "no transaction is open")
         self.cluster.start_worker(1)
         self.put_to_sleep(0)

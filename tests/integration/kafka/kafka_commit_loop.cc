@@ -3,7 +3,7 @@
 // before Commit is called. Started again, it goes on from that file. The rows of an epoch follow
 // from its number. Killed at any moment, every epoch must be in the topic once.
 //
-//   kafka_commit_loop BROKERS TOPIC JOB STATE_FILE LAST_EPOCH [FAILPOINTS]
+//   kafka_commit_loop PRODUCER BROKERS TOPIC JOB STATE_FILE LAST_EPOCH [FAILPOINTS]
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -58,8 +58,8 @@ bool Load(const std::string& path, Stored& stored, StoredOutbox& outbox) {
   return reader.ok();
 }
 
-absl::Status Run(const std::string& brokers, const std::string& topic, const std::string& job,
-                 const std::string& path, uint64_t last_epoch) {
+absl::Status Run(const std::string& producer, const std::string& brokers, const std::string& topic,
+                 const std::string& job, const std::string& path, uint64_t last_epoch) {
   RealEnv real(RealEnvOptions{});
   Env env = real.env();
   v1::Node node;
@@ -67,6 +67,7 @@ absl::Status Run(const std::string& brokers, const std::string& topic, const std
   node.mutable_sink()->set_format("raw");
   (*node.mutable_sink()->mutable_options())["topic"] = topic;
   (*node.mutable_sink()->mutable_options())["properties.bootstrap.servers"] = brokers;
+  (*node.mutable_sink()->mutable_options())["produce"] = producer;
   const SchemaPtr schema = Schema::Make({{.name = "line", .type = TypeKind::kString}});
   OperatorCounters counters;
   StoredOutbox outbox("snk", 0);
@@ -108,16 +109,16 @@ absl::Status Run(const std::string& brokers, const std::string& topic, const std
 }  // namespace millrace
 
 int main(int argc, char** argv) {
-  if (argc < 6) return 2;
-  if (argc > 6) {
-    const absl::Status armed = millrace::Failpoints::Arm(argv[6]);
+  if (argc < 7) return 2;
+  if (argc > 7) {
+    const absl::Status armed = millrace::Failpoints::Arm(argv[7]);
     if (!armed.ok()) {
       std::cerr << armed << "\n";
       return 2;
     }
   }
-  const absl::Status status =
-      millrace::Run(argv[1], argv[2], argv[3], argv[4], std::strtoull(argv[5], nullptr, 10));
+  const absl::Status status = millrace::Run(argv[1], argv[2], argv[3], argv[4], argv[5],
+                                            std::strtoull(argv[6], nullptr, 10));
   if (!status.ok()) std::cerr << status << "\n";
   return status.ok() ? 0 : 1;
 }

@@ -17,7 +17,8 @@
 namespace millrace {
 namespace {
 
-class KafkaKillTest : public KafkaTest {
+// By both producers.
+class KafkaKillTest : public KafkaTest, public testing::WithParamInterface<const char*> {
  protected:
   void SetUp() override {
     KafkaTest::SetUp();
@@ -32,8 +33,9 @@ class KafkaKillTest : public KafkaTest {
 
   pid_t Start(uint64_t last_epoch, const std::string& failpoints = "") {
     const std::string epochs = std::to_string(last_epoch);
-    std::vector<const char*> argv = {MILLRACE_COMMIT_LOOP, brokers_.c_str(), topic_.c_str(),
-                                     job_.c_str(),         state_.c_str(),   epochs.c_str()};
+    std::vector<const char*> argv = {MILLRACE_COMMIT_LOOP, GetParam(),   brokers_.c_str(),
+                                     topic_.c_str(),       job_.c_str(), state_.c_str(),
+                                     epochs.c_str()};
     if (!failpoints.empty()) argv.push_back(failpoints.c_str());
     argv.push_back(nullptr);
     pid_t pid = 0;
@@ -80,7 +82,7 @@ class KafkaKillTest : public KafkaTest {
   std::string topic_, job_, state_;
 };
 
-TEST_F(KafkaKillTest, ACrashAtEveryStepLosesAndRepeatsNothing) {
+TEST_P(KafkaKillTest, ACrashAtEveryStepLosesAndRepeatsNothing) {
   uint64_t last_epoch = 0;
   for (const std::string point :
        {"kafka.init.after_fence", "kafka.commit.before_begin", "kafka.commit.after_begin",
@@ -96,7 +98,7 @@ TEST_F(KafkaKillTest, ACrashAtEveryStepLosesAndRepeatsNothing) {
   ExpectEveryRowOnce(last_epoch);
 }
 
-TEST_F(KafkaKillTest, RandomKillsLoseAndRepeatNothing) {
+TEST_P(KafkaKillTest, RandomKillsLoseAndRepeatNothing) {
   const char* seed_text = std::getenv("MILLRACE_TEST_SEED");
   const unsigned seed = seed_text ? static_cast<unsigned>(std::atoi(seed_text)) : time(nullptr);
   const char* kills_text = std::getenv("MILLRACE_TEST_KILLS");
@@ -119,6 +121,9 @@ TEST_F(KafkaKillTest, RandomKillsLoseAndRepeatNothing) {
   EXPECT_GT(last_epoch, 10u) << "the kills came too early to test anything";
   ExpectEveryRowOnce(last_epoch + 1);
 }
+
+INSTANTIATE_TEST_SUITE_P(By, KafkaKillTest, testing::Values("native", "librdkafka"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace millrace

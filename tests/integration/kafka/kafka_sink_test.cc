@@ -15,7 +15,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
-class KafkaSinkTest : public KafkaTest {
+// By both producers.
+class KafkaSinkTest : public KafkaTest, public testing::WithParamInterface<const char*> {
  protected:
   struct Writer {
     Writer(uint32_t slot) : outbox("snk", slot) {}
@@ -40,6 +41,7 @@ class KafkaSinkTest : public KafkaTest {
     auto& map = *node.mutable_sink()->mutable_options();
     map["topic"] = topic;
     map["properties.bootstrap.servers"] = brokers_;
+    map["produce"] = GetParam();
     for (const auto& [name, value] : options) map[name] = value;
     return node;
   }
@@ -93,7 +95,7 @@ class KafkaSinkTest : public KafkaTest {
   std::string job_id_;
 };
 
-TEST_F(KafkaSinkTest, NothingIsVisibleBeforeTheCommit) {
+TEST_P(KafkaSinkTest, NothingIsVisibleBeforeTheCommit) {
   const std::string topic = CreateTopic(2);
   auto writer = MustOpen(Node(topic));
   const auto token = WriteEpoch(*writer, 1, {"a", "b", "c"});
@@ -103,7 +105,7 @@ TEST_F(KafkaSinkTest, NothingIsVisibleBeforeTheCommit) {
   EXPECT_THAT(ReadTopic(topic), UnorderedElementsAre("a", "b", "c"));
 }
 
-TEST_F(KafkaSinkTest, TheChangesOfARowWithoutKeyStayInOrder) {
+TEST_P(KafkaSinkTest, TheChangesOfARowWithoutKeyStayInOrder) {
   const std::string topic = CreateTopic(4);
   v1::Node node = Node(topic, {{"key.fields", "line"}});
   node.mutable_sink()->set_format("json");
@@ -124,7 +126,7 @@ TEST_F(KafkaSinkTest, TheChangesOfARowWithoutKeyStayInOrder) {
   EXPECT_EQ(ReadTopic(topic), expected);
 }
 
-TEST_F(KafkaSinkTest, UpsertsReplaceAndDeletesHaveNoValue) {
+TEST_P(KafkaSinkTest, UpsertsReplaceAndDeletesHaveNoValue) {
   for (const auto guarantee :
        {v1::DELIVERY_GUARANTEE_EXACTLY_ONCE, v1::DELIVERY_GUARANTEE_AT_LEAST_ONCE}) {
     const std::string topic = CreateTopic(1);
@@ -152,7 +154,7 @@ TEST_F(KafkaSinkTest, UpsertsReplaceAndDeletesHaveNoValue) {
   }
 }
 
-TEST_F(KafkaSinkTest, CommitIsIdempotentAlsoInANewProcess) {
+TEST_P(KafkaSinkTest, CommitIsIdempotentAlsoInANewProcess) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto first = WriteEpoch(*writer, 1, {"a"});
@@ -166,7 +168,7 @@ TEST_F(KafkaSinkTest, CommitIsIdempotentAlsoInANewProcess) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, AnotherProcessCommitsWhatTheFirstPrepared) {
+TEST_P(KafkaSinkTest, AnotherProcessCommitsWhatTheFirstPrepared) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   ASSERT_TRUE(writer->sink->Commit(WriteEpoch(*writer, 1, {"a"})).ok());
@@ -181,7 +183,7 @@ TEST_F(KafkaSinkTest, AnotherProcessCommitsWhatTheFirstPrepared) {
 
 // A checkpoint carries what was not committed when it was taken: perhaps the epoch before it too,
 // whose commit, and its own, were done before the crash.
-TEST_F(KafkaSinkTest, EpochsOfOneCheckpointThatAreAllCommittedAreDone) {
+TEST_P(KafkaSinkTest, EpochsOfOneCheckpointThatAreAllCommittedAreDone) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto first = WriteEpoch(*writer, 17, {"a"});
@@ -196,7 +198,7 @@ TEST_F(KafkaSinkTest, EpochsOfOneCheckpointThatAreAllCommittedAreDone) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, AMarkerAheadOfTheCheckpointIsRefusedWithBothEpochs) {
+TEST_P(KafkaSinkTest, AMarkerAheadOfTheCheckpointIsRefusedWithBothEpochs) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto first = WriteEpoch(*writer, 4, {"a"});
@@ -211,7 +213,7 @@ TEST_F(KafkaSinkTest, AMarkerAheadOfTheCheckpointIsRefusedWithBothEpochs) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, ANewOwnerFencesTheOldOne) {
+TEST_P(KafkaSinkTest, ANewOwnerFencesTheOldOne) {
   const std::string topic = CreateTopic(1);
   auto old_owner = MustOpen(Node(topic), 1);
   ASSERT_TRUE(old_owner->sink->Commit(WriteEpoch(*old_owner, 1, {"a"})).ok());
@@ -227,7 +229,7 @@ TEST_F(KafkaSinkTest, ANewOwnerFencesTheOldOne) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, CompletesTheEpochOfASlotThatHasNoTaskAnyMore) {
+TEST_P(KafkaSinkTest, CompletesTheEpochOfASlotThatHasNoTaskAnyMore) {
   const std::string topic = CreateTopic(1);
   auto slot_1 = MustOpen(Node(topic), 1, 1);
   const auto orphan = WriteEpoch(*slot_1, 1, {"from slot 1"});
@@ -242,7 +244,7 @@ TEST_F(KafkaSinkTest, CompletesTheEpochOfASlotThatHasNoTaskAnyMore) {
             absl::StatusCode::kAborted);
 }
 
-TEST_F(KafkaSinkTest, EmptyEpochsNeedNoTransactionAndLeaveTheMarkerRight) {
+TEST_P(KafkaSinkTest, EmptyEpochsNeedNoTransactionAndLeaveTheMarkerRight) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   ASSERT_TRUE(writer->sink->Commit(WriteEpoch(*writer, 1, {"a"})).ok());
@@ -257,7 +259,7 @@ TEST_F(KafkaSinkTest, EmptyEpochsNeedNoTransactionAndLeaveTheMarkerRight) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, OutputOfAnAbandonedEpochBelongsToTheNextOne) {
+TEST_P(KafkaSinkTest, OutputOfAnAbandonedEpochBelongsToTheNextOne) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   writer->outbox.Abandon(WriteEpoch(*writer, 1, {"a"}));
@@ -273,7 +275,7 @@ TEST_F(KafkaSinkTest, OutputOfAnAbandonedEpochBelongsToTheNextOne) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b", "c"));
 }
 
-TEST_F(KafkaSinkTest, FindsItsMarkerBehindManyForeignAndAbortedOnes) {
+TEST_P(KafkaSinkTest, FindsItsMarkerBehindManyForeignAndAbortedOnes) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto first = WriteEpoch(*writer, 1, {"a"});
@@ -293,7 +295,7 @@ TEST_F(KafkaSinkTest, FindsItsMarkerBehindManyForeignAndAbortedOnes) {
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a"));
 }
 
-TEST_F(KafkaSinkTest, EveryFaultBetweenTheStepsIsRepairedByTheSameCall) {
+TEST_P(KafkaSinkTest, EveryFaultBetweenTheStepsIsRepairedByTheSameCall) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   uint64_t epoch = 0;
@@ -315,7 +317,7 @@ TEST_F(KafkaSinkTest, EveryFaultBetweenTheStepsIsRepairedByTheSameCall) {
   EXPECT_EQ(ReadTopic(topic), expected);
 }
 
-TEST_F(KafkaSinkTest, ADamagedOutboxIsDataLossAndNothingBecomesVisible) {
+TEST_P(KafkaSinkTest, ADamagedOutboxIsDataLossAndNothingBecomesVisible) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto token = WriteEpoch(*writer, 1, {"a", "b"});
@@ -325,7 +327,7 @@ TEST_F(KafkaSinkTest, ADamagedOutboxIsDataLossAndNothingBecomesVisible) {
   EXPECT_THAT(ReadTopic(topic), IsEmpty());
 }
 
-TEST_F(KafkaSinkTest, RowsOfOneKeyGoToThePartitionThatOtherProducersChoose) {
+TEST_P(KafkaSinkTest, RowsOfOneKeyGoToThePartitionThatOtherProducersChoose) {
   const std::string topic = CreateTopic(5);
   auto writer = MustOpen(Node(topic, {{"key.fields", "line"}}));
   ASSERT_TRUE(writer->sink->Commit(WriteEpoch(*writer, 1, {"x", "y", "x", "y", "x"})).ok());
@@ -335,13 +337,13 @@ TEST_F(KafkaSinkTest, RowsOfOneKeyGoToThePartitionThatOtherProducersChoose) {
       << testing::PrintToString(values);
 }
 
-TEST_F(KafkaSinkTest, AMissingTopicIsNamedWhenTheSinkOpens) {
+TEST_P(KafkaSinkTest, AMissingTopicIsNamedWhenTheSinkOpens) {
   const auto writer = Open(Node("no-such-topic"));
   EXPECT_EQ(writer.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(writer.status().message()), HasSubstr("no-such-topic"));
 }
 
-TEST_F(KafkaSinkTest, AnUnreachableBrokerIsUnavailableAfterTheDeadline) {
+TEST_P(KafkaSinkTest, AnUnreachableBrokerIsUnavailableAfterTheDeadline) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic));
   const auto token = WriteEpoch(*writer, 1, {"a"});
@@ -349,6 +351,7 @@ TEST_F(KafkaSinkTest, AnUnreachableBrokerIsUnavailableAfterTheDeadline) {
   KafkaSinkOptions options;
   options.client.brokers = "127.0.0.1:1";
   options.topic = topic;
+  options.native_produce = GetParam() == std::string_view("native");
   options.delivery_timeout = absl::Milliseconds(400);
   const absl::Notification stop;
   KafkaCommitter committer(
@@ -358,7 +361,7 @@ TEST_F(KafkaSinkTest, AnUnreachableBrokerIsUnavailableAfterTheDeadline) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:1"));
 }
 
-TEST_F(KafkaSinkTest, ARecordThatIsTooLargeFailsTheJob) {
+TEST_P(KafkaSinkTest, ARecordThatIsTooLargeFailsTheJob) {
   const std::string topic = CreateTopic(1, {{"max.message.bytes", "2000"}});
   auto writer = MustOpen(Node(topic));
   const absl::Status status =
@@ -367,7 +370,7 @@ TEST_F(KafkaSinkTest, ARecordThatIsTooLargeFailsTheJob) {
   EXPECT_THAT(ReadTopic(topic), IsEmpty());
 }
 
-TEST_F(KafkaSinkTest, AtLeastOnceIsVisibleBeforeTheEpochEndsAndSureAfterPrepare) {
+TEST_P(KafkaSinkTest, AtLeastOnceIsVisibleBeforeTheEpochEndsAndSureAfterPrepare) {
   const std::string topic = CreateTopic(1);
   auto writer = MustOpen(Node(topic, {{"sink.delivery-guarantee", "at-least-once"}}));
   const auto token = WriteEpoch(*writer, 1, {"a", "b"});
@@ -377,7 +380,7 @@ TEST_F(KafkaSinkTest, AtLeastOnceIsVisibleBeforeTheEpochEndsAndSureAfterPrepare)
   EXPECT_THAT(ReadTopic(topic), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaSinkTest, AtLeastOnceFailsTheEpochOfARecordThatTheBrokerRefuses) {
+TEST_P(KafkaSinkTest, AtLeastOnceFailsTheEpochOfARecordThatTheBrokerRefuses) {
   const std::string topic = CreateTopic(1, {{"max.message.bytes", "2000"}});
   auto writer = MustOpen(Node(topic, {{"sink.delivery-guarantee", "at-least-once"}}));
   ASSERT_TRUE(writer->sink->Write(Rows({std::string(10'000, 'x')})).ok());
@@ -385,6 +388,9 @@ TEST_F(KafkaSinkTest, AtLeastOnceFailsTheEpochOfARecordThatTheBrokerRefuses) {
   EXPECT_EQ(token.status().code(), absl::StatusCode::kInvalidArgument) << token.status();
   EXPECT_GE(writer->counters.sink_errors.value(), 1u);
 }
+
+INSTANTIATE_TEST_SUITE_P(By, KafkaSinkTest, testing::Values("native", "librdkafka"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace millrace

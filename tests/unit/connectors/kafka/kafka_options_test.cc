@@ -78,6 +78,16 @@ TEST(KafkaOptionsTest, SaysWhatFetches) {
   EXPECT_FALSE(ParseKafkaSourceOptions(SourceNode({{"fetch", "librdkafka"}}))->native_fetch);
 }
 
+TEST(KafkaOptionsTest, SaysWhatProduces) {
+  EXPECT_FALSE(ParseKafkaSinkOptions(SinkNode({}))->native_produce);
+  EXPECT_FALSE(ParseKafkaSinkOptions(SinkNode({{"produce", "librdkafka"}}))->native_produce);
+  EXPECT_TRUE(ParseKafkaSinkOptions(SinkNode({{"produce", "native"}}))->native_produce);
+  const auto refused =
+      ParseKafkaSinkOptions(SinkNode({{"produce", "native"}, {"properties.acks", "all"}}));
+  EXPECT_THAT(std::string(refused.status().message()),
+              HasSubstr("'properties.acks' needs option 'produce' = 'librdkafka'"));
+}
+
 TEST(KafkaOptionsTest, BoundedSourcesDoNotLookForNewPartitions) {
   const auto options =
       ParseKafkaSourceOptions(SourceNode({{"scan.bounded.mode", "latest-offset"}}));
