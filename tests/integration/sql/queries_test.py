@@ -8,6 +8,7 @@ windows are those of the clock, the totals are compared.
 """
 
 import collections
+import concurrent.futures
 import datetime
 import decimal
 import json
@@ -183,11 +184,13 @@ class QueriesTest(unittest.TestCase):
     def check(self, name):
         expected = self.certain(name, self.expected(name))
         self.assertGreater(sum(expected.values()), 0, "the query must have rows")
-        for parallelism in (1, 2):
+        jobs = [self.job(name, self.folder / f"{name}-{parallelism}",
+                         f"SET 'parallelism.default' = '{parallelism}';\n")
+                for parallelism in (1, 2)]
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            list(threads.map(self.finish, [command for _, command in jobs]))
+        for parallelism, (out, _) in enumerate(jobs, start=1):
             with self.subTest(parallelism=parallelism):
-                out, command = self.job(name, self.folder / f"{name}-{parallelism}",
-                                        f"SET 'parallelism.default' = '{parallelism}';\n")
-                self.finish(command)
                 self.assertEqual(self.certain(name, self.result(out)), expected)
         with self.subTest("killed"):
             chance = random.Random(f"{SEED} {name}")
