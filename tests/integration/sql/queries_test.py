@@ -3,8 +3,9 @@ same events.
 
 Each query runs with one task per node, with two, and under `kill -9`, each time with another
 parallelism; the changes that it writes must add up to the table that DuckDB computes, by the same
-SQL or by what NAME.duckdb says. Of the queries, q6 cannot be said in this SQL; of q12, whose
-windows are those of the clock, the totals are compared.
+SQL or by what NAME.duckdb says. Of the queries, q6 is refused: its OVER would read the changes of
+a ROW_NUMBER, and reads inserts only. Of q12, whose windows are those of the clock, the totals are
+compared.
 """
 
 import collections
