@@ -81,6 +81,19 @@ TEST_P(ResolveConflictsTest, OfInsertsOneRowIsKept) {
   EXPECT_EQ(last.StateRows({"rows", "places"}), 2u);
 }
 
+TEST_P(ResolveConflictsTest, StateOfRowsThatComeAndGoStaysFlat) {
+  OperatorHarness op(Changes("keep_last"), GetParam());
+  uint64_t rows_most = 0;
+  for (int step = 0; step < 100; ++step) {
+    const std::string id = absl::StrCat(step), key = absl::StrCat("k", step);
+    op.Push({{"+I", id, key, "1"}, {"+I", absl::StrCat(step + 1000), key, "2"}});
+    rows_most = std::max(rows_most, op.StateRows({"rows", "places", "ends"}));
+    op.Push({{"-D", id, key, "1"}, {"-D", absl::StrCat(step + 1000), key, "2"}});
+    EXPECT_EQ(op.StateRows({"rows", "places", "ends"}), 0u);
+  }
+  EXPECT_LE(rows_most, 6u);
+}
+
 TEST_P(ResolveConflictsTest, ARowThatWasNeverThereCannotBeTakenBack) {
   OperatorHarness op(Changes("keep_last"), GetParam());
   op.Push({{"+I", "1", "a", "5"}});

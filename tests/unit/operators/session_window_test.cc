@@ -89,6 +89,25 @@ TEST_P(SessionWindowTest, AClosedSessionLeavesNoValues) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("1060 | 1250 | a | 2 | 2 | 5 | 3"));
 }
 
+// New keys all the time, each silent after its session: over 50 times the gap nothing gathers.
+TEST_P(SessionWindowTest, StateOfKeysThatFallSilentIsFreed) {
+  OperatorHarness op(SessionsOfSets(), GetParam());
+  uint64_t rows_after_two = 0, rows_most = 0;
+  for (int step = 0; step < 250; ++step) {
+    const std::string time = absl::StrCat(step * 20);
+    op.Push({{absl::StrCat("k", step), "1", time}, {absl::StrCat("k", step), "2", time}});
+    op.Watermark(step * 20);
+    const uint64_t rows = op.StateRows({"sessions", "ends", "values"});
+    if (step == 10) rows_after_two = rows;
+    rows_most = std::max(rows_most, rows);
+  }
+  EXPECT_GT(rows_after_two, 0u);
+  EXPECT_LE(rows_most, rows_after_two);
+  op.End();
+  EXPECT_EQ(op.TakeMain().size(), 250u);
+  EXPECT_EQ(op.StateRows({"sessions", "ends", "values"}), 0u);
+}
+
 class Reference {
  public:
   struct Session {

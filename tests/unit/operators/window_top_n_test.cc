@@ -42,6 +42,24 @@ TEST_P(WindowTopNTest, TheBestOfEachWindowWithRank) {
   EXPECT_THAT(op.TakeMain(), ElementsAre("10000 | 20000 | a | 1 | 1"));
 }
 
+TEST_P(WindowTopNTest, AClosedWindowLeavesNoState) {
+  OperatorHarness op(Top("order: [v DESC], limit: 2"), GetParam());
+  uint64_t rows_most = 0;
+  for (int64_t window = 0; window < 50; ++window) {
+    const std::string start = absl::StrCat(window * 10'000),
+                      end = absl::StrCat((window + 1) * 10'000);
+    for (int row = 0; row < 5; ++row) {
+      op.Push({{start, end, absl::StrCat("k", window, "-", row), absl::StrCat(row)}});
+    }
+    op.Watermark(window * 10'000 + 5'000);
+    rows_most = std::max(rows_most, op.StateRows({"rows"}));
+  }
+  EXPECT_LE(rows_most, 2u * 2u);  // Of the window that is open and the one that has just closed.
+  op.End();
+  EXPECT_EQ(op.TakeMain().size(), 100u);
+  EXPECT_EQ(op.StateRows({"rows"}), 0u);
+}
+
 TEST_P(WindowTopNTest, NullsComeFirstWhenDescendingAndLastWhenAscending) {
   OperatorHarness descending(Top("order: [v DESC], limit: 1"), GetParam());
   descending.Push({{"0", "10000", "a", "5"}, {"0", "10000", "b", "NULL"}});
