@@ -183,8 +183,8 @@ SimulationOptions MixOfFaults(uint64_t seed) {
           .upgrades = some(0.9),
           .wrong_clocks = some(0.5),
           .spoilt_copies = some(2),
-          .alignment_timeout_ms = random.OneIn(2) ? 0 : static_cast<uint32_t>(1 + random.Below(50)),
-          .slow_receivers = random.OneIn(2) ? 0 : static_cast<uint32_t>(2 + random.Below(8))};
+          .alignment_timeout_ms = random.OneIn(2) ? 0 : static_cast<uint32_t>(1 + random.Below(10)),
+          .slow_receivers = random.OneIn(3) ? 0 : static_cast<uint32_t>(3 + random.Below(7))};
 }
 
 Simulation::Simulation(uint64_t seed, SimulationOptions options)
