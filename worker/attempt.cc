@@ -110,10 +110,12 @@ absl::Status Attempt::Build(StatePreparation* prepared) {
     }
   }
   MILLRACE_ASSIGN_OR_RETURN(storage_, parts_->OpenStorage(deploy_.checkpoint_uri()));
-  // What an earlier attempt wrote beyond the restored epoch is part of nothing.
-  std::vector<v1::Segment> restored;
-  for (const v1::TaskSnapshot& task : deploy_.restore().tasks()) AppendState(task, restored);
-  parts_->copies.Retain(deploy_.checkpoint_uri(), Epoch{UINT64_MAX}, restored);
+  if (KeepsCopies()) {
+    // What an earlier attempt wrote beyond the restored epoch is part of nothing.
+    std::vector<v1::Segment> restored;
+    for (const v1::TaskSnapshot& task : deploy_.restore().tasks()) AppendState(task, restored);
+    parts_->copies.Retain(deploy_.checkpoint_uri(), Epoch{UINT64_MAX}, restored);
+  }
   for (const v1::Task& spec : deploy_.tasks()) {
     if (spec.worker_id() != parts_->options.worker_id) continue;
     MILLRACE_RETURN_IF_ERROR(MakeTask(spec));
@@ -125,6 +127,8 @@ absl::Status Attempt::Build(StatePreparation* prepared) {
   }
   return absl::OkStatus();
 }
+
+bool Attempt::KeepsCopies() const { return parts_->KeepsCopies(deploy_.checkpoint_uri()); }
 
 absl::Status Attempt::MakeTask(const v1::Task& spec) {
   const v1::Chain* chain = nullptr;
@@ -444,7 +448,7 @@ void Attempt::OnSnapshot(TaskId id, Epoch epoch, v1::TaskSnapshot snapshot, Epoc
       attempt.AddProgress(*hosted, *progress.mutable_heartbeat());
       attempt.worker_.Report(std::move(progress));
     }
-    AppendState(snapshot, attempt.state_of_epochs_[epoch]);
+    if (attempt.KeepsCopies()) AppendState(snapshot, attempt.state_of_epochs_[epoch]);
     v1::ConnectRequest message;
     v1::EpochAck& ack = *message.mutable_epoch_ack();
     *ack.mutable_attempt() = attempt.deploy_.attempt();

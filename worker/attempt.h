@@ -87,6 +87,7 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
 
   // Runs `letter` on the worker's loop if this attempt still exists then.
   void Post(std::function<void(Attempt&)> letter);
+  bool KeepsCopies() const;  // Of segments of its checkpoint storage.
   absl::Status MakeTask(const v1::Task& spec);
   std::vector<TaskInput> MakeInputs(const v1::Task& spec, const v1::Chain& chain,
                                     std::function<void()> wake);
@@ -110,8 +111,9 @@ class Attempt : public TaskListener, public std::enable_shared_from_this<Attempt
   // Channels between two tasks of this worker: the sender waits here until its task starts.
   std::map<ChannelKey, std::unique_ptr<ChannelSender>> local_senders_;
   bool started_ = false;
-  std::map<Epoch, std::vector<v1::Segment>> state_of_epochs_;  // Of its tasks; not yet complete.
-  std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;   // By number.
+  // Of its tasks; not yet complete. Only for the sake of local copies.
+  std::map<Epoch, std::vector<v1::Segment>> state_of_epochs_;
+  std::map<uint64_t, std::shared_ptr<Delivery>> deliveries_;  // By number.
   uint64_t last_delivery_ = 0;
   const std::shared_ptr<std::atomic<bool>> deliveries_end_ =
       std::make_shared<std::atomic<bool>>(false);

@@ -16,13 +16,15 @@ constexpr char kVersion[] = "0.1.0";
 
 }  // namespace
 
+bool WorkerParts::KeepsCopies(std::string_view uri) const {
+  return options.local_copies_bytes_max > 0 && uri.starts_with(options.local_copies_of);
+}
+
 absl::StatusOr<std::unique_ptr<CheckpointStorage>> WorkerParts::OpenStorage(
     const std::string& uri) {
   MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<CheckpointStorage> storage,
                             OpenCheckpointStorage(uri, {&env.disk, options.s3}));
-  if (options.local_copies_bytes_max == 0 || !uri.starts_with(options.local_copies_of)) {
-    return storage;
-  }
+  if (!KeepsCopies(uri)) return storage;
   return copies.Wrap(uri, std::move(storage));
 }
 

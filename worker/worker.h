@@ -60,7 +60,9 @@ struct WorkerParts {
   LocalCopies copies;
   std::unique_ptr<DataPlane> data_plane;
 
-  // See OpenCheckpointStorage; with local copies where the options say so. Lives as long as this.
+  // Whether segments of this checkpoint storage are copied, as the options say.
+  bool KeepsCopies(std::string_view uri) const;
+  // See OpenCheckpointStorage; with local copies where there are any. Lives as long as this.
   absl::StatusOr<std::unique_ptr<CheckpointStorage>> OpenStorage(const std::string& uri);
 };
 
