@@ -10,8 +10,14 @@
 
 #include "runtime/base/status.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/text.h"
 
 namespace millrace {
+
+std::string HostAndPort(std::string_view host, std::string_view port) {
+  const bool is_v6 = host.find(':') != host.npos;
+  return is_v6 ? Concat("[", host, "]:", port) : Concat(host, ":", port);
+}
 
 absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(const std::string& text) {
   const size_t colon = text.rfind(':');

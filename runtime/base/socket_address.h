@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,7 +18,10 @@ struct SocketAddress {
   socklen_t length = 0;
 };
 
-// host:port, [v6]:port. All addresses of the host, at least one, in the order of preference; a
+// host:port, or [v6]:port.
+std::string HostAndPort(std::string_view host, std::string_view port);
+
+// Of such a text. All addresses of the host, at least one, in the order of preference; a
 // server may listen on some of them only. kUnavailable where the host is not known.
 absl::StatusOr<std::vector<SocketAddress>> ResolveAddresses(const std::string& text);
 // The first one.

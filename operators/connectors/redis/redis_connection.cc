@@ -59,10 +59,8 @@ RedisConnection::~RedisConnection() {
 
 absl::StatusOr<std::unique_ptr<RedisConnection>> RedisConnection::Open(const RedisServer& server,
                                                                        const Env& env) {
-  const bool is_v6 = server.host.find(':') != server.host.npos;
   MILLRACE_ASSIGN_OR_RETURN(const std::vector<SocketAddress> addresses,
-                            ResolveAddresses(is_v6 ? Concat("[", server.host, "]:", server.port)
-                                                   : Concat(server.host, ":", server.port)));
+                            ResolveAddresses(HostAndPort(server.host, server.port)));
   absl::Status failure;
   for (const SocketAddress& address : addresses) {
     MILLRACE_ASSIGN_OR_RETURN(const int fd, BeginConnect(address));

@@ -238,9 +238,7 @@ void BrokerLink::Lose(const ConnectionSettings& settings, int64_t now_ns) {
 }
 
 void BrokerLink::MoveTo(const MetadataResponse::Broker& found, const ConnectionSettings& settings) {
-  const bool is_v6 = found.host.find(':') != found.host.npos;
-  std::string there =
-      is_v6 ? Text("[", found.host, "]:", found.port) : Text(found.host, ":", found.port);
+  std::string there = HostAndPort(found.host, std::to_string(found.port));
   if (address == there) return;
   address = std::move(there);
   backoff = settings.reconnect_backoff;
