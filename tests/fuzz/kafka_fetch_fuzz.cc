@@ -7,24 +7,27 @@
 #include <string_view>
 
 #include "operators/connectors/kafka/native/messages.h"
+#include "operators/connectors/kafka/native/record_batch_format.h"
 #include "operators/connectors/kafka/native/record_set.h"
 #include "operators/connectors/kafka/native/wire.h"
 #include "runtime/checkpoint/segment_file.h"
+#include "tests/fuzz/kafka_responses.h"
 
 namespace millrace {
 namespace {
 
 // Gives the batches the checksums that they should have: mutations would not come further.
 void Sign(std::string& bytes) {
-  constexpr size_t kChecksumAt = 17;
-  constexpr size_t kCheckedAt = 21;
-  for (size_t at = 0; at + kCheckedAt <= bytes.size();) {
-    const auto length = LoadBigEndian<int32_t>(bytes.data() + at + 8);
-    if (length < 9 || static_cast<size_t>(length) > bytes.size() - at - 12) return;
-    const size_t size = 12 + static_cast<size_t>(length);
-    const uint32_t crc = Crc32c(std::string_view(bytes).substr(at + kCheckedAt, size - kCheckedAt));
+  for (size_t at = 0; at + kBatchAttributesAt <= bytes.size();) {
+    const auto length = LoadBigEndian<int32_t>(bytes.data() + at + kBatchLengthAt);
+    if (length < 9 || static_cast<size_t>(length) > bytes.size() - at - kBatchBeforeLengthEnds) {
+      return;
+    }
+    const size_t size = kBatchBeforeLengthEnds + static_cast<size_t>(length);
+    const uint32_t crc =
+        Crc32c(std::string_view(bytes).substr(at + kBatchAttributesAt, size - kBatchAttributesAt));
     for (size_t i = 0; i < 4; ++i) {
-      bytes[at + kChecksumAt + i] = static_cast<char>(crc >> (24 - 8 * i));
+      bytes[at + kBatchChecksumAt + i] = static_cast<char>(crc >> (24 - 8 * i));
     }
     at += size;
   }
@@ -59,13 +62,6 @@ void ReadRecords(std::string_view given, uint8_t how) {
   (void)used;
 }
 
-void CheckWithin(std::string_view part, std::string_view whole) {
-  if (part.empty()) return;
-  if (part.data() < whole.data() || part.data() + part.size() > whole.data() + whole.size()) {
-    std::abort();
-  }
-}
-
 }  // namespace
 }  // namespace millrace
 
@@ -73,9 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace millrace;
   if (size < 2) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
-  const auto version = [&](ApiRange range) {
-    return static_cast<int16_t>(range.low + data[1] % (range.high - range.low + 1));
-  };
+  const auto version = [&](ApiRange range) { return VersionIn(range, data[1]); };
   switch (data[0] % 6) {
     case 0:
       ReadRecords(bytes, data[1]);

@@ -1,31 +1,16 @@
 // What a Kafka broker answers to the native producer: any bytes either are refused or give views
 // that lie within them. The first byte says which response, the second one its version.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "operators/connectors/kafka/native/produce_messages.h"
-
-namespace millrace {
-namespace {
-
-void CheckWithin(std::string_view part, std::string_view whole) {
-  if (part.empty()) return;
-  if (part.data() < whole.data() || part.data() + part.size() > whole.data() + whole.size()) {
-    std::abort();
-  }
-}
-
-}  // namespace
-}  // namespace millrace
+#include "tests/fuzz/kafka_responses.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace millrace;
   if (size < 2) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
-  const auto version = [&](ApiRange range) {
-    return static_cast<int16_t>(range.low + data[1] % (range.high - range.low + 1));
-  };
+  const auto version = [&](ApiRange range) { return VersionIn(range, data[1]); };
   switch (data[0] % 5) {
     case 0:
       if (const auto produced = DecodeProduce(version(kProduceVersions), bytes); produced.ok()) {

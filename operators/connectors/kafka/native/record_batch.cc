@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "operators/connectors/kafka/native/record_batch_format.h"
 #include "operators/connectors/kafka/native/wire.h"
 #include "runtime/base/check.h"
 #include "runtime/base/status_macros.h"
@@ -12,14 +13,8 @@
 namespace millrace {
 namespace {
 
-// See record_set.cc, which reads them.
-constexpr size_t kHeadBytes = 61;
-constexpr size_t kCheckedAt = 21;
-constexpr size_t kBeforeLengthEnds = 12;
-constexpr char kMagic = 2;
 // Length, attributes, time, offset.
 constexpr size_t kRecordHeadBytes = 40;
-constexpr int16_t kTransactional = 0x10;
 
 constexpr uint64_t Zigzag(int64_t value) {
   return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
@@ -65,7 +60,7 @@ size_t RecordBatchWriter::BytesOf(const KafkaFrame& frame) {
 void RecordBatchWriter::Add(const KafkaFrame& frame, int64_t timestamp_ms) {
   if (records_ == 0) {
     bytes_.reserve(expected_bytes_);
-    bytes_.assign(kHeadBytes, '\0');
+    bytes_.assign(kBatchHeadBytes, '\0');
     first_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
   }
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
@@ -100,12 +95,13 @@ absl::StatusOr<std::shared_ptr<const std::string>> RecordBatchWriter::Finish(
   if (compressor.codec() == KafkaCodec::kNone) {
     *batch = std::exchange(bytes_, {});
   } else {
-    batch->assign(kHeadBytes, '\0');
-    MILLRACE_RETURN_IF_ERROR(compressor.Pack(std::string_view(bytes_).substr(kHeadBytes), *batch));
+    batch->assign(kBatchHeadBytes, '\0');
+    MILLRACE_RETURN_IF_ERROR(
+        compressor.Pack(std::string_view(bytes_).substr(kBatchHeadBytes), *batch));
     bytes_.clear();
   }
   const auto attributes = static_cast<int16_t>(static_cast<int16_t>(compressor.codec()) |
-                                               (origin.transactional ? kTransactional : 0));
+                                               (origin.transactional ? kBatchTransactional : 0));
   std::string checked;  // The head's part under the checksum.
   PutBigEndian(checked, attributes);
   PutBigEndian(checked, records_ - 1);  // Offset of the last record.
@@ -115,15 +111,15 @@ absl::StatusOr<std::shared_ptr<const std::string>> RecordBatchWriter::Finish(
   PutBigEndian(checked, origin.producer.epoch);
   PutBigEndian(checked, origin.first_sequence);
   PutBigEndian(checked, records_);
-  MILLRACE_CHECK(checked.size() == kHeadBytes - kCheckedAt);
-  std::memcpy(batch->data() + kCheckedAt, checked.data(), checked.size());
+  MILLRACE_CHECK(checked.size() == kBatchHeadBytes - kBatchAttributesAt);
+  std::memcpy(batch->data() + kBatchAttributesAt, checked.data(), checked.size());
   std::string head;
   PutBigEndian(head, int64_t{0});  // Offset: the broker's.
-  PutBigEndian(head, static_cast<int32_t>(batch->size() - kBeforeLengthEnds));
+  PutBigEndian(head, static_cast<int32_t>(batch->size() - kBatchBeforeLengthEnds));
   PutBigEndian(head, int32_t{-1});  // Epoch of the leader: the broker's.
-  head.push_back(kMagic);
-  PutBigEndian(head, Crc32c(std::string_view(*batch).substr(kCheckedAt)));
-  MILLRACE_CHECK(head.size() == kCheckedAt);
+  head.push_back(static_cast<char>(kBatchMagic));
+  PutBigEndian(head, Crc32c(std::string_view(*batch).substr(kBatchAttributesAt)));
+  MILLRACE_CHECK(head.size() == kBatchAttributesAt);
   std::memcpy(batch->data(), head.data(), head.size());
   records_ = 0;
   return batch;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "operators/connectors/kafka/native/record_batch_format.h"
 #include "operators/connectors/kafka/native/wire.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/text.h"
@@ -10,20 +11,6 @@
 
 namespace millrace {
 namespace {
-
-// Of every message format: offset, length, (checksum or leader epoch,) format.
-constexpr size_t kLengthAt = 8;
-constexpr size_t kBeforeLengthEnds = 12;
-constexpr size_t kMagicAt = 16;
-constexpr size_t kChecksumAt = 17;
-constexpr size_t kAttributesAt = 21;
-constexpr size_t kHeadBytes = 61;
-constexpr uint8_t kMagic = 2;
-
-constexpr int16_t kCodecMask = 0x07;
-constexpr int16_t kAppendTime = 0x08;
-constexpr int16_t kTransactional = 0x10;
-constexpr int16_t kControl = 0x20;
 
 constexpr int16_t kAbortMarker = 0;
 // Length, attributes, time, offset, lengths of key and value, number of headers.
@@ -84,26 +71,27 @@ struct RecordSetReader::Head {
 // Nothing: the batch is cut off.
 absl::StatusOr<std::optional<RecordSetReader::Head>> RecordSetReader::ParseHead(
     std::string_view bytes) {
-  if (bytes.size() <= kMagicAt) return std::nullopt;
-  const auto length = LoadBigEndian<int32_t>(bytes.data() + kLengthAt);
+  if (bytes.size() <= kBatchMagicAt) return std::nullopt;
+  const auto length = LoadBigEndian<int32_t>(bytes.data() + kBatchLengthAt);
   if (length < 0) return Corrupt("negative length");
-  if (static_cast<size_t>(length) > bytes.size() - kBeforeLengthEnds) return std::nullopt;
-  const auto magic = static_cast<uint8_t>(bytes[kMagicAt]);
-  if (magic < kMagic) {
+  if (static_cast<size_t>(length) > bytes.size() - kBatchBeforeLengthEnds) return std::nullopt;
+  const auto magic = static_cast<uint8_t>(bytes[kBatchMagicAt]);
+  if (magic < kBatchMagic) {
     return absl::FailedPreconditionError(
         Concat("records were written in message format ", int{magic},
                ", before Kafka 0.11; read them with option 'fetch' = 'librdkafka'"));
   }
-  if (magic > kMagic) return Corrupt(Concat("unknown message format ", int{magic}));
-  if (static_cast<size_t>(length) < kHeadBytes - kBeforeLengthEnds) return Corrupt("too short");
+  if (magic > kBatchMagic) return Corrupt(Concat("unknown message format ", int{magic}));
+  if (static_cast<size_t>(length) < kBatchHeadBytes - kBatchBeforeLengthEnds)
+    return Corrupt("too short");
   const char* at = bytes.data();
   const auto last_delta = LoadBigEndian<int32_t>(at + 23);
-  Head head{.bytes = kBeforeLengthEnds + static_cast<size_t>(length),
+  Head head{.bytes = kBatchBeforeLengthEnds + static_cast<size_t>(length),
             .base_offset = LoadBigEndian<int64_t>(at),
             .last_offset = 0,
             .leader_epoch = LoadBigEndian<int32_t>(at + 12),
-            .checksum = LoadBigEndian<uint32_t>(at + kChecksumAt),
-            .attributes = LoadBigEndian<int16_t>(at + kAttributesAt),
+            .checksum = LoadBigEndian<uint32_t>(at + kBatchChecksumAt),
+            .attributes = LoadBigEndian<int16_t>(at + kBatchAttributesAt),
             .base_timestamp_ms = LoadBigEndian<int64_t>(at + 27),
             .max_timestamp_ms = LoadBigEndian<int64_t>(at + 35),
             .producer_id = LoadBigEndian<int64_t>(at + 43),
@@ -119,13 +107,13 @@ absl::StatusOr<std::optional<RecordSetReader::Head>> RecordSetReader::ParseHead(
 RecordSetEnd FindRecordSetEnd(std::string_view bytes) {
   RecordSetEnd end;
   // The first fields are enough, and the reader checks them.
-  while (bytes.size() >= kHeadBytes) {
-    const auto length = LoadBigEndian<int32_t>(bytes.data() + kLengthAt);
+  while (bytes.size() >= kBatchHeadBytes) {
+    const auto length = LoadBigEndian<int32_t>(bytes.data() + kBatchLengthAt);
     const auto base = LoadBigEndian<int64_t>(bytes.data());
     const auto last_delta = LoadBigEndian<int32_t>(bytes.data() + 23);
-    const size_t size = kBeforeLengthEnds + static_cast<size_t>(std::max(0, length));
-    if (size < kHeadBytes || size > bytes.size() || bytes[kMagicAt] != kMagic || base < 0 ||
-        last_delta < 0 || base > INT64_MAX - 1 - last_delta) {
+    const size_t size = kBatchBeforeLengthEnds + static_cast<size_t>(std::max(0, length));
+    if (size < kBatchHeadBytes || size > bytes.size() || bytes[kBatchMagicAt] != kBatchMagic ||
+        base < 0 || last_delta < 0 || base > INT64_MAX - 1 - last_delta) {
       break;
     }
     end = {base + last_delta + 1, LoadBigEndian<int32_t>(bytes.data() + 12)};
@@ -171,9 +159,9 @@ absl::Status RecordSetReader::NextBatch() {
     return absl::OkStatus();
   }
   const std::string_view batch = rest_.substr(0, head->bytes);
-  if (Crc32c(batch.substr(kAttributesAt)) != head->checksum) return Corrupt("wrong checksum");
+  if (Crc32c(batch.substr(kBatchAttributesAt)) != head->checksum) return Corrupt("wrong checksum");
   rest_.remove_prefix(head->bytes);
-  const std::string_view records = batch.substr(kHeadBytes);
+  const std::string_view records = batch.substr(kBatchHeadBytes);
   MILLRACE_ASSIGN_OR_RETURN(const bool wanted, IsWanted(*head, records));
   if (!wanted || head->records == 0) {
     next_offset_ = std::max(next_offset_, head->last_offset + 1);
@@ -181,7 +169,7 @@ absl::Status RecordSetReader::NextBatch() {
   }
   at_ = records.data();
   end_ = at_ + records.size();
-  MILLRACE_RETURN_IF_ERROR(Unpack(static_cast<KafkaCodec>(head->attributes & kCodecMask)));
+  MILLRACE_RETURN_IF_ERROR(Unpack(static_cast<KafkaCodec>(head->attributes & kBatchCodecMask)));
   if (static_cast<size_t>(head->records) > static_cast<size_t>(end_ - at_) / kRecordBytesMin) {
     return Corrupt("more records than bytes");
   }
@@ -190,7 +178,7 @@ absl::Status RecordSetReader::NextBatch() {
   last_offset_ = head->last_offset;
   base_timestamp_ms_ = head->base_timestamp_ms;
   append_timestamp_ms_.reset();
-  if ((head->attributes & kAppendTime) != 0) append_timestamp_ms_ = head->max_timestamp_ms;
+  if ((head->attributes & kBatchAppendTime) != 0) append_timestamp_ms_ = head->max_timestamp_ms;
   return absl::OkStatus();
 }
 
@@ -200,7 +188,7 @@ absl::StatusOr<bool> RecordSetReader::IsWanted(const Head& head, std::string_vie
     aborting_.insert(aborted_.back().producer_id);
     aborted_.pop_back();
   }
-  if ((head.attributes & kControl) != 0) {
+  if ((head.attributes & kBatchControl) != 0) {
     // One record, whose key is a version and the kind of the marker.
     int64_t number = 0;
     std::string_view key;
@@ -217,7 +205,7 @@ absl::StatusOr<bool> RecordSetReader::IsWanted(const Head& head, std::string_vie
     return false;
   }
   if (head.last_offset < next_offset_) return false;
-  return (head.attributes & kTransactional) == 0 || !aborting_.contains(head.producer_id);
+  return (head.attributes & kBatchTransactional) == 0 || !aborting_.contains(head.producer_id);
 }
 
 absl::Status RecordSetReader::Unpack(KafkaCodec codec) {
